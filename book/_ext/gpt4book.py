@@ -1,0 +1,167 @@
+"""Sphinx extension of this book: verdicts, symbols, downloads and scripts of the site."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import vl_convert
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+LEDGER_PAGE = "notebooks/12_ledger"
+NOTEBOOK_LINK = re.compile(r'(<a [^>]*href="(?![a-z]+:)[^"#?]*)\.ipynb((?:[#?][^"]*)?")')
+PRELOAD = re.compile(r'\s*<link rel="preload"[^>]*>')
+
+
+def ledger():
+    """The loaded ledger (imported late: other builds of Sphinx need none of it)."""
+    from gpt4lib import ledger as module
+
+    return module
+
+
+def parse_markdown(directive, lines):
+    """Parse generated Markdown in place of a directive's content."""
+    box = nodes.container()
+    source = directive.state.document.current_source
+    directive.state.nested_parse(StringList(lines, source), directive.content_offset, box)
+    return box
+
+
+class VerdictStrip(SphinxDirective):
+    """How many claims have which verdict, each linked to the ledger."""
+
+    def run(self):
+        module = ledger()
+        verdicts = [claim.verdict for claim in module.load().claims]
+        uri = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER_PAGE)
+        strip = nodes.bullet_list(classes=["verdict-strip"])
+        for verdict, symbol in module.SYMBOLS.items():
+            text = f"{verdicts.count(verdict)} {symbol} {verdict}"
+            link = nodes.reference("", text, refuri=f"{uri}?verdict={verdict.replace(' ', '+')}",
+                                   internal=True, classes=["verdict", css_class(verdict)])
+            strip += nodes.list_item("", nodes.paragraph("", "", link))
+        return [strip]
+
+
+class SymbolTable(SphinxDirective):
+    """Every symbol of gpt4lib.symbols in the order of that file: notation, name in code, unit, meaning."""
+
+    def run(self):
+        from gpt4lib import symbols
+        from gpt4lib.law import Quantity
+
+        rows = ["| Symbol | In code | Unit | Meaning |", "|---|---|---|---|"]
+        for s in vars(symbols).values():
+            if isinstance(s, Quantity):
+                tex = s.tex if s.value is None or s.tex != s.name else f"{s.value}"
+                rows.append(f"| ${tex}$ | `{s.name}` | {s.unit} | {s.meaning} |")
+        return parse_markdown(self, rows).children
+
+
+class ClaimRole(SphinxRole):
+    """{claim}`id` or {claim}`text <id>`: verdict of a claim, linked to its row."""
+
+    def run(self):
+        text, _, target = self.text.rpartition("<")
+        claim_id = target.rstrip(">").strip()
+        module = ledger()
+        known = {claim.id: claim for claim in module.load().claims}
+        if claim_id not in known:
+            message = self.inliner.reporter.error(f"unknown claim {claim_id!r}", line=self.lineno)
+            return [], [message]
+        claim = known[claim_id]
+        label = f"{module.SYMBOLS[claim.verdict]} {claim.verdict}"
+        label = f"{text.strip()} ({label})" if text else label
+        uri = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER_PAGE)
+        link = nodes.reference("", label, refuri=f"{uri}#{claim_id}", internal=True,
+                               reftitle=claim.claim, classes=["verdict", css_class(claim.verdict)])
+        return [link], []
+
+
+def css_class(verdict):
+    """A verdict as a CSS class."""
+    return "verdict-" + verdict.replace(" ", "-")
+
+
+def launch_buttons(options):
+    """Theme options without launch buttons while no repository is set."""
+    options = dict(options)
+    if not (options.get("repository_url") or "").strip():
+        for key in ("launch_buttons", "repository_url", "repository_branch", "path_to_docs"):
+            options.pop(key, None)
+    return options
+
+
+def configure(app, config):
+    """Settings that depend on others, and those of extensions that do not ask."""
+    config.html_theme_options = launch_buttons(config.html_theme_options)
+    config.html_context = {"default_mode": "auto", **config.html_context}
+    config.mathjax_path = "mathjax/tex-svg.js"  # no fonts to load, which Firefox refuses for files
+
+
+def add_scripts(app, page, template, context, doctree):
+    """Load the chart and ledger scripts only where a page needs them, and Thebe nowhere.
+
+    Links in a notebook's outputs name notebooks; on the site they lead to the pages. Docutils calls
+    the bibliography a list that has no items.
+    """
+    body = NOTEBOOK_LINK.sub(r'\1.html\2', context.get("body", ""))
+    body = context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+    for files in ("script_files", "css_files"):
+        context[files][:] = [file for file in context[files] if "thebe" not in str(file).lower()]
+    app.add_js_file("site.js", loading_method="defer")
+    if "gpt4-chart" in body:
+        app.add_js_file("vega.js", loading_method="defer")
+        app.add_js_file("charts.js", loading_method="defer")
+    if '<table class="ledger' in body:
+        app.add_js_file("ledger.js", loading_method="defer")
+
+
+def write_vega(app):
+    """Write Vega, Vega-Lite and Vega-Embed as one script into the site."""
+    target = Path(app.outdir, "_static", "vega.js")
+    if app.builder.format == "html" and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        bundle = vl_convert.javascript_bundle()
+        target.write_text(f"(() => {{{bundle}}})();\n", encoding="utf-8")
+
+
+def write_ledger(app, error):
+    """Write the ledger for download, as CSV and as JSON."""
+    if error or app.builder.format != "html":
+        return
+    records = [claim.record() for claim in ledger().load().claims]
+    static = Path(app.outdir, "_static")
+    text = json.dumps(records, indent=1, ensure_ascii=False)
+    (static / "ledger.json").write_text(text + "\n", encoding="utf-8")
+    with open(static / "ledger.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def drop_preloads(app, error):
+    """Take out the theme's font preloads, which browsers refuse for files with an error."""
+    if error or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        html = path.read_text(encoding="utf-8")
+        clean = PRELOAD.sub("", html)
+        if clean != html:
+            path.write_text(clean, encoding="utf-8")
+
+
+def setup(app):
+    """Register the directives, the role and the event handlers."""
+    app.add_directive("verdict-strip", VerdictStrip)
+    app.add_directive("symbol-table", SymbolTable)
+    app.add_role("claim", ClaimRole())
+    app.connect("config-inited", configure, priority=100)
+    app.connect("builder-inited", write_vega)
+    app.connect("html-page-context", add_scripts, priority=900)
+    app.connect("build-finished", write_ledger)
+    app.connect("build-finished", drop_preloads)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,68 @@
+// Put the live chart in place of its picture. The picture stays where this script cannot run.
+(() => {
+  const dark = () => document.documentElement.dataset.theme === "dark";
+
+  function colours() {
+    const text = dark() ? "#e6e6e6" : "#1f2328", line = dark() ? "#5a6370" : "#c9ced6";
+    return {
+      background: "transparent",
+      style: { "guide-label": { fill: text }, "guide-title": { fill: text } },
+      title: { color: text },
+      axis: { domainColor: text, tickColor: text, gridColor: line },
+      legend: { labelColor: text, titleColor: text },
+      text: { color: text }, rule: { color: text }, view: { stroke: line },
+    };
+  }
+
+  // A slider without a label is no use to a keyboard or a screen reader.
+  function label(box) {
+    for (const input of box.querySelectorAll(".vega-bind input, .vega-bind select")) {
+      const name = input.closest(".vega-bind").querySelector(".vega-bind-name");
+      input.setAttribute("aria-label", name ? name.textContent : input.name);
+    }
+  }
+
+  // The sliders' values, so that a change of theme keeps what the reader has set.
+  function signals(view) {
+    const values = view.getState({ signals: (name) => !/^(width|height|unit|data|.*_(tuple|modify|toggle|store).*)$/.test(name) }).signals;
+    return Object.entries(values).filter(([, value]) => ["number", "string", "boolean"].includes(typeof value));
+  }
+
+  async function draw(box, keep = []) {
+    const spec = JSON.parse(box.querySelector("script").textContent);
+    delete spec.$schema;  // it names the version for JupyterLab; the one here is newer
+    const single = spec.mark || spec.layer;
+    const stage = box.querySelector(".gpt4-chart-live") || box.appendChild(document.createElement("div"));
+    stage.className = "gpt4-chart-live";
+    if (single) Object.assign(spec, { width: box.clientWidth, autosize: { type: "fit", contains: "padding" } });
+    const result = await vegaEmbed(stage, spec, { actions: false, renderer: "canvas", config: colours() });
+    box.querySelector("img").hidden = true;
+    for (const [name, value] of keep) result.view.signal(name, value);
+    await result.view.runAsync();
+    label(stage);
+    const canvas = stage.querySelector("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", spec.description || box.querySelector("img").alt);
+    box.view = result.view;
+    box.spec = spec;
+    box.redraw = async () => { const set = signals(box.view); result.finalize(); await draw(box, set); };
+    if (single) box.resize = () => box.view.width(box.clientWidth).runAsync();
+  }
+
+  async function start() {
+    const boxes = [...document.querySelectorAll(".gpt4-chart")];
+    for (const box of boxes) {
+      try { await draw(box); } catch (error) { console.error(error); }
+    }
+    new MutationObserver(() => boxes.forEach((box) => box.redraw && box.redraw()))
+      .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    let width = innerWidth;
+    addEventListener("resize", () => {
+      if (innerWidth !== width) boxes.forEach((box) => box.resize && box.resize());
+      width = innerWidth;
+    });
+    document.documentElement.dataset.charts = "ready";
+  }
+
+  start();
+})();

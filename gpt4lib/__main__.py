@@ -1,0 +1,69 @@
+"""Command line: `python -m gpt4lib claims [--json | --check]` and `python -m gpt4lib params FILE.toml [--json]`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with mistakes answered in one line and exit status 2."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def claims(options) -> int:
+    """Print the ledger; with --check exit 1 where a computed verdict is not the expected one."""
+    from . import ledger, show
+
+    book = ledger.load()
+    if options.check:
+        wrong = book.unexpected()
+        for claim in wrong:
+            print(f"{claim.id}: expected {claim.expect!r}, computed {claim.verdict!r}")
+        print(f"{len(book.claims)} claims, {len(wrong)} unexpected verdicts")
+        return 1 if wrong else 0
+    print(json.dumps([c.record() for c in book.claims], indent=1, ensure_ascii=False) if options.json else show.Claims(book.claims))
+    return 0
+
+
+def params(options) -> int:
+    """Print a model's parameter counts by part."""
+    from . import shapes
+    from .show import Table
+
+    count = shapes.count(shapes.load(Path(options.file)))
+    if options.json:
+        print(json.dumps({"total": count.total, "active": count.active, "parts": count.parts}, indent=1))
+    else:
+        rows = [(part, f"{size:,}", f"{count.active_parts[part]:,}") for part, size in count.parts.items()]
+        print(Table([*rows, ("total", f"{count.total:,}", f"{count.active:,}")], ("part", "parameters", "active")))
+    return 0
+
+
+def main(arguments=None) -> int:
+    """Run one command; 0 done, 1 a check failed, 2 a mistake in the call or its file."""
+    from .units import BadInput
+
+    parser = Parser(prog="python -m gpt4lib", description="The claims of the book, and parameter counts from a model's shape.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    command = commands.add_parser("claims", help="every claim with its verdict")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="an array of objects")
+    how.add_argument("--check", action="store_true", help="exit 1 where a verdict is not the expected one")
+    command.set_defaults(run=claims)
+    command = commands.add_parser("params", help="parameters of the shape in a TOML file")
+    command.add_argument("file", metavar="FILE.toml")
+    command.add_argument("--json", action="store_true", help="total, active and parts")
+    command.set_defaults(run=params)
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except BadInput as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

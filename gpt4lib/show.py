@@ -1,0 +1,126 @@
+"""What a notebook shows: glued values, tables, the claims of a chapter."""
+
+from __future__ import annotations
+
+from html import escape
+
+from .data import DEVICE_UNITS, hardware
+from .law import Law, Quantity
+from .ledger import SYMBOLS, VERDICTS, load
+from .text import fmt, number
+from .units import BadInput
+
+
+def glue(name: str, value) -> None:
+    """Keep `value` (a text or a Law) under `name` for the page's prose; shown plainly where MyST-NB is missing."""
+    try:
+        from myst_nb import glue as keep
+    except ImportError:
+        from IPython.display import display
+
+        display(value)
+    else:
+        keep(name, _Equation(value) if isinstance(value, Law) else value, display=False)
+
+
+class _Equation:
+    """A law as a glued equation: LaTeX alone, without the inline dollar signs."""
+
+    def __init__(self, law):
+        self.law = law
+
+    def __repr__(self):
+        return repr(self.law)
+
+    def _repr_latex_(self):
+        return f"${self.law.latex()}$"
+
+
+class Table:
+    """Rows under headers; Markdown for notebook and site, aligned text elsewhere."""
+
+    def __init__(self, rows, headers):
+        self.headers, self.rows = [str(h) for h in headers], [[str(c) for c in row] for row in rows]
+        for row in self.rows:
+            if len(row) != len(self.headers):
+                raise BadInput(f"a row takes {len(self.headers)} cells, got {len(row)}: {row}")
+
+    def _repr_markdown_(self):
+        clean = lambda cell: cell.replace("|", r"\|").replace("\n", " ")  # noqa: E731
+        lines = [self.headers, ["---"] * len(self.headers), *self.rows]
+        return "\n".join("| " + " | ".join(map(clean, line)) + " |" for line in lines)
+
+    def __repr__(self):
+        widths = [max(len(line[i]) for line in [self.headers, *self.rows]) for i in range(len(self.headers))]
+        lines = [self.headers, ["-" * w for w in widths], *self.rows]
+        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines)
+
+
+def table(rows, headers) -> Table:
+    """A table of texts; raises BadInput for a row of another length than the headers."""
+    return Table(rows, headers)
+
+
+def assumptions(values: dict) -> Table:
+    """Symbol, meaning, value, unit and source of {quantity: value or "hardware:NAME.field" or a constant itself}.
+
+    A value may be a pair (text or number, source); sources are set as citations.
+    """
+    rows = []
+    for quantity, given in values.items():
+        if not isinstance(quantity, Quantity):
+            raise BadInput(f"assumptions takes quantities, got {quantity!r}")
+        value, source = given if isinstance(given, tuple) else (given, "")
+        if isinstance(value, str) and value.startswith("hardware:"):
+            name, _, field = value.removeprefix("hardware:").rpartition(".")
+            device = hardware(name)
+            value, source = fmt(getattr(device, field), DEVICE_UNITS[field]), device.source
+        text = value if isinstance(value, str) else fmt(value, quantity.unit)
+        cited = f"{{cite}}`{source}`" if source and " " not in source else source
+        rows.append((f"${quantity.tex}$", quantity.meaning, text.replace("$", r"\$"), quantity.unit, cited))
+    return Table(rows, ("symbol", "meaning", "value", "unit", "source"))
+
+
+class Claims:
+    """Claims with their verdicts as an HTML table; `full` adds chapter, unit and reason, and the rows' ids."""
+
+    def __init__(self, claims, full=False):
+        self.claims, self.full = tuple(claims), full
+
+    def _repr_html_(self):
+        heads = ("claim", "stated", "ours", "verdict") if not self.full else ("claim", "chapter", "stated", "ours", "verdict", "why")
+        head = "".join(f'<th scope="col">{h}</th>' for h in heads)
+        rows = "\n".join(self._row(c) for c in self.claims)
+        kind = "ledger" if self.full else "claims"
+        return f'<div class="table-scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>'
+
+    def _row(self, c):
+        ours = "–" if c.derived is None else fmt(c.derived, c.unit)
+        verdict = f'<td data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
+        stated, sort = escape(c.stated_text), "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
+        if not self.full:
+            return f'<tr><td><a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a></td><td>{stated}</td><td{sort}>{escape(ours)}</td>{verdict}</tr>'
+        link = f'<a href="#{c.id}"><code>{c.id}</code></a><br>{escape(c.claim)}'
+        chapter = f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'
+        return f'<tr id="{c.id}"><td>{link}</td><td>{chapter}</td><td>{stated}</td><td{sort}>{escape(ours)}</td>{verdict}<td>{escape(c.why)}</td></tr>'
+
+    def __repr__(self):
+        ours = lambda c: "–" if c.derived is None else fmt(c.derived, c.unit)  # noqa: E731
+        return repr(Table([(c.id, c.stated_text, ours(c), f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims], ("id", "stated", "ours", "verdict")))
+
+
+def claims_table(chapter: str | None = None) -> Claims:
+    """The claims of one chapter with stated value, ours and verdict; of all chapters with the reasons where None."""
+    ledger = load()
+    if chapter is None:
+        return Claims(ledger.claims, full=True)
+    found = ledger.chapter(chapter)
+    if not found:
+        raise BadInput(f"no claims in chapter {chapter!r}; there are {', '.join(sorted({c.chapter for c in ledger.claims}))}")
+    return Claims(found)
+
+
+def verdict_legend() -> Table:
+    """Every verdict with its symbol, its meaning and how many claims have it."""
+    counts = load().counts()
+    return Table([(f"{symbol} {verdict}", meaning, number(counts[verdict])) for verdict, (symbol, meaning) in VERDICTS.items()], ("verdict", "it means", "claims"))

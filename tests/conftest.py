@@ -1,0 +1,33 @@
+"""What several test files share: the built site and one browser per test process."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from browser import chromium, find_chromium  # noqa: E402
+
+SITE = ROOT / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium; where none is installed the test is skipped, in CI it fails."""
+    if find_chromium() is None:
+        message = "no Chromium found: the built site is not tested (Debian: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def site():
+    """Folder of the built site."""
+    if not (SITE / "index.html").exists():
+        pytest.fail("the site is not built: run `make book`")
+    return SITE

@@ -1,0 +1,160 @@
+"""Pins, settings, and what the repository may not hold."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][\w.!+]*( ; [\w .'<>=!-]+( (and|or) [\w .'<>=!()-]+)*)?")
+
+
+def files():
+    """The repository's own text files (not notebooks' outputs, not what was built)."""
+    kinds = {".py", ".md", ".toml", ".yml", ".txt", ".csv", ".bib", ".ipynb", ".css", ".js", ".cff", ""}
+    skip = {".git", ".venv", "_build", "__pycache__", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".idea", ".vscode", "gpt4lib.egg-info"}
+    for path in ROOT.rglob("*"):
+        if path.is_file() and path.suffix in kinds and not skip & set(path.relative_to(ROOT).parts):
+            yield path
+
+
+def test_requirements_are_exact_pins():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    assert [line for line in lines if not PIN.fullmatch(line)] == []
+    assert len(lines) > 100 and len({line.partition("==")[0] for line in lines}) == len(lines)
+
+
+def test_requirements_satisfy_pyproject():
+    """Each direct dependency is pinned inside the range that pyproject.toml states."""
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    pins = {}
+    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
+        name, _, version = line.partition(" ;")[0].partition("==")
+        pins[name] = version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    direct = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    assert len(direct) > 15
+    for requirement in map(Requirement, direct):
+        assert pins[requirement.name] in requirement.specifier, requirement
+
+
+def test_no_machine_path_and_no_package_index():
+    """Nothing in the repository names a place on somebody's machine or a package index."""
+    banned = re.compile(r"/(?:home|root|Users|tmp|work)/[\w.-]|--(?:extra-)?index-url [^\s\\]|--find-links|https?://(?:pypi|files)\.")
+    found = [f"{p.relative_to(ROOT)}: {m.group()}" for p in files() if p != Path(__file__)
+             for m in [banned.search(p.read_text("utf-8"))] if m]
+    assert found == []
+
+
+def extension():
+    """The book's own Sphinx extension."""
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    try:
+        import gpt4book
+    finally:
+        sys.path.pop(0)
+    return gpt4book
+
+
+@pytest.mark.parametrize("url, buttons", [("", False), ("  ", False), (None, False), ("https://github.com/someone/book", True)])
+def test_launch_buttons_only_with_a_repository(url, buttons):
+    options = {"repository_url": url, "repository_branch": "main", "launch_buttons": {"colab_url": "https://colab.research.google.com"}, "other": 1}
+    kept = extension().launch_buttons(options)
+    assert ("launch_buttons" in kept) is buttons and ("repository_url" in kept) is buttons
+    assert kept["other"] == 1 and "launch_buttons" in options
+
+
+def test_repository_is_one_setting():
+    """Both launch services are configured, and the address stands in one place."""
+    import yaml
+
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    assert config["launch_buttons"]["binderhub_url"] and config["launch_buttons"]["colab_url"]
+    assert set(config["repository"]) == {"url", "branch"}
+
+
+def test_notebook_links_lead_to_pages():
+    link = extension().NOTEBOOK_LINK
+    swap = lambda text: link.sub(r"\1.html\2", text)  # noqa: E731
+    assert swap('<a href="12_ledger.ipynb#a-b">') == '<a href="12_ledger.html#a-b">'
+    assert swap('<a class="x" href="05_x.ipynb">') == '<a class="x" href="05_x.html">'
+    for kept in ('<a href="https://example.org/a.ipynb">', "<code>a.ipynb</code>"):
+        assert swap(kept) == kept
+
+
+def test_make_help_names_every_target():
+    text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("book", "test", "lab", "execute", "clean", "help"):
+        assert re.search(rf"make {target}\b", text) or target == "help"
+
+
+def test_make_refuses_an_old_interpreter(tmp_path):
+    """A Python that is too old, or none at all, is answered in one line that says what to do."""
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    old = tmp_path / "python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    for python in (str(old), "no-such-python"):
+        done = subprocess.run(["make", "book", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        assert done.returncode and len(lines) == 1 and "Python 3.11 or newer" in lines[0] and "make PYTHON=" in lines[0]
+
+
+# ---- notebooks ----------------------------------------------------------------------------
+
+
+def cells(path):
+    """The code cells of a notebook that hold code, numbered from 1."""
+    found = json.loads(path.read_text("utf-8"))["cells"]
+    return [(n, c) for n, c in enumerate(found, 1) if c["cell_type"] == "code" and "".join(c["source"]).strip()]
+
+
+def test_there_are_notebooks():
+    assert {p.stem for p in NOTEBOOKS} >= {"02_architecture", "05_training_cost", "12_ledger"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_cell_is_executed_in_order(path):
+    counts = [c["execution_count"] for _, c in cells(path)]
+    assert counts == list(range(1, len(counts) + 1)) and counts
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_cell_failed_or_complained(path):
+    bad = [n for n, c in cells(path) for o in c["outputs"] if o["output_type"] == "error" or o.get("name") == "stderr"]
+    assert bad == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_figure_has_alt_text_with_a_number(path):
+    bad = []
+    for number, cell in cells(path):
+        shown = [o for o in cell["outputs"] if any(kind.startswith("image/") for kind in o.get("data", {}))]
+        alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+        if shown and not (re.search(r"\d", alt) and len(alt) > 20):
+            bad.append(f"cell {number}: {alt!r}")
+        if "plt.show()" in "".join(cell["source"]) and not shown:
+            bad.append(f"cell {number}: no picture stored")
+    assert bad == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_defines_no_long_functions(path):
+    """A notebook holds narrative and calls: no function longer than five lines."""
+    import ast
+
+    long = []
+    for number, cell in cells(path):
+        code = "\n".join(line for line in "".join(cell["source"]).splitlines() if not line.startswith(("%", "!")))
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.end_lineno - node.lineno >= 5:
+                long.append(f"cell {number}: {node.name}")
+    assert long == []
