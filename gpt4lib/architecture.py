@@ -13,7 +13,7 @@ from .symbols import (
     B_seq, C_dense, C_full, C_pair, C_tok, D, E, E_2, E_hat, E_hat2, E_max, E_start, L, N, N_attn, N_bias, N_cut, N_emb,
     N_exp, N_norm, N_pos, N_ref, N_route, N_total, S, V, a_r, a_w, b_exp, b_r, c_r, d, d_ff, d_h, d_nope, d_qk, d_r,
     d_rope, d_v, g_kv, idle, k, k_fwd, k_pair, loss, n_h, n_kv, n_mat, n_norm, n_pos, p_idle, q, r_ff, r_kv, r_q, w,
-    x_data, x_flop, x_mlp, x_pair, x_size, y_loss,
+    x_data, x_flop, x_loss, x_mlp, x_pair, x_size,
 )
 
 # ---- the article's parts ------------------------------------------------------------------
@@ -95,10 +95,31 @@ routed_loss = Law(
 )
 flattening = Law(c_r, b_r * log(10) / log(N_cut / w), "Slope in experts falls to zero at N_cut", source="clark2022")
 cutoff = flattening.solve("N_cut")
-loss_saved = Law(y_loss, (b_r - c_r * _size) * log(E_hat2 / E_hat), "Log of the loss ratio, E over E_2 experts", source="clark2022")
 _saturated = (saturation, Law(E_hat2, saturation.rhs.xreplace({E: E_2}), "Experts that count", source="clark2022"))
-saved_printed = loss_saved.given(*_saturated)
-saved_cutoff = loss_saved.given(flattening, *_saturated)
+loss_ratio_printed = Law(
+    x_loss, (E_hat2 / E_hat) ** (c_r * _size - b_r), "Loss with E_2 experts over loss with E", source="clark2022",
+).given(*_saturated)
+
+
+class _SolvedFirst(Law):
+    """`outer` with `inner` put in, solved for a symbol of `outer` before they are: the roots stay short."""
+
+    def __init__(self, outer: Law, *inner: Law):
+        whole = outer.given(*inner)
+        super().__init__(whole.lhs, whole.rhs, whole.title, source=whole.source)
+        self.outer, self.inner = outer, inner
+
+    def solve(self, name) -> Law:
+        """The inverse law, as `Law.solve`."""
+        if any(s.name == str(name) for s in self.outer.symbols):
+            return self.outer.solve(name).given(*self.inner)
+        return super().solve(name)
+
+
+loss_ratio = _SolvedFirst(
+    Law(x_loss, (N / N_cut) ** (b_r * log(E_hat2 / E_hat) / log(N_cut / w)), "The same, a power of size over N_cut", source="clark2022"),
+    *_saturated,
+)
 
 
 def fitting_shapes(attention_range, expert_range, *, layers: int, kv_heads: int | str, widths, head_widths, mlp_shapes, attention_widths, tensor_parallel: int = 8):

@@ -75,6 +75,10 @@ class Claim:
         """What the law gives at the inputs' central values, in the base unit."""
         return self.law(**{name: i.stated.value for name, i in self.inputs.items()}) if self.law else None
 
+    def show(self, value: float) -> str:
+        """A value of the claim's law as a reader would write it."""
+        return display(value, self.law.lhs)
+
     @cached_property
     def interval(self) -> Interval | None:
         """What the law gives over the inputs' intervals."""
@@ -120,7 +124,7 @@ class Claim:
         """The reason for the verdict in a few sentences, with its numbers filled in."""
         if self.law is None:
             return self.note
-        show = lambda v: fmt(v, self.unit)  # noqa: E731
+        show = self.show
         parts = [self.note.format(
             derived=show(self.derived), low=show(self.interval.lo), high=show(self.interval.hi), stated=self.stated_text,
             factor=f"{self.factor:.3g}" if self.factor else "–", corrected=self.corrected_unit,
@@ -130,9 +134,9 @@ class Claim:
         if self.verdict == "contradicts":
             parts.append("Against: " + ", ".join(i.ref for i in self.inputs.values() if i.origin in ("claim", "article")) + ".")
         if self.verdict != "holds" and self.inverse:
-            units = {s.name: s.unit for s in (*self.law.symbols, *self.law.constants)}
-            names = {n: self.inputs[n].meaning if n in self.inputs else n for n in self.inverse}
-            parts.append("It would be true at: " + "; or ".join(f"{names[n]} = {fmt(self.must_be(n), units[n])}" for n in self.inverse) + ".")
+            known = {s.name: s for s in (*self.law.symbols, *self.law.constants)}
+            ways = (f"{known[n].meaning} = {display(self.must_be(n), known[n])}" for n in self.inverse)
+            parts.append(f"The stated value comes out at: {'; or '.join(ways)}.")
         return " ".join(part.strip() for part in parts if part.strip())
 
     def record(self) -> dict:
@@ -259,6 +263,11 @@ def _claim(entry, ids, article, constants) -> Claim:
         raise BadInput(f"a claim expected to be {entry['expect']!r} takes an inverse: what would have to be true")
     return Claim(**common, stated=value, law=law, law_name=entry["law"], inputs=inputs, inverse=inverse,
                  note=_text(entry, "note"), corrected_unit=corrected)
+
+
+def display(value: float, quantity) -> str:
+    """A value of a quantity as a reader would write it; quantities of at most 1 are shown in percent."""
+    return fmt(value, "%" if quantity.at_most == 1 else quantity.unit)
 
 
 def find_law(name: str) -> Law:

@@ -6,7 +6,7 @@ from html import escape
 
 from .data import DEVICE_UNITS, hardware
 from .law import Law, Quantity
-from .ledger import SYMBOLS, VERDICTS, load
+from .ledger import SYMBOLS, VERDICTS, display, load
 from .text import fmt, number
 from .units import BadInput
 
@@ -75,7 +75,7 @@ def assumptions(values: dict) -> Table:
             name, _, field = value.removeprefix("hardware:").rpartition(".")
             device = hardware(name)
             value, source = fmt(getattr(device, field), DEVICE_UNITS[field]), device.source
-        text = value if isinstance(value, str) else fmt(value, quantity.unit)
+        text = value if isinstance(value, str) else display(value, quantity)
         cited = f"{{cite}}`{source}`" if source and " " not in source else source
         rows.append((f"${quantity.tex}$", quantity.meaning, text.replace("$", r"\$"), quantity.unit, cited))
     return Table(rows, ("symbol", "meaning", "value", "unit", "source"))
@@ -95,7 +95,7 @@ class Claims:
         return f'<div class="table-scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>'
 
     def _row(self, c):
-        ours = "–" if c.derived is None else fmt(c.derived, c.unit)
+        ours = "–" if c.derived is None else c.show(c.derived)
         verdict = f'<td data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
         stated, sort = escape(c.stated_text), "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
         if not self.full:
@@ -105,7 +105,7 @@ class Claims:
         return f'<tr id="{c.id}"><td>{link}</td><td>{chapter}</td><td>{stated}</td><td{sort}>{escape(ours)}</td>{verdict}<td>{escape(c.why)}</td></tr>'
 
     def __repr__(self):
-        ours = lambda c: "–" if c.derived is None else fmt(c.derived, c.unit)  # noqa: E731
+        ours = lambda c: "–" if c.derived is None else c.show(c.derived)  # noqa: E731
         return repr(Table([(c.id, c.stated_text, ours(c), f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims], ("id", "stated", "ours", "verdict")))
 
 

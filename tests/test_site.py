@@ -157,10 +157,10 @@ def test_dark_mode_changes_the_page_and_keeps_figures_readable(fresh):
 
 # ---- charts -------------------------------------------------------------------------------
 
-CURVES = """(chart) => {
+CURVES = r"""(chart) => {
   const data = chart.view.getState({ data: () => true }).data, found = [];
-  for (const rows of Object.values(data))
-    if (Array.isArray(rows)) for (const row of rows)
+  for (const name of Object.keys(data))
+    if (/^(data|source)_\d+$/.test(name)) for (const row of chart.view.data(name))
       if (Number.isFinite(row.x) && Number.isFinite(row.y)) found.push([row.x, row.y]);
   return found;
 }"""
@@ -339,7 +339,8 @@ def test_ledger_permalink_and_filter_link(fresh):
     last = json.loads((SITE / "_static" / "ledger.json").read_text("utf-8"))[-1]
     page = fresh(f"{LEDGER}#{last['id']}")
     page.wait_for_selector(f"tr.target[id='{last['id']}']")
-    assert page.evaluate("(id) => { const b = document.getElementById(id).getBoundingClientRect(); return b.top >= 0 && b.bottom <= innerHeight + b.height; }", last["id"])
+    page.wait_for_function("""(id) => { const row = document.getElementById(id).getBoundingClientRect();
+      return row.top >= 0 && row.bottom <= innerHeight; }""", arg=last["id"], timeout=5000)
     page = fresh(f"{LEDGER}?verdict={last['verdict'].replace(' ', '+')}")
     verdicts = page.eval_on_selector_all("table.ledger tbody tr:not([hidden]) td[data-filter]", "(cells) => cells.map((c) => c.dataset.filter)")
     assert set(verdicts) == {last["verdict"]}

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import logging
 import re
 from pathlib import Path
 
 import vl_convert
 from docutils import nodes
 from docutils.statemachine import StringList
+from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 LEDGER_PAGE = "notebooks/12_ledger"
@@ -102,6 +105,17 @@ def configure(app, config):
     config.mathjax_path = "mathjax/tex-svg.js"  # no fonts to load, which Firefox refuses for files
 
 
+def execute_in_parallel(app, env, docnames):
+    """Execute the notebooks that are not in the cache side by side; MyST-NB then finds them there."""
+    notebooks = [app.env.doc2path(name) for name in docnames if app.env.doc2path(name).endswith(".ipynb")]
+    if len(notebooks) > 1 and env.mystnb_config.execution_mode == "cache":
+        cache = get_cache(env.mystnb_config.execution_cache_path)
+        for path in notebooks:
+            cache.add_nb_to_project(path)
+        executor = load_executor("local-parallel", cache, logging.getLogger(__name__))
+        executor.run_and_cache(filter_uris=notebooks, timeout=env.mystnb_config.execution_timeout)
+
+
 def add_scripts(app, page, template, context, doctree):
     """Load the chart and ledger scripts only where a page needs them, and Thebe nowhere.
 
@@ -143,13 +157,19 @@ def write_ledger(app, error):
         writer.writerows(records)
 
 
-def drop_preloads(app, error):
-    """Take out the theme's font preloads, which browsers refuse for files with an error."""
+def mend_theme(app, error):
+    """Take out what the theme writes and browsers complain about.
+
+    Font preloads are refused for files. The watcher of the page's contents takes every link of a page
+    without contents for an entry, and fails at an anchor with a dot.
+    """
     if error or app.builder.format != "html":
         return
     for path in Path(app.outdir).rglob("*.html"):
         html = path.read_text(encoding="utf-8")
         clean = PRELOAD.sub("", html)
+        if 'class="bd-toc-nav' not in html:
+            clean = clean.replace(' data-bs-spy="scroll"', "")
         if clean != html:
             path.write_text(clean, encoding="utf-8")
 
@@ -161,7 +181,8 @@ def setup(app):
     app.add_role("claim", ClaimRole())
     app.connect("config-inited", configure, priority=100)
     app.connect("builder-inited", write_vega)
+    app.connect("env-before-read-docs", execute_in_parallel)
     app.connect("html-page-context", add_scripts, priority=900)
     app.connect("build-finished", write_ledger)
-    app.connect("build-finished", drop_preloads)
+    app.connect("build-finished", mend_theme)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

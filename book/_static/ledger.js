@@ -71,7 +71,7 @@
     if (!row) return;
     if (row.hidden) { search.value = ""; filters.forEach(({ select }) => (select.value = "")); show(); }
     row.classList.add("target");
-    row.scrollIntoView({ block: "center" });
+    row.scrollIntoView({ block: "center", behavior: "instant" });
   }
 
   const asked = new URLSearchParams(location.search);
