@@ -6,6 +6,8 @@ that `gpt4lib.shapes` evaluates for published models.
 
 from __future__ import annotations
 
+from itertools import product
+
 from sympy import Integer, factor, log, powsimp
 
 from .law import Law
@@ -122,32 +124,24 @@ loss_ratio = _SolvedFirst(
 )
 
 
-def fitting_shapes(attention_range, expert_range, *, layers: int, kv_heads: int | str, widths, head_widths, mlp_shapes, attention_widths, tensor_parallel: int = 8):
+def fitting_shapes(attention_range, expert_range, *, layers: int, multi_head: bool, widths, head_widths, mlp_shapes, divide_heads: int = 8):
     """Shapes whose attention and expert counts both fall into the given intervals, as a list of dicts.
 
-    `kv_heads` is a number or "all" (multi-head); `mlp_shapes` are (matrices, d_ff / d) pairs;
-    `attention_widths` are values of n_h d_h / d. Heads must be whole and divide over
-    `tensor_parallel` GPUs, and d_ff must be whole.
+    `mlp_shapes` are (matrices, d_ff / d) pairs, `widths` model widths, `head_widths` widths of one head.
+    Every head has its own key and value if `multi_head`, else all share one. The number of heads is a
+    multiple of `divide_heads` (8-way tensor parallelism) and free otherwise; d_ff must be whole.
     """
     found = []
-    for width in widths:
-        for matrices, ratio in mlp_shapes:
-            inner = ratio * width
-            if inner != int(inner):
-                continue
-            one_expert = mlp(L=layers, n_mat=matrices, d=width, d_ff=float(inner))
-            if not expert_range.contains(one_expert):
-                continue
-            for head in head_widths:
-                for share in attention_widths:
-                    heads = share * width / head
-                    if heads != int(heads) or int(heads) % tensor_parallel:
-                        continue
-                    kv = int(heads) if kv_heads == "all" else kv_heads
-                    shared = attention(L=layers, d=width, d_h=head, n_h=int(heads), n_kv=kv)
-                    if attention_range.contains(shared):
-                        found.append({
-                            "d": width, "n_h": int(heads), "n_kv": kv, "d_h": head, "a": share, "n_mat": matrices,
-                            "d_ff": int(inner), "N_attn": shared, "N_exp": one_expert,
-                        })
+    for width, (matrices, ratio) in product(widths, mlp_shapes):
+        inner = ratio * width
+        if inner % 1 or not expert_range.contains(one_expert := mlp(L=layers, n_mat=matrices, d=width, d_ff=int(inner))):
+            continue
+        for head in head_widths:
+            for heads in range(divide_heads, 4 * width // head, divide_heads):
+                shared = attention(L=layers, d=width, d_h=head, n_h=heads, n_kv=heads if multi_head else 1)
+                if attention_range.contains(shared):
+                    found.append({
+                        "d": width, "n_h": heads, "d_h": head, "a": heads * head / width, "n_mat": matrices, "r_ff": float(ratio),
+                        "d_ff": int(inner), "N_attn": shared, "N_exp": one_expert,
+                    })
     return found

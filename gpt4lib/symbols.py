@@ -54,8 +54,8 @@ bubble = symbol("bubble", "1", "share of a step that a stage waits for the pipel
 reduce_share = symbol("reduce_share", "1", "share of a step that the all-reduce takes", latex=r"x_{\mathrm{ar}}", at_most=1)
 lost = symbol("lost", "1", "share of time lost to checkpoints and failures", latex=r"x_{\mathrm{fail}}", at_most=1)
 kernel = symbol("kernel", "1", "utilisation while a GPU computes", latex=r"\eta_{\mathrm{k}}", at_most=1)
-part_bubble = symbol("part_bubble", "1", "part of the loss that the bubble explains", latex=r"\phi_{\mathrm{bub}}")
-part_lost = symbol("part_lost", "1", "part of the loss that failures explain", latex=r"\phi_{\mathrm{fail}}")
+part_bubble = symbol("part_bubble", "1", "part of the loss that the bubble explains", latex=r"\phi_{\mathrm{bub}}", at_most=1)
+part_lost = symbol("part_lost", "1", "part of the loss that failures explain", latex=r"\phi_{\mathrm{fail}}", at_most=1)
 
 # ---- training cost: money and comparisons -------------------------------------------------
 gpu_time = symbol("gpu_time", "GPU*second", "GPU time", latex=r"T_{\mathrm{GPU}}")

@@ -134,19 +134,22 @@ def test_one_key_value_head_breaks_the_ratio():
     assert 1.38 < by_attention / arch.width_from_mlp(N_exp=111e9, L=120, n_mat=2, r_ff=4) < 1.42
 
 
-def test_shapes_that_fit_with_one_key_value_head():
+def test_shapes_that_fit_both_counts():
+    """With a key and value per head GPT-3's proportions fit at one width; with one for all they fit at none."""
     ranges = [stated(f"~{n}e9 parameter").interval for n in (55, 111)]
-    search = {"layers": 120, "widths": range(4096, 20_481, 128), "head_widths": (64, 96, 112, 128, 192, 256),
-              "attention_widths": (Fraction(1, 2), Fraction(2, 3), 1, Fraction(3, 2), 2)}  # fmt: skip
-    plain4 = {**search, "mlp_shapes": [(2, 4)]}
-    assert {f["d"] for f in arch.fitting_shapes(*ranges, kv_heads="all", **{**plain4, "attention_widths": (1,)})} == {WIDTH}
-    assert not arch.fitting_shapes(*ranges, kv_heads=1, **{**plain4, "attention_widths": (1,)})
-    every = arch.fitting_shapes(*ranges, kv_heads=1, **{**search, "mlp_shapes": [(2, 4), (2, 2), (3, Fraction(8, 3)), (3, Fraction(4, 3)), (3, 4)]})
-    assert {(f["n_mat"], f["a"]) for f in every} >= {(2, 1), (2, 2), (3, 1)}
-    for f in every:
-        shape = gpt4(d_model=f["d"], n_heads=f["n_h"], n_kv_heads=f["n_kv"], d_head=f["d_h"], mlp_matrices=f["n_mat"], d_ff_expert=f["d_ff"])
-        parts = shapes.count(shape).parts
-        assert round(parts["attention"] / 1e9) == 55 and round(parts["experts"] / 16 / 1e9) == 111 and f["n_h"] % 8 == 0
+    search = {"layers": 120, "widths": range(4096, 24_577, 128), "head_widths": (64, 96, 112, 128, 192),
+              "mlp_shapes": [(m, r) for m in (2, 3) for r in (Fraction(3, 2), 2, Fraction(8, 3), 3, Fraction(7, 2), 4)]}  # fmt: skip
+    every = {multi: arch.fitting_shapes(*ranges, multi_head=multi, **search) for multi in (True, False)}
+    assert {f["d"] for f in every[True] if f["a"] == 1} == {WIDTH}
+    assert not [f for f in every[False] if f["a"] == 1 or f["r_ff"] == 4]
+    assert (12_416, 144, 128, 3, 24_832) in {(f["d"], f["n_h"], f["d_h"], f["n_mat"], f["d_ff"]) for f in every[False]}
+    for multi, found in every.items():
+        for f in found:
+            kv = f["n_h"] if multi else 1
+            shape = gpt4(d_model=f["d"], n_heads=f["n_h"], n_kv_heads=kv, d_head=f["d_h"], mlp_matrices=f["n_mat"], d_ff_expert=f["d_ff"])
+            parts = shapes.count(shape).parts
+            assert (f["N_attn"], f["N_exp"]) == (parts["attention"], parts["experts"] / 16) and f["n_h"] % 8 == 0
+            assert round(parts["attention"] / 1e9) in (55, 56) and 110.5e9 <= f["N_exp"] <= 111.5e9
 
 
 # ---- batches ------------------------------------------------------------------------------

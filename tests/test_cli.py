@@ -1,0 +1,78 @@
+"""The command line, run as a reader runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gpt4lib import ledger
+from gpt4lib.__main__ import main
+
+LLAMA = """
+name = "Llama-2-7B"
+layers = 32
+d_model = 4096
+n_heads = 32
+n_kv_heads = 32
+d_head = 128
+d_ff = 11008
+mlp_matrices = 3
+vocab = 32000
+tied_embeddings = false
+positions = "rotary"
+"""
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, "-m", "gpt4lib", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+def test_claims_as_json_and_as_a_table(capsys):
+    assert main(["claims", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [r["id"] for r in records] == [c.id for c in ledger.load().claims]
+    assert all(list(r) == ["id", "chapter", "claim", "stated", "unit", "derived", "verdict", "why"] for r in records)
+    assert main(["claims"]) == 0
+    table = capsys.readouterr().out
+    assert len(table.splitlines()) == len(records) + 2 and all(r["verdict"] in table for r in records)
+
+
+def test_check_exits_1_on_an_unexpected_verdict(monkeypatch, capsys):
+    assert main(["claims", "--check"]) == 0
+    book = ledger.load()
+    wrong = ledger.Claim(**{**{f: getattr(book.claims[0], f) for f in ledger.Claim.__dataclass_fields__}, "expect": "off"})
+    monkeypatch.setattr(ledger, "load", lambda: ledger.Ledger((wrong, *book.claims[1:])))
+    assert main(["claims", "--check"]) == 1
+    assert f"{wrong.id}: expected 'off', computed {wrong.verdict!r}" in capsys.readouterr().out
+
+
+def test_params(tmp_path):
+    file = tmp_path / "llama.toml"
+    file.write_text(LLAMA)
+    done = run("params", file, "--json")
+    counted = json.loads(done.stdout)
+    assert done.returncode == 0 and set(counted) == {"total", "active", "parts"}
+    assert counted["total"] == counted["active"] == sum(counted["parts"].values())
+    assert counted["total"] == 6738417664 - 32 * 64  # the published file also holds 64 rotary frequencies a layer
+    assert "6,738,415,616" in run("params", file).stdout
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ((), "required"), (("guess",), "invalid choice"), (("claims", "--json", "--check"), "not allowed"), (("claims", "extra"), "extra"),
+    (("params",), "required"), (("params", "missing.toml"), "missing.toml"),
+])
+def test_a_mistake_exits_2_with_one_line(arguments, words):
+    done = run(*arguments)
+    assert done.returncode == 2 and done.stdout == "" and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (("layers = 32", "layers = -1"), "layers"), (("layers = 32", "layers = 'many'"), "layers"), (("layers = 32", "layers = "), "line"),
+    (("vocab = 32000", ""), "vocab"), (("name", "nom"), "nom"), (('"rotary"', '"spiral"'), "positions"),
+])
+def test_a_broken_shape_names_file_and_entry(tmp_path, change, words):
+    file = tmp_path / "broken.toml"
+    file.write_text(LLAMA.replace(*change))
+    done = run("params", file)
+    assert done.returncode == 2 and "broken.toml" in done.stderr and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
