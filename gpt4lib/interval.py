@@ -40,10 +40,6 @@ class Interval:
         """Whether x lies in the interval."""
         return self.lo <= x <= self.hi
 
-    def scaled(self, factor: float) -> Interval:
-        """The interval times a positive factor."""
-        return Interval(self.lo * factor, self.hi * factor)
-
 
 @dataclass(frozen=True)
 class Stated:
@@ -92,8 +88,7 @@ def stated(text: str) -> Stated:
         half = half_unit(match["a"])
         value, low, high = a, max(a - half, 0.0), a + half
     factor = unit_factor(unit, base)
-    exact = (lambda x: _scale(x, factor))
-    return Stated(str(text).strip(), exact(value), Interval(exact(low), exact(high)), base, unit)
+    return Stated(str(text).strip(), value * factor, Interval(low * factor, high * factor), base, unit)
 
 
 def half_unit(number: str) -> float:
@@ -114,10 +109,6 @@ def half_unit(number: str) -> float:
 
 def _number(text: str) -> float:
     return float(text.replace(",", "").replace("_", ""))
-
-
-def _scale(x: float, factor: float) -> float:
-    return x * factor if factor >= 1 else x / round(1 / factor) if round(1 / factor) * factor == 1 else x * factor
 
 
 def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) -> Interval:

@@ -16,7 +16,7 @@ from gpt4lib.charts import Slider, explore
 from gpt4lib.law import Law, Quantity, browser_name
 from gpt4lib.units import BadInput, base_unit
 
-MODULES = [p.stem for p in Path(gpt4lib.__file__).parent.glob("*.py") if not p.stem.startswith("__") and p.stem != "site"]
+MODULES = [p.stem for p in Path(gpt4lib.__file__).parent.glob("*.py") if not p.stem.startswith("__")]
 LAWS = {f"{m}.{name}": law for m in MODULES for name, law in vars(importlib.import_module(f"gpt4lib.{m}")).items() if isinstance(law, Law)}
 
 
