@@ -113,22 +113,15 @@ def all_mutants():
     found = []
 
     def seen(module, number, lhs, rhs):
-        found.extend((f"law {module} {number} {lhs}: {what}", module, (number, i)) for i, (what, _) in enumerate(changes(rhs)))
+        found.extend((f"law {module} {number} {lhs}: {what}", module, number, i) for i, (what, _) in enumerate(changes(rhs)))
         return rhs
 
     watch_laws(seen)
     for claim in ledger.load().claims:
         if claim.law:
             texts = {None: claim.stated.text} | {name: given.stated.text for name, given in claim.inputs.items()}
-            found += [(f"claim {claim.id}: {n or 'stated'}", claim.chapter[3:], (claim.id, n)) for n, text in texts.items() if scaled(text)]
+            found += [(f"claim {claim.id}: {n or 'stated'}", claim.chapter[3:], claim.id, n) for n, text in texts.items() if scaled(text)]
     return found
-
-
-def apply(module, how):
-    """Put the mutant into this process."""
-    if isinstance(how[0], str):
-        return change_ledger(*how)
-    watch_laws(lambda m, number, lhs, rhs: changes(rhs)[how[1]][1] if (m, number) == (module, how[0]) else rhs)
 
 
 class FirstFailure:
@@ -142,9 +135,8 @@ class FirstFailure:
     pytest_collectreport = pytest_runtest_logreport
 
 
-def first_red(module, is_claim):
-    """Run the tests, likely killers first; the name of the first that fails, or "" where all pass."""
-    first = ["test_ledger_double_entry"] if is_claim else [f"test_{module}", "test_shapes", "test_ledger_double_entry"]
+def first_red(first):
+    """Run the tests, those of the files `first` before the others: the name of the first that fails, or "" where all pass."""
     rest = sorted(p.stem for p in Path("tests").glob("test_*.py") if p.stem not in (*SLOW, *first))
     for batch in (first, rest):
         plugin = FirstFailure()
@@ -156,24 +148,19 @@ def first_red(module, is_claim):
 
 def attempt(mutant):
     """Make one mutant in this process and run the tests: (label, the first red test, seconds)."""
-    label, module, how = mutant
+    label, module, *how = mutant
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)  # as if somebody had pressed Ctrl-C
     signal.alarm(TIMEOUT)
     start = time.monotonic()
-    try:
-        if how:
-            apply(module, how)
-        red = first_red(module, isinstance(how[0], str) if how else False)
-    except BaseException as error:
-        red = f"{type(error).__name__}: {error}"
+    if label.startswith("claim"):
+        change_ledger(*how)
+    elif label.startswith("law"):
+        watch_laws(lambda *law: changes(law[3])[how[1]][1] if law[:2] == (module, how[0]) else law[3])
+    red = first_red(["test_ledger_double_entry"] if label.startswith("claim") else [f"test_{module}", "test_shapes", "test_ledger_double_entry"])
     spent = time.monotonic() - start
     return label, "timeout" if spent > TIMEOUT else red, spent
-
-
-def late(*_):
-    raise TimeoutError(f"more than {TIMEOUT} s")
 
 
 def main():
@@ -192,15 +179,16 @@ def main():
         if options.list:
             print(*(m[0] for m in mutants), f"{len(mutants)} mutants", sep="\n")
             return
-        if red := pool.apply(attempt, [("unchanged", "architecture", ())])[1]:
+        if red := pool.apply(attempt, [("unchanged", "architecture")])[1]:
             sys.exit(f"the unchanged library already fails: {red}")
-        survivors, late_ones = [], []
-        for count, (label, red, spent) in enumerate(pool.imap_unordered(attempt, mutants), 1):
-            print(f"{count}/{len(mutants)}  {spent:5.1f} s  {label}  {'<- ' + red if red else 'SURVIVED'}", flush=True)
-            survivors += [label] * (not red)
-            late_ones += [label] * (red == "timeout")
-    print(*(f"survived: {label}" for label in survivors), *(f"killed by the time limit: {label}" for label in late_ones), sep="\n")
-    print(f"{len(mutants) - len(survivors)} of {len(mutants)} mutants killed: {1 - len(survivors) / max(len(mutants), 1):.1%}")
+        results = {}
+        for label, red, spent in pool.imap_unordered(attempt, mutants):
+            results[label] = red
+            print(f"{len(results)}/{len(mutants)}  {spent:5.1f} s  {label}  {'<- ' + red if red else 'SURVIVED'}", flush=True)
+    for label in sorted(label for label, red in results.items() if red in ("", "timeout")):
+        print(f"{'killed by the time limit' if results[label] else 'survived'}: {label}")
+    killed = sum(map(bool, results.values()))
+    print(f"{killed} of {len(results)} mutants killed: {killed / max(len(results), 1):.1%}")
 
 
 if __name__ == "__main__":
