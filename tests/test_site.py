@@ -340,7 +340,7 @@ def test_ledger_permalink_and_filter_link(fresh):
     page = fresh(f"{LEDGER}#{last['id']}")
     page.wait_for_selector(f"tr.target[id='{last['id']}']")
     page.wait_for_function("""(id) => { const row = document.getElementById(id).getBoundingClientRect();
-      return row.top >= 0 && row.bottom <= innerHeight; }""", arg=last["id"], timeout=5000)
+      return row.top >= 0 && row.top < innerHeight; }""", arg=last["id"], timeout=5000)
     page = fresh(f"{LEDGER}?verdict={last['verdict'].replace(' ', '+')}")
     verdicts = page.eval_on_selector_all("table.ledger tbody tr:not([hidden]) td[data-filter]", "(cells) => cells.map((c) => c.dataset.filter)")
     assert set(verdicts) == {last["verdict"]}
