@@ -62,8 +62,7 @@ lab: $(INSTALLED)
 	$(PY) -m jupyterlab notebooks
 
 execute: $(INSTALLED)
-	@echo $(NOTEBOOKS) | xargs -n 1 -P 2 $(PY) -m nbconvert --to notebook --execute --inplace --log-level WARN \
-	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=120
+	$(PY) book/execute.py $(NOTEBOOKS)
 
 lock: $(INSTALLED)
 	$(PY) -m pip install --quiet uv

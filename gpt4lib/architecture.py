@@ -103,25 +103,9 @@ loss_ratio_printed = Law(
 ).given(*_saturated)
 
 
-class _SolvedFirst(Law):
-    """`outer` with `inner` put in, solved for a symbol of `outer` before they are: the roots stay short."""
-
-    def __init__(self, outer: Law, *inner: Law):
-        whole = outer.given(*inner)
-        super().__init__(whole.lhs, whole.rhs, whole.title, source=whole.source)
-        self.outer, self.inner = outer, inner
-
-    def solve(self, name) -> Law:
-        """The inverse law, as `Law.solve`."""
-        if any(s.name == str(name) for s in self.outer.symbols):
-            return self.outer.solve(name).given(*self.inner)
-        return super().solve(name)
-
-
-loss_ratio = _SolvedFirst(
-    Law(x_loss, (N / N_cut) ** (b_r * log(E_hat2 / E_hat) / log(N_cut / w)), "The same, a power of size over N_cut", source="clark2022"),
-    *_saturated,
-)
+loss_ratio = Law(
+    x_loss, (N / N_cut) ** (b_r * log(E_hat2 / E_hat) / log(N_cut / w)), "The same, a power of size over N_cut", source="clark2022",
+).given(*_saturated)
 
 
 def fitting_shapes(attention_range, expert_range, *, layers: int, multi_head: bool, widths, head_widths, mlp_shapes, divide_heads: int = 8):

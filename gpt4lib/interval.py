@@ -91,6 +91,16 @@ def stated(text: str) -> Stated:
     return Stated(str(text).strip(), value * factor, Interval(low * factor, high * factor), base, unit)
 
 
+def parts(text: str) -> tuple[str, str, str]:
+    """Mark, first and second number of a stated value's text; "" for what is not there.
+
+    >>> parts("~1.8e12 parameter"), parts("90-100 day")
+    (('~', '1.8e12', ''), ('', '90', '100'))
+    """
+    match = _STATED.fullmatch(text.strip())
+    return match["mark"] or "", match["a"], match["b"] or ""
+
+
 def half_unit(number: str) -> float:
     """Half a unit of the last significant digit of a number as written.
 

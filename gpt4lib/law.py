@@ -170,13 +170,13 @@ class Law:
         BadInput where none or more than one does.
         """
         x = self._named(name)
-        factor, power = self.rhs.as_independent(x, as_Add=False)
-        base, exponent = power.as_base_exp()
-        if base == x and x not in exponent.free_symbols:
-            roots = [(self.lhs / factor) ** (1 / exponent)]
+        side, value = _isolate(self.rhs, self.lhs, x)
+        if side == x:
+            roots = [value]
         else:
+            other = sympy.Dummy(positive=True)
             try:
-                roots = sympy.solve(sympy.Eq(self.rhs, self.lhs), x)
+                roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
             except NotImplementedError:
                 roots = []
         roots = [root for root in roots if self._returns(root, x)]
@@ -250,6 +250,23 @@ class Law:
 def browser_name(name: str) -> str:
     """A symbol's name as a Vega signal: Vega keeps E, PI and the like for itself."""
     return name + "_" if name in _VEGA_WORDS else name
+
+
+def _isolate(side, value, x):
+    """Undo, from the outside in, what is done to x in side = value, as far as x stands in one place only."""
+    while side != x:
+        rest, core = side.as_independent(x, as_Add=side.is_Add)
+        if (side.is_Add or side.is_Mul) and rest != side.func.identity:
+            side, value = core, (value - rest if side.is_Add else value / rest)
+        elif side.is_Pow and x not in side.exp.free_symbols:
+            side, value = side.base, value ** (1 / side.exp)
+        elif side.is_Pow and x not in side.base.free_symbols:
+            side, value = side.exp, sympy.log(value) / sympy.log(side.base)
+        elif isinstance(side, sympy.log):
+            side, value = side.args[0], sympy.exp(value)
+        else:
+            break
+    return side, value
 
 
 def _dimension(expr):

@@ -15,7 +15,7 @@ from importlib.resources import files
 from .data import DEVICE_UNITS, data_file, hardware, read_toml, sources
 from .interval import Interval, Stated, stated
 from .law import Law
-from .text import fmt
+from .text import fmt, written
 from .units import BadInput, base_unit, unit_factor
 
 VERDICTS = {
@@ -63,7 +63,7 @@ class Claim:
     @property
     def stated_text(self) -> str:
         """The stated value as the ledger shows it."""
-        return self.shown or (self.stated.text if self.stated else "–")
+        return self.shown or (written(self.stated) if self.stated else "–")
 
     @property
     def unit(self) -> str:
@@ -75,9 +75,17 @@ class Claim:
         """What the law gives at the inputs' central values, in the base unit."""
         return self.law(**{name: i.stated.value for name, i in self.inputs.items()}) if self.law else None
 
-    def show(self, value: float) -> str:
-        """A value of the claim's law as a reader would write it."""
+    def show(self, value) -> str:
+        """A value or interval of the claim's law as a reader would write it."""
         return display(value, self.law.lhs)
+
+    @property
+    def ours(self) -> str:
+        """What the law gives, with its range over the inputs' precision, as a reader would write it."""
+        if self.law is None:
+            return "–"
+        middle, ends = self.show(self.derived), self.show(self.interval)
+        return middle if middle == ends else f"{middle} ({ends})"
 
     @cached_property
     def interval(self) -> Interval | None:
@@ -130,7 +138,7 @@ class Claim:
             factor=f"{self.factor:.3g}" if self.factor else "–", corrected=self.corrected_unit,
         )]
         if self.verdict == "holds if":
-            parts.append("Assumes: " + "; ".join(f"{i.meaning} ({i.stated.text})" for i in self.inputs.values() if i.origin == "assume") + ".")
+            parts.append("Assumes: " + "; ".join(f"{i.meaning} ({written(i.stated)})" for i in self.inputs.values() if i.origin == "assume") + ".")
         if self.verdict == "contradicts":
             parts.append("Against: " + ", ".join(i.ref for i in self.inputs.values() if i.origin in ("claim", "article")) + ".")
         if self.verdict != "holds" and self.inverse:
@@ -169,6 +177,32 @@ class Ledger:
     def unexpected(self) -> list[Claim]:
         """The claims whose computed verdict is not the expected one."""
         return [c for c in self.claims if c.verdict != c.expect]
+
+
+def claim(claim_id: str) -> Claim:
+    """The claim of that id. Raises BadInput that names the nearest known ones."""
+    return load()[claim_id]
+
+
+def given(ref: str) -> Stated:
+    """The value behind a reference such as "article:gpus-a100" or "claim:training-cost-days", with its precision.
+
+    >>> given("claim:training-cost-mfu").interval
+    Interval(lo=0.32, hi=0.36)
+    """
+    return look_up(ref).stated
+
+
+@cache
+def _tables() -> tuple[dict, dict, dict]:
+    folder = files("gpt4lib") / "data" / "ledger"
+    entries = {entry["id"]: entry for path in folder.iterdir() if path.name.endswith(".toml") for entry in read_toml(path).get("claim", [])}
+    return entries, read_toml(data_file("article.toml")), read_toml(data_file("constants.toml"))
+
+
+def look_up(ref: str) -> Input:
+    """The input behind a reference: origin, meaning, stated value and source."""
+    return resolve(ref, *_tables())
 
 
 @cache

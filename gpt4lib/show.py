@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from .data import DEVICE_UNITS, hardware
+from .data import sources
 from .law import Law, Quantity
-from .ledger import SYMBOLS, VERDICTS, display, load
-from .text import fmt, number
+from .ledger import SYMBOLS, VERDICTS, display, load, look_up
+from .text import number, written
 from .units import BadInput
 
 
@@ -62,23 +62,52 @@ def table(rows, headers) -> Table:
 
 
 def assumptions(values: dict) -> Table:
-    """Symbol, meaning, value, unit and source of {quantity: value or "hardware:NAME.field" or a constant itself}.
+    """Symbol, meaning, value and source of {quantity: reference, (text or number, source), or a constant itself}.
 
-    A value may be a pair (text or number, source); sources are set as citations.
+    A reference is one that `ledger.look_up` takes: "article:gpus-a100", "hardware:NAME.field", ...
+    Sources are set as citations; the article's own figures are marked as such.
     """
     rows = []
     for quantity, given in values.items():
         if not isinstance(quantity, Quantity):
             raise BadInput(f"assumptions takes quantities, got {quantity!r}")
-        value, source = given if isinstance(given, tuple) else (given, "")
-        if isinstance(value, str) and value.startswith("hardware:"):
-            name, _, field = value.removeprefix("hardware:").rpartition(".")
-            device = hardware(name)
-            value, source = fmt(getattr(device, field), DEVICE_UNITS[field]), device.source
-        text = value if isinstance(value, str) else display(value, quantity)
-        cited = f"{{cite}}`{source}`" if source and " " not in source else source
-        rows.append((f"${quantity.tex}$", quantity.meaning, text.replace("$", r"\$"), quantity.unit, cited))
-    return Table(rows, ("symbol", "meaning", "value", "unit", "source"))
+        if isinstance(given, str):
+            found = look_up(given)
+            source = "the article" if found.origin in ("claim", "article") else found.source
+            text = written(found.stated) if found.origin != "hardware" else display(found.stated.value, quantity)
+        else:
+            value, source = given if isinstance(given, tuple) else (given, "")
+            text = value if isinstance(value, str) else display(value, quantity)
+        cited = f"{{cite}}`{source}`" if source in sources() else source
+        rows.append((f"${quantity.tex}$", quantity.meaning, dollars(text), cited))
+    return Table(rows, ("symbol", "meaning", "value", "source"))
+
+
+def must_be(chapter: str) -> Table:
+    """What would have to be true: for each claim of a chapter that misses, one input at a time, the value that mends it."""
+    rows = []
+    for claim in load().chapter(chapter):
+        known = {s.name: s for s in (*claim.law.symbols, *claim.law.constants)} if claim.law else {}
+        for name in claim.inverse if claim.verdict != "holds" else ():
+            now = written(claim.inputs[name].stated) if name in claim.inputs else display(float(known[name].value), known[name])
+            needs = display(claim.must_be(name), known[name])
+            meaning = known[name].meaning.partition(":")[0]
+            first = dollars(claim.claim) if name == claim.inverse[0] else ""
+            rows.append((first, f"{meaning} ${known[name].tex}$", dollars(now), dollars(needs)))
+    return Table(rows, ("claim", "if only this changes", "from", "to"))
+
+
+def sensitivities(law: Law, **values) -> Table:
+    """Elasticity of a law in each of its inputs, largest first: by how many percent it moves for one percent more."""
+    slopes, known = law.elasticities(**values), {s.name: s for s in law.symbols}
+    order = sorted(slopes, key=lambda name: -abs(slopes[name]))
+    return Table([(f"${known[n].tex}$", known[n].meaning, f"{slopes[n]:+.2f}".replace("-", "−")) for n in order],
+                 ("symbol", "one percent more of", f"moves {law.lhs.meaning} by (%)"))
+
+
+def dollars(text: str) -> str:
+    """A text for Markdown, its dollar signs kept from opening an equation."""
+    return text.replace("$", r"\$")
 
 
 class Claims:
@@ -95,18 +124,18 @@ class Claims:
         return f'<div class="table-scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>'
 
     def _row(self, c):
-        ours = "–" if c.derived is None else c.show(c.derived)
-        verdict = f'<td data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
+        verdict = f'<td data-label="verdict" data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
         stated, sort = escape(c.stated_text), "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
         if not self.full:
-            return f'<tr><td><a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a></td><td>{stated}</td><td{sort}>{escape(ours)}</td>{verdict}</tr>'
+            link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
+            return f'<tr><td>{link}</td><td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(c.ours)}</td>{verdict}</tr>'
         link = f'<a href="#{c.id}"><code>{c.id}</code></a><br>{escape(c.claim)}'
         chapter = f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'
-        return f'<tr id="{c.id}"><td>{link}</td><td>{chapter}</td><td>{stated}</td><td{sort}>{escape(ours)}</td>{verdict}<td>{escape(c.why)}</td></tr>'
+        place = f'<tr id="{c.id}"><td>{link}</td><td data-label="chapter">{chapter}</td>'
+        return f'{place}<td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(c.ours)}</td>{verdict}<td data-label="why">{escape(c.why)}</td></tr>'
 
     def __repr__(self):
-        ours = lambda c: "–" if c.derived is None else c.show(c.derived)  # noqa: E731
-        return repr(Table([(c.id, c.stated_text, ours(c), f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims], ("id", "stated", "ours", "verdict")))
+        return repr(Table([(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims], ("id", "stated", "ours", "verdict")))
 
 
 def claims_table(chapter: str | None = None) -> Claims:

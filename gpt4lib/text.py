@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 
-from .units import BadInput, base_unit
+from .interval import Interval, parts
+from .units import BadInput, base_unit, unit_factor
 
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"))
 _WORDS = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"), (1, ""))
@@ -40,18 +42,21 @@ def number(value: float, digits: int = 3) -> str:
 def fmt(value, unit: str = "1", digits: int = 3) -> str:
     """A value in a base unit as a reader would write it: "554 GFLOP", "$57.0 million", "95.0 days".
 
-    `unit` is "%" for a share shown in percent. Raises BadInput for an unknown unit.
+    `unit` is "%" for a share shown in percent. An `Interval` reads "$52.9 to $61.2 million". Raises
+    BadInput for an unknown unit.
 
     >>> fmt(1.831e12, "parameter"), fmt(95 * 86400, "second"), fmt(0.344, "%"), fmt(5.7e7, "USD")
     ('1.83 trillion parameters', '95.0 days', '34.4%', '$57.0 million')
     """
+    if isinstance(value, Interval):
+        return _span(fmt(value.lo, unit, digits), fmt(value.hi, unit, digits))
     value = value if isinstance(value, int) else float(value)
     if value < 0:
         return "−" + fmt(-value, unit, digits)
     if unit in ("%", "percent"):
         return f"{number(100.0 * value, digits)}%"
     base = base_unit(unit)
-    if unit not in ("", "1") and base == "1" or base_unit(unit) != unit and _factor(unit) != 1:
+    if unit not in ("", "1") and base == "1" or base != unit and unit_factor(unit, base) != 1:
         raise BadInput(f"fmt takes a base unit or '%', got {unit!r}")
     if base == "1":
         return number(value, digits)
@@ -78,10 +83,35 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
     return f"{number(value / scale if scale > 1 else value, digits)}{word}{_COUNTED.get(base, ' ' + base)}"
 
 
-def _factor(unit):
-    from .units import unit_factor
+def written(stated) -> str:
+    """A stated value as a reader would write it, to the digits it was stated with.
 
-    return unit_factor(unit, base_unit(unit))
+    >>> from .interval import stated
+    >>> [written(stated(text)) for text in ("~63e6 USD", "90-100 day", "> 25,000 GPU", "=16")]
+    ['~$63 million', '90 to 100 days', '> 25,000 GPUs', '16']
+    """
+    mark, *numbers = parts(stated.text)
+    unit = "%" if stated.written_unit in ("percent", "%") else stated.unit
+    shown = []
+    for text in filter(None, numbers):
+        value, plain = float(text.replace(",", "").replace("_", "")), re.sub(r"[eE].*|[,_]", "", text)
+        digits = len((plain if "." in plain else plain.rstrip("0")).replace(".", "").lstrip("0")) or 1
+        if stated.unit in _PREFIXED and stated.written_unit != stated.unit:  # a prefix stays as it was written
+            shown.append(f"{number(value, digits)} {stated.written_unit.replace('/token', ' per token').replace('/second', '/s')}")
+        else:
+            shown.append(fmt(value * unit_factor(stated.written_unit, stated.unit), unit, digits))
+    return ("" if mark == "=" else mark + " " * (mark in ("<", ">", "<=", ">="))) + _span(shown[0], shown[-1])
+
+
+def _span(low, high):
+    """"a to b", the unit said once; a alone where both read the same."""
+    if low == high:
+        return low
+    number_low, _, unit_low = low.partition(" ")
+    number_high, _, unit_high = high.partition(" ")
+    if unit_low == unit_high and "×" not in unit_low and unit_low:
+        return f"{number_low} to {high}"
+    return f"{low} to {high}"
 
 
 def _pick(value, table, digits):

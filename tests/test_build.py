@@ -141,9 +141,34 @@ def test_every_figure_has_alt_text_with_a_number(path):
         alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
         if shown and not (re.search(r"\d", alt) and len(alt) > 20):
             bad.append(f"cell {number}: {alt!r}")
-        if "plt.show()" in "".join(cell["source"]) and not shown:
+        if any(call in "".join(cell["source"]) for call in ("plt.show()", "show_figure(")) and not shown:
             bad.append(f"cell {number}: no picture stored")
     assert bad == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_alt_text_is_the_computed_one(path):
+    """What the site shows as alt text is what the cell computed (`make execute` copies it)."""
+    import nbformat
+
+    sys.path.insert(0, str(ROOT / "book"))
+    try:
+        import execute
+    finally:
+        sys.path.pop(0)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        for alt in filter(None, map(execute.alt_text, cell.get("outputs", []))):
+            assert cell.metadata["mystnb"]["image"]["alt"] == alt
+    for name, picture in execute.saved_pictures(notebook):
+        assert (ROOT / "book" / "_static" / f"{name}.png").read_bytes() == picture, f"{name}.png: run make execute"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_code_fits_the_page(path):
+    """No line of code is wider than the page shows it (88 characters)."""
+    wide = [f"cell {n}: {line}" for n, c in cells(path) for line in "".join(c["source"]).splitlines() if len(line) > 88]
+    assert wide == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

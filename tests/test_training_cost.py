@@ -14,6 +14,7 @@ from gpt4lib import training_cost as tc
 from gpt4lib.data import devices, hardware, published, read_csv, sources
 from gpt4lib.interval import Interval
 from gpt4lib.law import Law
+from gpt4lib.mini import failures, schedule
 from gpt4lib.units import BadInput
 
 HOUR, DAY, YEAR = 3600, 86400, 365.25 * 86400
@@ -159,17 +160,17 @@ def test_epochs_cost_of_gpt4_lies_in_the_range_of_contract_prices():
     [(15, 35, 1, "1F1B"), (15, 35, 1, "GPipe"), (4, 1, 1, "1F1B"), (2, 7, 1, "GPipe"), (15, 45, 3, "1F1B"), (4, 8, 2, "1F1B"), (8, 64, 4, "1F1B"), (1, 5, 1, "1F1B")],
 )
 def test_bubble_against_a_replayed_schedule(stages, batches, chunks, kind):
-    schedule = tc.pipeline_schedule(stages, batches, chunks, kind)
-    for stage in schedule:
+    rows = schedule.pipeline_schedule(stages, batches, chunks, kind)
+    for stage in rows:
         assert len(stage) == 2 * batches * chunks == len({piece[:3] for piece in stage})
         assert all(a[4] <= b[3] + 1e-9 for a, b in zip(stage, stage[1:]))
-    assert tc.bubble_share(p=stages, m=batches, v=chunks) == pytest.approx(tc.idle_share(schedule), abs=1e-9)
+    assert tc.bubble_share(p=stages, m=batches, v=chunks) == pytest.approx(schedule.idle_share(rows), abs=1e-9)
 
 
 def test_schedules_that_cannot_be_are_refused():
     for bad in ((15, 35, 2, "1F1B"), (4, 8, 2, "GPipe"), (0, 8, 1, "1F1B"), (4, 8, 1, "zero-bubble")):
         with pytest.raises(BadInput):
-            tc.pipeline_schedule(*bad)
+            schedule.pipeline_schedule(*bad)
 
 
 def test_layout_by_dealing_out_gpus_and_sequences():
@@ -181,9 +182,9 @@ def test_layout_by_dealing_out_gpus_and_sequences():
         hands.setdefault(s % pipelines, []).append(s)
     batch = len(sequences) * length
     assert tc.micro_batches(B_tok=batch, T=length, b=2, dp=pipelines) == len(hands[0]) / 2 == 18
-    idle = tc.idle_share(tc.pipeline_schedule(stages, 18))
+    idle = schedule.idle_share(schedule.pipeline_schedule(stages, 18))
     assert tc.bubble_of_batch(n=gpus, tp=tensor, p=stages, B_tok=batch, T=length, b=2, v=1) == pytest.approx(idle)
-    interleaved = tc.idle_share(tc.pipeline_schedule(stages, 30, 2))
+    interleaved = schedule.idle_share(schedule.pipeline_schedule(stages, 30, 2))
     batch = 208 * 60 * length
     assert tc.bubble_of_batch(n=gpus, tp=tensor, p=stages, B_tok=batch, T=length, b=2, v=2) == pytest.approx(interleaved)
     part = tc.bubble_part(n=gpus, tp=tensor, p=stages, B_tok=batch, T=length, b=2, v=2, mfu=0.3)
@@ -256,7 +257,7 @@ def test_counts_of_failures_agree_in_the_llama3_table():
 @pytest.mark.parametrize("mtbf, write, restart", [(7297, 60, 300), (7297, 300, 1800), (2000, 20, 600)])
 def test_lost_share_against_random_failures(mtbf, write, restart):
     tau = tc.checkpoint_interval(write=write, mtbf=mtbf)
-    simulated = tc.simulate_failures(mtbf, tau, write, restart, segments=120_000, seed=5)
+    simulated = failures.simulate_failures(mtbf, tau, write, restart, segments=120_000, seed=5)
     assert tc.lost_share(mtbf=mtbf, tau=tau, write=write, restart=restart) == pytest.approx(simulated, rel=0.015)
     assert tc.lost_at_best(mtbf=mtbf, write=write, restart=restart) == pytest.approx(simulated, rel=0.015)
     cluster = tc.lost_on_cluster(failures=10, n_ref=100, t_ref=mtbf * 5, n=200, write=write, restart=restart)
@@ -285,9 +286,9 @@ def test_product_against_a_budget_of_hours():
 def test_parts_of_the_loss_add_up():
     inputs = {"n": 24_960, "tp": 8, "p": 15, "B_tok": 208 * 30 * 8192, "T": 8192, "b": 1, "v": 1}
     crash = {"failures": 400, "n_ref": 16_000, "t_ref": 50 * DAY, "write": 60, "restart": 600}
-    idle = tc.idle_share(tc.pipeline_schedule(15, 30))
+    idle = schedule.idle_share(schedule.pipeline_schedule(15, 30))
     gap = 16_000 * 50 * DAY / (400 * 24_960)
-    lost = tc.simulate_failures(gap, math.sqrt(2 * 60 * gap), 60, 600, segments=150_000, seed=3)
+    lost = failures.simulate_failures(gap, math.sqrt(2 * 60 * gap), 60, 600, segments=150_000, seed=3)
     for kernel in (0.5, 0.7):
         mfu = kernel * (1 - idle) * (1 - lost)
         parts = tc.bubble_part(mfu=mfu, **inputs), tc.lost_part(mfu=mfu, n=24_960, **crash), math.log(kernel) / math.log(mfu)
@@ -443,7 +444,7 @@ def test_ledger(claim_id):
 def test_ledger_of_failures_by_simulation():
     claim = ledger.load()["training-cost-failures"]
     gap = 16_384 * 54 * DAY / (419 * 25_000)
-    lost = tc.simulate_failures(gap, math.sqrt(2 * 155 * gap), 155, 1050, segments=100_000, seed=2)
+    lost = failures.simulate_failures(gap, math.sqrt(2 * 155 * gap), 155, 1050, segments=100_000, seed=2)
     assert claim.derived == pytest.approx(math.log(1 - lost) / math.log(0.34), rel=0.02)
 
 
