@@ -144,7 +144,8 @@ class Claim:
         if self.verdict != "holds" and self.inverse:
             known = {s.name: s for s in (*self.law.symbols, *self.law.constants)}
             ways = (f"{known[n].meaning} = {display(self.must_be(n), known[n])}" for n in self.inverse)
-            parts.append(f"The stated value comes out at: {'; or '.join(ways)}.")
+            reached = "The limit is reached" if self.stated.text[0] in "<>" else "The stated value comes out"
+            parts.append(f"{reached} at: {'; or '.join(ways)}.")
         return " ".join(part.strip() for part in parts if part.strip())
 
     def record(self) -> dict:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from . import architecture as laws
 from .data import pick, read_csv, read_toml
-from .interval import stated
+from .interval import Stated, stated
 from .units import BadInput
 
 POSITIONS = ("rotary", "learned", "relative", "alibi")
-PARTS = (
-    "embedding", "unembedding", "positions", "attention", "mlp", "experts", "shared_experts", "router", "norms", "biases",
-)
+PARTS = ("embedding", "unembedding", "positions", "attention", "mlp", "experts", "shared_experts", "router", "norms",
+         "biases")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -129,18 +128,18 @@ def _kind(key):
     if key in ("mlp_matrices", "expert_matrices"):
         return "2 (plain) or 3 (gated)"
     if TYPES[key] is int:
-        return f"a {'' if key in MAY_BE_ZERO else 'positive '}whole number{' of at least 0' if key in MAY_BE_ZERO else ''}"
+        return "a whole number of at least 0" if key in MAY_BE_ZERO else "a positive whole number"
     return {bool: "true or false", str: "a text"}[TYPES[key]]
 
 
 def _check_value(key, value, fail):
-    if type(value) is not TYPES[key]:
-        fail(key, _kind(key))
-    if TYPES[key] is int and value < (0 if key in MAY_BE_ZERO else 1):
-        fail(key, _kind(key))
-    if key == "positions" and value not in POSITIONS or key == "name" and not value.strip():
-        fail(key, _kind(key))
-    if key in ("mlp_matrices", "expert_matrices") and value not in (0, 2, 3):
+    fits = type(value) is TYPES[key] and (
+        value in POSITIONS if key == "positions"
+        else value in (0, 2, 3) if key in ("mlp_matrices", "expert_matrices")
+        else value >= (key not in MAY_BE_ZERO) if TYPES[key] is int
+        else TYPES[key] is bool or value.strip()
+    )
+    if not fits:
         fail(key, _kind(key))
 
 
@@ -163,9 +162,9 @@ def _check_experts(mapping, need, fail):
         if not (mapping.get("expert_matrices") or mapping.get("mlp_matrices")):
             fail("expert_matrices", "2 (plain) or 3 (gated), here or as mlp_matrices")
     if dense or not experts:
-        for key in ("d_ff", "mlp_matrices"):
+        for key, takes in (("d_ff", "a positive whole number"), ("mlp_matrices", "2 (plain) or 3 (gated)")):
             if not mapping.get(key):
-                fail(key, f"{'2 (plain) or 3 (gated)' if key == 'mlp_matrices' else 'a positive whole number'} with dense layers")
+                fail(key, f"{takes} with dense layers")
 
 
 @dataclass(frozen=True)
@@ -181,12 +180,11 @@ class Count:
 def count(shape: Shape) -> Count:
     """Parameters by part, exact. Both vocabulary tables count as active.
 
-    >>> count(from_mapping({"name": "tiny", "layers": 1, "d_model": 4, "n_heads": 2, "n_kv_heads": 1, "d_head": 2, "d_ff": 8,
-    ...     "mlp_matrices": 2, "vocab": 10, "tied_embeddings": True, "positions": "rotary"})).total
+    >>> count(from_mapping({"name": "tiny", "layers": 1, "d_model": 4, "n_heads": 2, "n_kv_heads": 1, "d_head": 2,
+    ...     "d_ff": 8, "mlp_matrices": 2, "vocab": 10, "tied_embeddings": True, "positions": "rotary"})).total
     164
     """
     s, parts = shape, dict.fromkeys(PARTS, 0)
-    each_expert = _one(laws.mlp, L=s.layers - s.dense_layers, n_mat=s.expert_matrices, d=s.d_model, d_ff=s.d_ff_expert) if s.n_experts else 0
     parts["embedding"] = _one(laws.table, V=s.vocab, d=s.d_model)
     parts["unembedding"] = 0 if s.tied_embeddings else parts["embedding"]
     parts["attention"] = _attention(s)
@@ -201,11 +199,11 @@ def count(shape: Shape) -> Count:
         parts["mlp"] = _one(laws.mlp, L=s.dense_layers, n_mat=s.mlp_matrices, d=s.d_model, d_ff=s.d_ff)
     active = dict(parts)
     if s.n_experts:
-        routed = s.layers - s.dense_layers
-        parts["router"] = active["router"] = _one(laws.router, L=routed, d=s.d_model, E=s.n_experts)
-        shared = s.n_shared_experts * _one(laws.mlp, L=routed, n_mat=s.expert_matrices, d=s.d_model, d_ff=s.d_ff_shared)
-        parts["shared_experts"] = active["shared_experts"] = shared
-        parts["experts"], active["experts"] = s.n_experts * each_expert, s.top_k * each_expert
+        one = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices, "d": s.d_model}
+        each, shared = _one(laws.mlp, d_ff=s.d_ff_expert, **one), _one(laws.mlp, d_ff=s.d_ff_shared, **one)
+        parts["router"] = active["router"] = _one(laws.router, L=one["L"], d=s.d_model, E=s.n_experts)
+        parts["shared_experts"] = active["shared_experts"] = s.n_shared_experts * shared
+        parts["experts"], active["experts"] = s.n_experts * each, s.top_k * each
     if s.biases:
         parts["biases"], active["biases"] = _biases(s, s.n_experts), _biases(s, s.top_k)
     return Count(sum(parts.values()), sum(active.values()), parts, active)
@@ -213,12 +211,13 @@ def count(shape: Shape) -> Count:
 
 @dataclass(frozen=True)
 class Model:
-    """A published model: its shape, the counts as printed, and why they differ from ours where they do."""
+    """A published model: its shape, the counts as printed, and where ours differ the kind of reason and why."""
 
     shape: Shape
     published_total: str
     published_active: str
     reason: str
+    why: str
     source: str
     notes: str
 
@@ -229,7 +228,8 @@ def models() -> dict[str, Model]:
     read = {int: int, str: str, bool: {"true": True, "false": False}.get}
     found = {}
     for row in read_csv("models.csv"):
-        shape = from_mapping({key: read[kind](row[key]) for key, kind in TYPES.items() if row[key]}, f"models.csv: {row['name']}")
+        values = {key: read[kind](row[key]) for key, kind in TYPES.items() if row[key]}
+        shape = from_mapping(values, f"models.csv: {row['name']}")
         found[shape.name] = Model(shape, *(row[f.name] for f in fields(Model)[1:]))
     return found
 
@@ -239,14 +239,19 @@ def model(name: str) -> Model:
     return models()[pick(name, models(), "model")]
 
 
-def agrees(counted: int, printed: str) -> bool:
+def printed(text: str) -> Stated:
+    """A count as a table prints it, with its precision: "6.7B", "350M", "1.2T" or the whole number."""
+    scale = {"M": "e6", "B": "e9", "T": "e12"}.get(text[-1], "")
+    return stated(f"~{text.rstrip('MBT')}{scale} parameter")
+
+
+def agrees(counted: int, text: str) -> bool:
     """Whether a count is within 0.1% of a printed one, or within its printed precision where that is coarser.
 
     >>> agrees(6_738_417_664, "6.7B"), agrees(355_871_744, "350M")
     (True, False)
     """
-    scale = {"M": "e6", "B": "e9"}.get(printed[-1], "")
-    value = stated(f"~{printed.rstrip('MB')}{scale} parameter")
+    value = printed(text)
     return value.interval.contains(counted) or abs(counted - value.value) <= 0.001 * value.value
 
 
@@ -282,16 +287,17 @@ def _attention(s: Shape) -> int:
 
 
 def _biases(s: Shape, experts: int) -> int:
-    routed = s.layers - s.dense_layers
+    widths = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads}
     if s.latent:
-        biases = _one(laws.latent_bias, L=s.layers, d=s.d_model, n_h=s.n_heads, d_nope=s.mla_d_nope, d_rope=s.mla_d_rope,
-                      d_v=s.mla_d_value, r_q=s.mla_q_rank, r_kv=s.mla_kv_rank)  # fmt: skip
+        biases = _one(laws.latent_bias, d_nope=s.mla_d_nope, d_rope=s.mla_d_rope, d_v=s.mla_d_value, r_q=s.mla_q_rank,
+                      r_kv=s.mla_kv_rank, **widths)  # fmt: skip
     else:
-        biases = _one(laws.attention_bias, L=s.layers, d=s.d_model, d_h=s.d_head, n_h=s.n_heads, n_kv=s.n_kv_heads)
+        biases = _one(laws.attention_bias, d_h=s.d_head, n_kv=s.n_kv_heads, **widths)
     if s.dense_layers:
         biases += _one(laws.mlp_bias, L=s.dense_layers, n_mat=s.mlp_matrices, d=s.d_model, d_ff=s.d_ff)
     if s.n_experts:
-        one = {"L": routed, "n_mat": s.expert_matrices, "d": s.d_model}
-        biases += experts * _one(laws.mlp_bias, d_ff=s.d_ff_expert, **one) + _one(laws.router_bias, L=routed, E=s.n_experts)
+        one = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices, "d": s.d_model}
+        biases += experts * _one(laws.mlp_bias, d_ff=s.d_ff_expert, **one)
         biases += s.n_shared_experts * _one(laws.mlp_bias, d_ff=s.d_ff_shared, **one)
+        biases += _one(laws.router_bias, L=one["L"], E=s.n_experts)
     return biases

@@ -79,7 +79,7 @@ def assumptions(values: dict) -> Table:
             value, source = given if isinstance(given, tuple) else (given, "")
             text = value if isinstance(value, str) else display(value, quantity)
         cited = f"{{cite}}`{source}`" if source in sources() else source
-        rows.append((f"${quantity.tex}$", quantity.meaning, dollars(text), cited))
+        rows.append((f"${_tex(quantity)}$", quantity.meaning, dollars(text), cited))
     return Table(rows, ("symbol", "meaning", "value", "source"))
 
 
@@ -91,9 +91,11 @@ def must_be(chapter: str) -> Table:
         for name in claim.inverse if claim.verdict != "holds" else ():
             now = written(claim.inputs[name].stated) if name in claim.inputs else display(float(known[name].value), known[name])
             needs = display(claim.must_be(name), known[name])
+            if claim.stated.text[0] in "<>":
+                needs = f"past {needs}"
             meaning = known[name].meaning.partition(":")[0]
             first = dollars(claim.claim) if name == claim.inverse[0] else ""
-            rows.append((first, f"{meaning} ${known[name].tex}$", dollars(now), dollars(needs)))
+            rows.append((first, f"{meaning} ${_tex(known[name])}$", dollars(now), dollars(needs)))
     return Table(rows, ("claim", "if only this changes", "from", "to"))
 
 
@@ -103,6 +105,12 @@ def sensitivities(law: Law, **values) -> Table:
     order = sorted(slopes, key=lambda name: -abs(slopes[name]))
     return Table([(f"${known[n].tex}$", known[n].meaning, f"{slopes[n]:+.2f}".replace("-", "−")) for n in order],
                  ("symbol", "one percent more of", f"moves {law.lhs.meaning} by (%)"))
+
+
+def _tex(quantity) -> str:
+    """The symbol in LaTeX, for a constant too, which equations show as its number."""
+    name, _, index = quantity.name.partition("_")
+    return f"{name}_{{\\mathrm{{{index}}}}}" if index and quantity.tex == quantity.name else quantity.tex
 
 
 def dollars(text: str) -> str:

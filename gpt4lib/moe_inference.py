@@ -1,0 +1,11 @@
+"""Mixture-of-experts inference: the weights that a step reads, given the experts that its tokens reach."""
+
+from __future__ import annotations
+
+from .law import Law
+from .symbols import E_hit, N_exp, N_fix, N_read, Q_w, weight_bytes
+
+# ---- weights read -------------------------------------------------------------------------
+parameters_read = Law(N_read, N_fix + E_hit * N_exp, "Parameters that a step reads")
+weights_read = Law(Q_w, weight_bytes * N_read, "Weights that a step reads")
+weights_read_of_experts = weights_read.given(parameters_read)
