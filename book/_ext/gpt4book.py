@@ -1,4 +1,7 @@
-"""Sphinx extension of this book: verdicts, symbols, downloads and scripts of the site."""
+"""Sphinx extension of this book: settings, downloads and scripts of the site.
+
+The directives and roles that print data are in `book_facts` and `book_examples`.
+"""
 
 import csv
 import json
@@ -6,87 +9,14 @@ import logging
 import re
 from pathlib import Path
 
+import book_examples
+import book_facts
 import vl_convert
-from docutils import nodes
-from docutils.statemachine import StringList
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
-from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-LEDGER_PAGE = "notebooks/12_ledger"
 NOTEBOOK_LINK = re.compile(r'(<a [^>]*href="(?![a-z]+:)[^"#?]*)\.ipynb((?:[#?][^"]*)?")')
 PRELOAD = re.compile(r'\s*<link rel="preload"[^>]*>')
-
-
-def ledger():
-    """The loaded ledger (imported late: other builds of Sphinx need none of it)."""
-    from gpt4lib import ledger as module
-
-    return module
-
-
-def parse_markdown(directive, lines):
-    """Parse generated Markdown in place of a directive's content."""
-    box = nodes.container()
-    source = directive.state.document.current_source
-    directive.state.nested_parse(StringList(lines, source), directive.content_offset, box)
-    return box
-
-
-class VerdictStrip(SphinxDirective):
-    """How many claims have which verdict, each linked to the ledger."""
-
-    def run(self):
-        module = ledger()
-        verdicts = [claim.verdict for claim in module.load().claims]
-        uri = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER_PAGE)
-        strip = nodes.bullet_list(classes=["verdict-strip"])
-        for verdict, symbol in module.SYMBOLS.items():
-            text = f"{verdicts.count(verdict)} {symbol} {verdict}"
-            link = nodes.reference("", text, refuri=f"{uri}?verdict={verdict.replace(' ', '+')}",
-                                   internal=True, classes=["verdict", css_class(verdict)])
-            strip += nodes.list_item("", nodes.paragraph("", "", link))
-        return [strip]
-
-
-class SymbolTable(SphinxDirective):
-    """Every symbol of gpt4lib.symbols in the order of that file: notation, name in code, unit, meaning."""
-
-    def run(self):
-        from gpt4lib import symbols
-        from gpt4lib.law import Quantity
-
-        rows = ["| Symbol | In code | Unit | Meaning |", "|---|---|---|---|"]
-        for s in vars(symbols).values():
-            if isinstance(s, Quantity):
-                tex = s.tex if s.value is None or s.tex != s.name else f"{s.value}"
-                rows.append(f"| ${tex}$ | `{s.name}` | {s.unit} | {s.meaning} |")
-        return parse_markdown(self, rows).children
-
-
-class ClaimRole(SphinxRole):
-    """{claim}`id` or {claim}`text <id>`: verdict of a claim, linked to its row."""
-
-    def run(self):
-        text, _, target = self.text.rpartition("<")
-        claim_id = target.rstrip(">").strip()
-        module = ledger()
-        known = {claim.id: claim for claim in module.load().claims}
-        if claim_id not in known:
-            message = self.inliner.reporter.error(f"unknown claim {claim_id!r}", line=self.lineno)
-            return [], [message]
-        claim = known[claim_id]
-        label = f"{module.SYMBOLS[claim.verdict]} {claim.verdict}"
-        label = f"{text.strip()} ({label})" if text else label
-        uri = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER_PAGE)
-        link = nodes.reference("", label, refuri=f"{uri}#{claim_id}", internal=True,
-                               reftitle=claim.claim, classes=["verdict", css_class(claim.verdict)])
-        return [link], []
-
-
-def css_class(verdict):
-    """A verdict as a CSS class."""
-    return "verdict-" + verdict.replace(" ", "-")
 
 
 def launch_buttons(options):
@@ -147,7 +77,7 @@ def write_ledger(app, error):
     """Write the ledger for download, as CSV and as JSON."""
     if error or app.builder.format != "html":
         return
-    records = [claim.record() for claim in ledger().load().claims]
+    records = [claim.record() for claim in book_facts.ledger().load().claims]
     static = Path(app.outdir, "_static")
     text = json.dumps(records, indent=1, ensure_ascii=False)
     (static / "ledger.json").write_text(text + "\n", encoding="utf-8")
@@ -175,10 +105,11 @@ def mend_theme(app, error):
 
 
 def setup(app):
-    """Register the directives, the role and the event handlers."""
-    app.add_directive("verdict-strip", VerdictStrip)
-    app.add_directive("symbol-table", SymbolTable)
-    app.add_role("claim", ClaimRole())
+    """Register directives, roles and event handlers."""
+    for name, directive in (book_facts.DIRECTIVES | book_examples.DIRECTIVES).items():
+        app.add_directive(name, directive)
+    for name, role in book_facts.ROLES.items():
+        app.add_role(name, role())
     app.connect("config-inited", configure, priority=100)
     app.connect("builder-inited", write_vega)
     app.connect("env-before-read-docs", execute_in_parallel)
