@@ -19,7 +19,7 @@ from .text import fmt, written
 from .units import BadInput, base_unit, unit_factor
 
 VERDICTS = {
-    "holds": ("✓", "follows from the article's own numbers and undisputed constants"),
+    "holds": ("✓", "follows from the article's own numbers and published facts"),
     "holds if": ("◐", "true under a named outside assumption"),
     "off": ("≠", "outside facts put it elsewhere, by the factor shown"),
     "contradicts": ("✗", "disjoint from what the article's own other numbers give"),

@@ -14,7 +14,7 @@ _TIMES = ((2 * 365.25 * 86400, 365.25 * 86400, "years"), (2 * 86400, 86400, "day
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _PREFIXED = {
     "FLOP": "FLOP", "byte": "B", "FLOP/second": "FLOP/s", "FLOP/GPU/second": "FLOP/s", "byte/second": "B/s", "byte/GPU/second": "B/s",
-    "byte/GPU": "B", "FLOP/token": "FLOP per token", "byte/token": "B per token", "joule/second": "W", "joule": "J",
+    "byte/GPU": "B", "FLOP/token": "FLOP per token", "byte/token": "B per token", "joule/second": "W", "joule": "J", "joule/GPU/second": "W per GPU",
     "GPU*second": "GPU-seconds",
 }
 _COUNTED = {
@@ -64,6 +64,10 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
         return f"{number(value)}{_COUNTED.get(base, ' ' + base)}"
     if base == "USD/GPU/second":
         return f"${number(float(value) * 3600, digits)} per GPU-hour"
+    if base == "USD/joule":
+        return f"${number(value * 3.6e6, digits)} per kWh"
+    if base == "USD/GPU":
+        return f"{fmt(value, 'USD', digits)} per GPU"
     if base == "USD":
         scale, word = _pick(value, _WORDS, digits)
         text = f"{value:,.2f}" if scale == 1 and 0.1 <= value < 1000 else number(value / scale, digits)
@@ -97,10 +101,15 @@ def written(stated) -> str:
         value, plain = float(text.replace(",", "").replace("_", "")), re.sub(r"[eE].*|[,_]", "", text)
         digits = len((plain if "." in plain else plain.rstrip("0")).replace(".", "").lstrip("0")) or 1
         if stated.unit in _PREFIXED and stated.written_unit != stated.unit:  # a prefix stays as it was written
-            shown.append(f"{number(value, digits)} {stated.written_unit.replace('/token', ' per token').replace('/second', '/s')}")
+            shown.append(f"{number(value, digits)} {_plain(stated.written_unit)}")
         else:
             shown.append(fmt(value * unit_factor(stated.written_unit, stated.unit), unit, digits))
     return ("" if mark == "=" else mark + " " * (mark in ("<", ">", "<=", ">="))) + _span(shown[0], shown[-1])
+
+
+def _plain(unit):
+    """A unit as prose has it: "TFLOP/token" is TFLOP per token."""
+    return unit.replace("/token", " per token").replace("/second", "/s").replace("/GPU", " per GPU").replace("watt", "W")
 
 
 def _span(low, high):
