@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import count
 
 import sympy
+from sympy.printing.jscode import JavascriptCodePrinter
 
 from .interval import Interval, image
 from .units import BadInput, parse_unit, to_unit, unit_factor, base_unit
@@ -235,7 +236,7 @@ class Law:
         names = names or {}
         swap = {s: sympy.Symbol(names.get(s.name, browser_name(s.name)), positive=True) for s in self.symbols}
         swap |= {s: sympy.Symbol(names[s.name], positive=True) if s.name in names else s.value for s in self.constants}
-        return sympy.jscode(self.rhs.xreplace(swap)).replace("Math.", "")
+        return _VegaPrinter().doprint(self.rhs.xreplace(swap)).replace("Math.", "")
 
     def check_dimensions(self) -> None:
         """Raise BadInput unless both sides have one dimension and every unit is coherent."""
@@ -245,6 +246,15 @@ class Law:
         left, right = _dimension(self.lhs), _dimension(self.rhs)
         if left != right:
             raise BadInput(f"{self!r}: left side is {dict(left)}, right side is {dict(right)}")
+
+
+class _VegaPrinter(JavascriptCodePrinter):
+    """JavaScript without the cube root, which Vega does not know."""
+
+    def _print_Pow(self, expr):
+        if expr.exp == sympy.Rational(1, 3):
+            return f"pow({self._print(expr.base)}, 1 / 3)"
+        return super()._print_Pow(expr)
 
 
 def browser_name(name: str) -> str:

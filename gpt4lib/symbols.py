@@ -197,8 +197,8 @@ D_eff = symbol("D_eff", "token", "fresh tokens that the tokens trained on are wo
 worth = symbol("worth", "1", "worth of the tokens trained on, in fresh tokens", latex=r"x_{\mathrm{eff}}", at_most=1)
 ell = symbol("ell", "1", "loss of a dense language model, nats per token", latex=r"\ell")
 ell_min = symbol("ell_min", "1", "loss that neither size nor data removes", latex=r"\ell_{\min}")
-A = symbol("A", "1", "parametric law: coefficient of size")
-B = symbol("B", "1", "parametric law: coefficient of data")
+A = symbol("A", "1", "parametric law: coefficient of size", latex="A_N")
+B = symbol("B", "1", "parametric law: coefficient of data", latex="B_D")
 alpha = symbol("alpha", "1", "parametric law: exponent of size", latex=r"\alpha_{N}")
 beta = symbol("beta", "1", "parametric law: exponent of data", latex=r"\beta_{D}")
 b_D = symbol("b_D", "1", "exponent of the compute-optimal tokens", latex="b_D")
@@ -267,3 +267,14 @@ t_pipe = symbol("t_pipe", "second", "time of all micro-batches in the pipeline",
 t_data = symbol("t_data", "second", "open time of the data-parallel collectives", latex=r"t_{\mathrm{dp}}")
 t_update = symbol("t_update", "second", "time of the optimiser", latex=r"t_{\mathrm{opt}}")
 # ---- end of planner ------------------------------------------------------------------------
+
+# ---- parallelism ---------------------------------------------------------------------------
+S_old = symbol("S_old", "token", "tokens of a context that an earlier pass computed", latex=r"S_{\mathrm{old}}")
+Q_more = symbol("Q_more", "byte", "activations, buffers and what a GPU keeps for itself", latex=r"Q_{\mathrm{more}}")
+x_comm = symbol("x_comm", "1", "time of a transfer over the time of the compute beside it", latex=r"x_{\mathrm{comm}}")
+t_din = symbol("t_din", "second", "gradient of the inputs, one micro-batch in one stage", latex=r"t_{\mathrm{dx}}")
+t_dw = symbol("t_dw", "second", "gradient of the weights, one micro-batch in one stage", latex=r"t_{\mathrm{dw}}")
+latency = symbol("latency", "second", "time of an empty message", latex=r"t_{\mathrm{msg}}")
+islands = symbol("islands", "1", "islands that slower links join", latex=r"n_{\mathrm{isl}}")
+local = symbol("local", "1", "ranks of a group in one island", latex=r"n_{\mathrm{loc}}")
+# ---- end of parallelism --------------------------------------------------------------------
