@@ -10,6 +10,8 @@ SITE := _build/html
 
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP MPLBACKEND
 export JUPYTER_PREFER_ENV_PATH := 1
+# Small matrices: more threads would only wait for each other.
+export OPENBLAS_NUM_THREADS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 # An environment that was moved here from another folder, or left half made, is made anew.

@@ -66,20 +66,26 @@ class Communicator:
 
 
 class RankCaches(list):
-    """One cache for each rank; `lengths` are those of all rows, and each rank's cache sees its own."""
+    """One cache for each rank, of all sequences or of its own; `lengths` are those of all, shared with every rank."""
 
     def __init__(self, ranks: list, batch: int, max_tokens: int, *, divided: bool):
-        rows = batch // len(ranks) if divided else batch
+        rows = divide("batch", batch, "ranks", len(ranks)) if divided else batch
         super().__init__(rank.cache(rows, max_tokens) for rank in ranks)
-        self.lengths, self.max_tokens = np.zeros(batch, int), max_tokens
+        self.lengths, self.max_tokens, self.divided = np.zeros(batch, int), max_tokens, divided
         for r, cache in enumerate(self):
             cache.lengths = self.lengths[r * rows : (r + 1) * rows] if divided else self.lengths
 
-    def steps(self, tokens, lengths, vocab: int) -> list:
-        """Each rank's pass over its own sequences, where these are divided."""
-        tokens = np.split(np.asarray(tokens), len(self))
-        lengths = [None] * len(self) if lengths is None else np.split(np.asarray(lengths), len(self))
-        return [Step(t, cache.lengths, self.max_tokens, vocab, n) for t, cache, n in zip(tokens, self, lengths)]
+    def steps(self, tokens, lengths, vocab: int, parts: int) -> list:
+        """The pass cut into `parts`, each of equally many sequences: the ranks' own ones, or micro-batches."""
+        tokens, batch = np.asarray(tokens), len(self.lengths)
+        lengths = np.full(batch, tokens.shape[-1]) if lengths is None else np.asarray(lengths)
+        if tokens.ndim != 2 or len(tokens) != batch or lengths.shape != (batch,):
+            raise BadInput(f"tokens and lengths take {batch} rows, as the cache: got {tokens.shape}, {lengths.shape}")
+        each, steps = divide("batch", batch, "micro_batches", parts), []
+        for rows in np.arange(batch).reshape(parts, each):
+            held, places = (self.lengths[rows], None) if self.divided else (self.lengths, rows)
+            steps.append(Step(tokens[rows], held, self.max_tokens, vocab, lengths[rows], places))
+        return steps
 
 
 def divide(name: str, value: int, by: str, ranks: int) -> int:
@@ -115,7 +121,7 @@ class TensorParallel:
             self.ranks.append(Model(shape, dtype=model.dtype, tables=model.tables, layers=layers))
 
     def _part(self, part: str, arrays: dict, r: int, own: slice) -> dict:
-        """Rank r's columns of what reads the residual stream, rows of what writes to it, and its `own` keys and values."""
+        """Rank r's columns of what reads the residual stream, rows of what writes to it, its `own` keys and values."""
         if part in ("norms", "router"):
             return arrays
         axes = {"o": -2, "out": -2}
@@ -126,15 +132,13 @@ class TensorParallel:
 
     def cache(self, batch: int, max_tokens: int) -> RankCaches:
         """Empty caches, one for each rank."""
-        if self.over_batch:
-            divide("batch", batch, "ranks", self.comm.ranks)
         return RankCaches(self.ranks, batch, max_tokens, divided=self.over_batch)
 
     def forward(self, tokens, caches: RankCaches, *, lengths=None, meters=None) -> np.ndarray:
         """Logits as of the whole model, from rank 0; `meters`, one for each rank."""
         meters, vocab = meters or [Meter() for _ in self.ranks], self.ranks[0].shape.vocab
         step = Step(tokens, caches.lengths, caches.max_tokens, vocab, lengths)
-        own = caches.steps(tokens, lengths, vocab) if self.over_batch else [step] * len(self.ranks)
+        own = caches.steps(tokens, lengths, vocab, len(caches)) if self.over_batch else [step] * len(caches)
         attention = self._attention_over_batch if self.over_batch else partial(_each, "attention")
         xs = [rank.embed(step, meter) for rank, meter in zip(self.ranks, meters)]
         for i in range(len(self.ranks[0].layers)):
@@ -184,11 +188,7 @@ class PipelineParallel:
     def forward(self, tokens, caches: RankCaches, *, micro_batches: int = 1, lengths=None, meters=None) -> np.ndarray:
         """Logits as of the whole model; sends each stage's output to the next, one micro-batch a tick."""
         meters, vocab, stages = meters or [Meter() for _ in self.ranks], self.ranks[0].shape.vocab, len(self.ranks)
-        tokens = np.asarray(tokens)
-        each = divide("batch", len(tokens), "micro_batches", micro_batches)
-        lengths = np.full(len(tokens), tokens.shape[1]) if lengths is None else np.asarray(lengths)
-        rows = [np.arange(j * each, (j + 1) * each) for j in range(micro_batches)]
-        steps = [Step(tokens[r], caches.lengths, caches.max_tokens, vocab, lengths[r], r) for r in rows]
+        steps = caches.steps(tokens, lengths, vocab, micro_batches)
         x, logits, busy, ticks = [None] * micro_batches, [None] * micro_batches, 0, 0
         while any(out is None for out in logits):
             for s in reversed(range(stages)):
@@ -227,13 +227,12 @@ class ExpertParallel:
 
     def cache(self, batch: int, max_tokens: int) -> RankCaches:
         """Empty caches, each for its rank's share of the sequences."""
-        divide("batch", batch, "ranks", len(self.ranks))
         return RankCaches(self.ranks, batch, max_tokens, divided=True)
 
     def forward(self, tokens, caches: RankCaches, *, lengths=None, meters=None) -> np.ndarray:
         """Logits as of the whole model, each rank's from its own sequences."""
         meters = meters or [Meter() for _ in self.ranks]
-        steps = caches.steps(tokens, lengths, self.ranks[0].shape.vocab)
+        steps = caches.steps(tokens, lengths, self.ranks[0].shape.vocab, len(caches))
         xs = [rank.embed(step, meter) for rank, step, meter in zip(self.ranks, steps, meters)]
         for i in range(len(self.ranks[0].layers)):
             normed = _each("norm", i, self.ranks, repeat("attention"), xs, meters)
