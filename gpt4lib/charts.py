@@ -80,7 +80,7 @@ def explore(law: str, *, x: str, x_range: Slider, sliders: dict[str, Slider], y_
     spread = f"{x_range.lo!r} * pow({x_range.hi / x_range.lo!r}, {ratio})" if log_x else f"{x_range.lo!r} + {x_range.hi - x_range.lo!r} * {ratio}"
     curve = alt.Chart(alt.sequence(0, POINTS, as_="i")).transform_calculate(x=spread).transform_calculate(y=expression)
     dot = alt.Chart(alt.InlineData(values=[{}])).transform_calculate(x="x_at").transform_calculate(y=expression)
-    y_scale = alt.Scale(type="log" if log_y else "linear", zero=False, **({"domain": list(y_range), "clamp": True} if y_range else {}))
+    y_scale = alt.Scale(type="log" if log_y else "linear", **({} if log_y else {"zero": False}), **({"domain": list(y_range), "clamp": True} if y_range else {}))
     where = {
         "x": alt.X("x:Q", title=_label(x_range, x, found), scale=alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)),
         "y": alt.Y("y:Q", title=y_label, scale=y_scale),
