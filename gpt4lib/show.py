@@ -20,7 +20,7 @@ def glue(name: str, value) -> None:
 
         display(value)
     else:
-        keep(name, _Equation(value) if isinstance(value, Law) else value, display=False)
+        keep(name, _Equation(value) if isinstance(value, Law) else unbroken(value), display=False)
 
 
 class _Equation:
@@ -46,7 +46,7 @@ class Table:
                 raise BadInput(f"a row takes {len(self.headers)} cells, got {len(row)}: {row}")
 
     def _repr_markdown_(self):
-        clean = lambda cell: cell.replace("|", r"\|").replace("\n", " ")  # noqa: E731
+        clean = lambda cell: unbroken(cell.replace("|", r"\|").replace("\n", " "))  # noqa: E731
         lines = [self.headers, ["---"] * len(self.headers), *self.rows]
         return "\n".join("| " + " | ".join(map(clean, line)) + " |" for line in lines)
 
@@ -113,6 +113,11 @@ def _tex(quantity) -> str:
     return f"{name}_{{\\mathrm{{{index}}}}}" if index and quantity.tex == quantity.name else quantity.tex
 
 
+def unbroken(text: str) -> str:
+    """A text whose powers of ten stay on one line."""
+    return text.replace(" × 10", "\u00a0×\u00a010")
+
+
 def dollars(text: str) -> str:
     """A text for Markdown, its dollar signs kept from opening an equation."""
     return text.replace("$", r"\$")
@@ -133,14 +138,14 @@ class Claims:
 
     def _row(self, c):
         verdict = f'<td data-label="verdict" data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
-        stated, sort = escape(c.stated_text), "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
+        stated, sort = escape(unbroken(c.stated_text)), "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
         if not self.full:
             link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
-            return f'<tr><td>{link}</td><td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(c.ours)}</td>{verdict}</tr>'
+            return f'<tr><td>{link}</td><td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}</tr>'
         link = f'<a href="#{c.id}"><code>{c.id}</code></a><br>{escape(c.claim)}'
         chapter = f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'
         place = f'<tr id="{c.id}"><td>{link}</td><td data-label="chapter">{chapter}</td>'
-        return f'{place}<td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(c.ours)}</td>{verdict}<td data-label="why">{escape(c.why)}</td></tr>'
+        return f'{place}<td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}<td data-label="why">{escape(c.why)}</td></tr>'
 
     def __repr__(self):
         return repr(Table([(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims], ("id", "stated", "ours", "verdict")))
