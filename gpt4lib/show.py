@@ -20,7 +20,13 @@ def glue(name: str, value) -> None:
 
         display(value)
     else:
-        keep(name, _Equation(value) if isinstance(value, Law) else unbroken(value), display=False)
+        keep(name, _shown(value), display=False)
+
+
+def _shown(value):
+    if isinstance(value, Law):
+        return _Equation(value)
+    return unbroken(value) if isinstance(value, str) else value
 
 
 class _Equation:
