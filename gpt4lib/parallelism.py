@@ -148,7 +148,8 @@ zero_bubble = Law(
 )
 kernels_beside_bubble = Law(kernel, mfu / (1 - bubble_of_batch.rhs), "What the kernels must reach beside the bubble")
 _stage_work = k_train * N * n_tok / (tp * p * F * rank_gpu * mfu)
-hop_share = Law(x_comm, 2 * stage_traffic.rhs / tp * sharing / link / _stage_work, "Transfers between stages over compute")
+_hop_time = 2 * stage_traffic.rhs / tp * sharing / link
+hop_share = Law(x_comm, _hop_time / _stage_work, "Transfers between stages over compute")
 _everywhere = {p: Integer(1), dp: n / (tp * rank_gpu)}
 full_fsdp_share = Law(
     x_comm, zero_traffic_3.rhs.xreplace(_everywhere) * sharing / link / step_time.rhs,
