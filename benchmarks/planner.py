@@ -23,10 +23,17 @@ SEQ, A100 = 2048, {"device": "A100-SXM 80GB", "nic_bytes_per_s": 25e9}
 GPT3, MTNLG = gpt(heads=96, hidden=12288, layers=96), gpt(heads=128, hidden=20480, layers=105)
 
 
+def bar(done, total):
+    """A progress bar on standard error, for people who watch."""
+    if sys.stderr.isatty():
+        print(f"\r[{'#' * (40 * done // total):<40}] {done:,} of {total:,} layouts", end="", file=sys.stderr)
+
+
 def search():
     """Seconds and layouts of the large search."""
     start = time.perf_counter()
-    found = plan(GPT3, Cluster(n_gpus=1024, **A100), batch_tokens=range(SEQ, 1536 * SEQ + 1, SEQ), seq=SEQ)
+    batches = range(SEQ, 1536 * SEQ + 1, SEQ)
+    found = plan(GPT3, Cluster(n_gpus=1024, **A100), batch_tokens=batches, seq=SEQ, progress=bar)
     return time.perf_counter() - start, len(found)
 
 
