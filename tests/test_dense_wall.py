@@ -87,8 +87,8 @@ def test_bandwidth_by_counting_gpt3s_bytes_matrix_by_matrix():
     assert dw.bandwidth_needed(overhead=1, weight_bytes=2, N=size, R_out=1) == pytest.approx(read.total(), rel=1e-3)
     twice = dw.bandwidth_needed(overhead=2, weight_bytes=1, N=size, R_out=3)
     assert twice == pytest.approx(3 * read.total(), rel=1e-3)
-    by_words = dw.bandwidth_to_read(overhead=2, weight_bytes=1, N=size, wpm=90, tok_word=2)
-    assert by_words == pytest.approx(3 * read.total(), rel=1e-3)
+    by_words = dw.bandwidth_to_read(overhead=3, weight_bytes=2, N=size, wpm=90, tok_word=2)
+    assert by_words == pytest.approx(9 * read.total(), rel=1e-3)
 
 
 def test_counted_bytes_are_the_shapes_parameters():
