@@ -278,3 +278,28 @@ latency = symbol("latency", "second", "time of an empty message", latex=r"t_{\ma
 islands = symbol("islands", "1", "islands that slower links join", latex=r"n_{\mathrm{isl}}")
 local = symbol("local", "1", "ranks of a group in one island", latex=r"n_{\mathrm{loc}}")
 # ---- end of parallelism --------------------------------------------------------------------
+
+# ---- dense wall ----------------------------------------------------------------------------
+minute = constant("minute", 60, "second", "one minute")
+thousand = constant("thousand", 1000, "token", "a thousand tokens")
+wpm = symbol("wpm", "1", "words read in a minute", latex="v_{60}")
+wpm_pub = symbol("wpm_pub", "1", "words read in a minute, as published", latex=r"v_{\mathrm{pub}}")
+tok_word = symbol("tok_word", "token", "tokens of a word", latex=r"\tau_{\mathrm{w}}")
+chars_word = symbol("chars_word", "1", "characters of a word, its space included", latex=r"c_{\mathrm{w}}")
+chars_tok = symbol("chars_tok", "1", "characters of a token", latex=r"c_{\mathrm{tok}}")
+R_out = symbol("R_out", "token/second", "tokens put out for one reader per second", latex=r"R_{\mathrm{out}}")
+overhead = symbol("overhead", "1", "time of a step over the time of its weight reads", latex=r"\omega")
+x_read = symbol("x_read", "1", "times that each weight is read for one token", latex=r"x_{\mathrm{read}}")
+bandwidth = symbol("bandwidth", "byte/second", "memory rate needed, all GPUs together", latex=r"\beta_{\mathrm{all}}")
+mem = symbol("mem", "byte/GPU", "memory of one GPU", latex=r"Q_{\mathrm{GPU}}")
+x_mem = symbol("x_mem", "1", "weights over the memory that is to hold them", latex=r"x_{\mathrm{mem}}")
+C_ref = symbol("C_ref", "FLOP", "training compute of the model compared with", latex=r"C_{\mathrm{ref}}")
+x_C = symbol("x_C", "1", "training compute over that of another model", latex="x_C")
+M_pub = symbol("M_pub", "USD", "sum as published", latex=r"M_{\mathrm{pub}}")
+c_tok = symbol("c_tok", "USD/token", "price or cost of one served token", latex=r"c_{\mathrm{tok}}^{\$}")
+users = symbol("users", "1", "people who use the service", latex=r"n_{\mathrm{user}}")
+tok_user = symbol("tok_user", "token/second", "tokens served to one user per second, all day", latex=r"R_{\mathrm{user}}")
+R_serve = symbol("R_serve", "token/second", "tokens served per second to all users", latex=r"R_{\mathrm{serve}}")
+x_serve = symbol("x_serve", "1", "cost of serving over cost of training", latex=r"x_{\mathrm{serve}}")
+D_serve = symbol("D_serve", "token", "served tokens that cost as much as training", latex=r"D_{\mathrm{serve}}")
+# ---- end of dense wall ---------------------------------------------------------------------

@@ -41,10 +41,10 @@ def test_claims_as_json_and_as_a_table(capsys):
 def test_check_exits_1_on_an_unexpected_verdict(monkeypatch, capsys):
     assert main(["claims", "--check"]) == 0
     book = ledger.load()
-    wrong = ledger.Claim(**{**{f: getattr(book.claims[0], f) for f in ledger.Claim.__dataclass_fields__}, "expect": "off"})
+    wrong = ledger.Claim(**{**{f: getattr(book.claims[0], f) for f in ledger.Claim.__dataclass_fields__}, "expect": "wrong unit"})
     monkeypatch.setattr(ledger, "load", lambda: ledger.Ledger((wrong, *book.claims[1:])))
     assert main(["claims", "--check"]) == 1
-    assert f"{wrong.id}: expected 'off', computed {wrong.verdict!r}" in capsys.readouterr().out
+    assert f"{wrong.id}: expected 'wrong unit', computed {wrong.verdict!r}" in capsys.readouterr().out
 
 
 def test_params(tmp_path):
