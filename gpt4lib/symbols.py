@@ -278,3 +278,25 @@ latency = symbol("latency", "second", "time of an empty message", latex=r"t_{\ma
 islands = symbol("islands", "1", "islands that slower links join", latex=r"n_{\mathrm{isl}}")
 local = symbol("local", "1", "ranks of a group in one island", latex=r"n_{\mathrm{loc}}")
 # ---- end of parallelism --------------------------------------------------------------------
+
+# ---- batching ------------------------------------------------------------------------------
+n_own = symbol("n_own", "1", "steps that one sequence runs", latex=r"n_{\mathrm{own}}")
+n_mean = symbol("n_mean", "1", "steps of a sequence, mean", latex=r"\bar{n}")
+n_long = symbol("n_long", "1", "steps of the longest sequence of a batch, mean over the batches", latex=r"n_{\max}")
+x_own = symbol("x_own", "1", "share of its batch's steps that a sequence runs", latex=r"x_{\mathrm{own}}", at_most=1)
+x_static = symbol("x_static", "1", "share of slot time that static batching uses", latex=r"x_{\mathrm{stat}}", at_most=1)
+x_gain = symbol("x_gain", "1", "output of continuous over static batching", latex="G")
+gamma_E = constant("gamma_E", "0.5772156649015329", "1", "Euler's constant: harmonic sum less logarithm", latex=r"\gamma")
+load = symbol("load", "1", "share of time that a server works", latex=r"x_{\mathrm{load}}", at_most=1)
+R_in = symbol("R_in", "1/second", "requests that arrive per second", latex=r"\lambda_{\mathrm{in}}")
+t_serve = symbol("t_serve", "second", "time to serve one request, mean", latex=r"t_{\mathrm{serve}}")
+cv = symbol("cv", "1", "standard deviation of the service time over its mean", latex=r"c_{\mathrm{v}}")
+t_wait = symbol("t_wait", "second", "wait before service, mean", latex=r"t_{\mathrm{wait}}")
+t_stay = symbol("t_stay", "second", "time from arrival to the last token, mean", latex=r"t_{\mathrm{stay}}")
+n_there = symbol("n_there", "1", "requests in the system, mean", latex=r"n_{\mathrm{req}}")
+n_gpu_1 = constant("n_gpu_1", 1, "GPU", "one GPU")
+t_fix = symbol("t_fix", "second", "part of a step that does not depend on the batch", latex=r"t_{\mathrm{fix}}")
+t_seq = symbol("t_seq", "second", "part of a step that each sequence adds", latex=r"t_{\mathrm{seq}}")
+t_iter = symbol("t_iter", "second", "time of one step of the batch", latex=r"t_{\mathrm{iter}}")
+R_out = symbol("R_out", "token/second", "tokens put out per second", latex=r"R_{\mathrm{out}}")
+# ---- end of batching -----------------------------------------------------------------------
