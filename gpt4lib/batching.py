@@ -205,7 +205,7 @@ def _check(arrival, prompt, output, slots, chunk, kv_tokens, static_evict):
     for name, least, low in (("arrival", arrival.min(), 0), ("prompt", prompt.min(), 1), ("output", output.min(), 1),
                              ("slots", slots, 1), ("prompt_chunk", chunk, 1)):
         if not least >= low:
-            raise BadInput(f"{name} takes numbers of at least {low}, got {least!r}")
+            raise BadInput(f"{name} takes numbers of at least {low}, got {least}")
     if (prompt + output - 1).max() > kv_tokens:
         raise BadInput(f"kv_tokens takes room for the longest request, {(prompt + output - 1).max()}, got {kv_tokens!r}")
     if static_evict:
