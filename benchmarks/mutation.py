@@ -191,8 +191,8 @@ def main():
             results[label] = red
             print(f"{len(results)}/{len(mutants)}  {spent:5.1f} s  {label}  {'<- ' + red if red else 'SURVIVED'}", flush=True)
     for label in sorted(label for label, red in results.items() if red in ("", "timeout")):
-        print(f"{'killed by the time limit' if results[label] else 'survived'}: {label}")
-    killed = sum(map(bool, results.values()))
+        print(f"{'ran out of time, no test red' if results[label] else 'survived'}: {label}")
+    killed = sum(red not in ("", "timeout") for red in results.values())
     print(f"{killed} of {len(results)} mutants killed: {killed / max(len(results), 1):.1%}")
 
 
