@@ -156,11 +156,15 @@ def decode(model: Model, server: Server, *, batch, context, hit=None, tokens=1, 
 
 
 def prefill(model: Model, server: Server, *, batch, prompt, hit=None, price=None) -> dict:
-    """The same for a pass over `batch` whole prompts of `prompt` tokens; `pass_seconds` is the time to the first token."""
-    return _run(model, server, batch, prompt, hit, prompt, price, mean_context=np.asarray(prompt, dtype=float) / 2)
+    """The same for a pass over `batch` whole prompts of `prompt` tokens; `pass_seconds` is the time to the first token.
+
+    Rates, utilisation and cost count the tokens of the prompts.
+    """
+    half = np.asarray(prompt, dtype=float) / 2
+    return _run(model, server, batch, prompt, hit, prompt, price, mean_context=half, counted=prompt)
 
 
-def _run(model, server, batch, context, hit, tokens, price, mean_context):
+def _run(model, server, batch, context, hit, tokens, price, mean_context, counted=1):
     """seconds: memory, compute, tensor, split, expert, hop, layer, pass; rates: user, all, mfu; bytes: held, cache, left.
 
     `bound` names the largest part of the time; `fits` says whether the cache of all sequences in flight fits.
@@ -168,6 +172,8 @@ def _run(model, server, batch, context, hit, tokens, price, mean_context):
     for name, value in (("batch", batch), ("context", context), ("tokens", tokens)):
         if not np.all(np.isfinite(value)) or not np.all(np.asarray(value) > 0):
             raise BadInput(f"{name} takes positive numbers, got {value!r}")
+    if server.expert > model.E:
+        raise BadInput(f"expert takes at most the {model.E} experts of {model.name}, got {server.expert}")
     x = vars(model) | server.facts()
     x["B_seq"], x["S"] = np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float))
     x["n_tok"], x["kv"] = x["B_seq"] * tokens, model.entries * x["kv_bytes"]
@@ -190,7 +196,7 @@ def _run(model, server, batch, context, hit, tokens, price, mean_context):
           "t_expert": checked(laws.expert_time, x), "t_hop": checked(laws.hop_time, x)}  # fmt: skip
     x["t_pass"] = checked(laws.pass_time, x)
     x["turns"] = checked(laws.waiting, x)
-    x["R_out"] = checked(laws.user_rate, x)
+    x["R_out"] = checked(laws.user_rate, x) * counted
     x["R_serve"] = checked(laws.cluster_rate, x)
     left = checked(laws.memory_left, x, Q_w=held)
     limit, cache = checked(laws.largest_batch, x, Q_left=left), checked(laws.held_cache, x)

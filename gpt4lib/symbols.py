@@ -344,3 +344,23 @@ torus_yz = symbol("torus_yz", "1", "chips that divide the inner widths", latex="
 links_x = symbol("links_x", "1", "links of a chip in the axis that divides the model width", latex=r"\ell_X")
 links_yz = symbol("links_yz", "1", "links of a chip in the axes that divide the inner widths", latex=r"\ell_Y")
 # ---- end of serving model --------------------------------------------------------------------
+# ---- inference trade-offs --------------------------------------------------------------------
+C_w = symbol("C_w", "FLOP", "FLOP for each weight read", latex=r"C_{\mathrm{w}}")
+mem_pub = symbol("mem_pub", "byte/second/GPU", "memory rate of one GPU by its data sheet", latex=r"\beta_{\mathrm{pub}}")
+F_pub = symbol("F_pub", "FLOP/second/GPU", "dense peak of one GPU by its data sheet", latex=r"F_{\mathrm{pub}}")
+x_ridge = symbol("x_ridge", "1", "time to read the weights over time to compute with them", latex=r"x_{\mathrm{ridge}}")
+x_busy = symbol("x_busy", "1", "share of the reading time in which the arithmetic is at work", latex=r"x_{\mathrm{busy}}", at_most=1)
+B_ridge = symbol("B_ridge", "1", "sequences of a pass at which computing takes as long as reading all weights", latex=r"B^{*}")
+x_cap = symbol("x_cap", "1", "batch that memory allows over the batch that fills the arithmetic", latex=r"x_{\mathrm{cap}}")
+g_n = symbol("g_n", "1", "GPUs over GPUs before", latex=r"g_{\mathrm{n}}")
+x_room = symbol("x_room", "1", "memory left to the cache on each GPU, over that before", latex=r"x_{\mathrm{room}}")
+x_chips = symbol("x_chips", "1", "lesser of the gains in speed and in room that more GPUs bring", latex=r"x_{\mathrm{GPU}}")
+x_scale = symbol("x_scale", "1", "growth of communication over growth of compute as GPUs are added", latex=r"x_{\mathrm{scale}}")
+x_kv = symbol("x_kv", "1", "cache over weights", latex=r"x_{\mathrm{kv}}")
+S_long = symbol("S_long", "token", "longer context", latex=r"S_{\mathrm{long}}")
+x_cost = symbol("x_cost", "1", "cost of a token over that with the shorter context", latex=r"x_{\mathrm{cost}}")
+t_one = symbol("t_one", "second", "time of the pass compared with", latex=r"t_{\mathrm{ref}}^{\mathrm{pass}}")
+mfu_one = symbol("mfu_one", "1", "utilisation of the pass compared with", latex=r"\eta_{\mathrm{ref}}^{\mathrm{pass}}", at_most=1)
+x_trade = symbol("x_trade", "1", "lesser of the growth of utilisation and of latency", latex=r"x_{\mathrm{trade}}")
+x_prop = symbol("x_prop", "1", "ratio of two times over the ratio of size per GPU", latex=r"x_{\mathrm{prop}}")
+# ---- end of inference trade-offs -------------------------------------------------------------

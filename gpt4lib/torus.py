@@ -17,10 +17,12 @@ from . import inference_tradeoffs as laws
 from . import shapes
 from .architecture import full
 from .data import hardware, published
+from .ledger import given
 from .serving_model import of
 from .step_time import checked
 from .units import BadInput
 
+LINKS = 6
 SLICES = {8: (2, 2, 2), 16: (2, 2, 4), 32: (2, 4, 4), 64: (4, 4, 4)}
 WEIGHT_BYTES = {"int8": 1.0, "bfloat16": 2.0}
 
@@ -58,11 +60,13 @@ def links_of_axes(chips: int) -> tuple[int, int]:
     return each, 2 * each
 
 
-def parts(row: Row, *, prompt: int = 2048, link: float = 45e9, rings: bool | None = None) -> dict:
+def parts(row: Row, *, prompt: int = 2048, link: float | None = None, rings: bool | None = None) -> dict:
     """Seconds of memory and communication, seconds of compute at peak, and layers, of one row.
 
-    `rings` overrides what the slice says: whether its axes close. `link` is one link, one way, in bytes per second.
+    `rings` overrides what the slice says: whether its axes close. `link` is one link, one way, in bytes per second
+    (default: the paper's 270 GB/s of a chip over its six links).
     """
+    link = given("fact:tpu-v4-chip-links").value / LINKS if link is None else link
     model, tpu, shape = of(shapes.model(row.model).shape), hardware("TPU v4"), shapes.model(row.model).shape
     prefill = row.phase == "prefill"
     n_tok = row.batch * (prompt if prefill else 1)
@@ -72,7 +76,7 @@ def parts(row: Row, *, prompt: int = 2048, link: float = 45e9, rings: bool | Non
         "weight_bytes": row.weight_bytes, "act_bytes": 2.0, "kv": 2.0 * model.entries, "n_tok": n_tok, "S": prompt,
         "B_seq": row.batch, "E_hit": 1, "tp": row.chips, "ep": 1, "cache_ranks": row.chips, "transfer": 1.0,
         "ceiling": 1.0, "F": tpu.bf16_flop_per_s, "mem_rate": tpu.bandwidth_bytes_per_s, "n": row.chips,
-        "N": model.total, "link": link, "links": 3 * links_x, "links_x": links_x, "links_yz": links_yz,
+        "N": model.total, "link": link, "links": links_x + links_yz, "links_x": links_x, "links_yz": links_yz,
         "torus_x": sides[0], "torus_yz": prod(sides[1:]), "n_mat": shape.mlp_matrices, "d_ff": shape.d_ff,
         "n_kv": shape.n_kv_heads,
     }  # fmt: skip
