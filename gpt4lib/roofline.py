@@ -68,7 +68,7 @@ def timed(work, repeats: int) -> float:
     return median(taken)
 
 
-def own(*, side: int = 4096, batches=(1, 2, 4, 8, 16, 32, 64, 128), repeats: int = 3, seed: int = 0) -> dict:
+def own(*, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats: int = 3, seed: int = 0) -> dict:
     """Memory rate and peak of this computer in float32, and seconds of a (side x side) matrix times each batch.
 
     The memory rate is that of a sum over an array as large as the matrix, the peak that of a square product: neither
@@ -80,7 +80,7 @@ def own(*, side: int = 4096, batches=(1, 2, 4, 8, 16, 32, 64, 128), repeats: int
         positive("batches", batch)
     rng = np.random.default_rng(seed)
     weights = rng.random((side, side), dtype=np.float32)
-    flat, block = weights.reshape(-1), weights[: side // 2 or 1, : side // 2 or 1].copy()
+    flat, block = weights.reshape(-1), weights[: side // 4 or 1, : side // 4 or 1].copy()
     bandwidth = weights.nbytes / timed(lambda: flat.sum(), repeats)
     peak = checked(laws.weight_flop, {"B_seq": len(block)}) * block.size / timed(lambda: block @ block, repeats)
     entries = [rng.random((side, batch), dtype=np.float32) for batch in batches]
