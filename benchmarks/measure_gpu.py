@@ -1,10 +1,10 @@
-"""Measure a GPU: copy, matrix peak, decode-shaped products and a routed layer, as a CSV for the book to set against its laws.
+"""Measure a GPU: copy, matrix peak, decode-shaped products and a routed layer, as a CSV to set against the laws.
 
     pip install "torch>=2.4"   (the optional extra "gpu"; nothing else in the project needs it)
     python benchmarks/measure_gpu.py --out gpt4lib/data/measured/CARD.csv [--device "H100-SXM 80GB"]
 
-Each row is the median over repeats after warm-up, on random data, by the device's own timers. `--device` names the row
-of `gpt4lib/data/hardware.csv` that the card is; without it the script guesses from the card's name and says what it took.
+Each row is the median over repeats after warm-up, on random data, by the device's own timers. `--device` names the
+row of `gpt4lib/data/hardware.csv` that the card is; without it the script guesses from the card's name and says so.
 The products are larger than the cache, and a buffer is overwritten between repeats, so that weights come from memory.
 """
 
@@ -26,8 +26,8 @@ EXPERTS, TOP_K, D_MODEL, D_FF = 16, 2, 4096, 14336
 PEAK_SIDE, COPY_SIDE = 8192, 16384
 GUESSES = {  # words of a card's name, and the row of hardware.csv
     "A100-SXM 40GB": ("A100-SXM4-40GB",), "A100-SXM 80GB": ("A100-SXM4-80GB",), "H100-SXM 80GB": ("H100 80GB HBM3",),
-    "H100-PCIe 80GB": ("H100 PCIe",), "H200-SXM": ("H200",), "B200-SXM": ("B200",), "V100-SXM2 32GB": ("V100-SXM2-32GB",),
-    "MI300X": ("MI300X",), "MI250X": ("MI250X",),
+    "H100-PCIe 80GB": ("H100 PCIe",), "H200-SXM": ("H200",), "B200-SXM": ("B200",),
+    "V100-SXM2 32GB": ("V100-SXM2-32GB",), "MI300X": ("MI300X",), "MI250X": ("MI250X",),
 }  # fmt: skip
 
 
@@ -42,13 +42,17 @@ def guess(card: str) -> str:
 
 def plan(fp8: bool) -> list[dict]:
     """What is measured, as rows without a time: kind, dtype, batch, rows, columns, experts, top_k."""
-    row = lambda kind, dtype, batch, rows, columns, experts=1, top_k=1: {  # noqa: E731
-        "kind": kind, "dtype": dtype, "batch": batch, "rows": rows, "columns": columns, "experts": experts, "top_k": top_k}  # fmt: skip
+    names = ("kind", "dtype", "batch", "rows", "columns", "experts", "top_k")
+
+    def row(*sizes, experts=1, top_k=1):
+        return dict(zip(names, (*sizes, experts, top_k), strict=True))
+
     dtypes = ["bfloat16"] + ["float8"] * fp8
     rows = [row("copy", "bfloat16", 1, COPY_SIDE, COPY_SIDE)]
     rows += [row("peak", dtype, PEAK_SIDE, PEAK_SIDE, PEAK_SIDE) for dtype in dtypes]
     rows += [row("decode", dtype, batch, ROWS, INNER) for dtype in dtypes for batch in BATCHES]
-    return rows + [row("experts", "bfloat16", batch, D_FF, D_MODEL, EXPERTS, TOP_K) for batch in BATCHES]
+    routed = [row("experts", "bfloat16", batch, D_FF, D_MODEL, experts=EXPERTS, top_k=TOP_K) for batch in BATCHES]
+    return rows + routed
 
 
 def repeats_for(seconds: float, *, budget: float = 0.5, least: int = 10, most: int = 200) -> int:
@@ -142,7 +146,7 @@ def no_gpu():
 def main(arguments=None):
     """Measure everything and write the CSV; return the exit status."""
     parser = argparse.ArgumentParser(description="Measure a GPU for the book's comparison of laws and clocks.")
-    parser.add_argument("--out", required=True, metavar="CSV", help="where to write, such as gpt4lib/data/measured/h100.csv")
+    parser.add_argument("--out", required=True, metavar="CSV", help="where to write: gpt4lib/data/measured/CARD.csv")
     parser.add_argument("--device", default=None, metavar="NAME", help="the card's row in gpt4lib/data/hardware.csv")
     options = parser.parse_args(arguments)
     if options.device is not None and options.device not in devices():

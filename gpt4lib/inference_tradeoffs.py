@@ -26,12 +26,15 @@ from .symbols import (
 # ---- roofline -----------------------------------------------------------------------------
 weight_flop = Law(C_w, k_fwd * B_seq * tok * w, "FLOP for each weight read", source="kaplan2020")
 weight_intensity = Law(intensity, weight_flop.rhs / (w * weight_bytes), "FLOP for each byte of weights read")
-_per_token, _cache = pairs.rhs.xreplace({d_qk: d_h, d_v: d_h}) * tok, cache_read_of_shape.rhs.xreplace({B_seq: Integer(1)})
+_per_token = pairs.rhs.xreplace({d_qk: d_h, d_v: d_h}) * tok
+_cache = cache_read_of_shape.rhs.xreplace({B_seq: Integer(1)})
 cache_intensity = Law(intensity, cancel(_per_token / _cache), "FLOP for each byte of cache read", source="shazeer2019")
 ridge_point = Law(ridge, F / mem_rate, "Intensity at which compute and memory take equally long", source="williams2009")
 sheet_rate = Law(mem_rate, mem_pub, "Memory rate by the data sheet")
 sheet_peak = Law(F, F_pub, "Dense peak by the data sheet")
-imbalance = Law(x_ridge, ridge / intensity, "Reading the weights over computing with them").given(ridge_point, weight_intensity)
+imbalance = Law(
+    x_ridge, ridge / intensity, "Reading the weights over computing with them",
+).given(ridge_point, weight_intensity)
 _busy = Law(x_busy, Min(Integer(1), intensity / ridge), "Share of the reading time in which the arithmetic works")
 weights_busy = _busy.given(ridge_point, weight_intensity)
 cache_busy = _busy.given(ridge_point, cache_intensity, head_sharing)
@@ -42,7 +45,7 @@ rank_cache = Law(Q_kv, kv * B_seq * S / (ep * cache_ranks), "Cache that a rank o
 memory_time = Law(t_mem, (Q_w + Q_kv) / (mem_rate * rank_gpu * transfer), "Time to read them", source="pope2022")
 pass_flop = Law(C_pass, C_full * n_tok, "FLOP of a pass")
 compute_time = Law(t_mm, C_pass / (tp * ep * F * rank_gpu * ceiling), "Time to compute them", source="pope2022")
-core_time = Law(t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and matrix products, more or less overlapped")
+core_time = Law(t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and products, more or less overlapped")
 
 # ---- communication of a pass --------------------------------------------------------------
 _group, _rank = {n_tok: n_tok / ep}, {n_tok: n_tok / (ep * tp)}
@@ -53,7 +56,7 @@ expert_time = Law(t_expert, _spread / (link_out * transfer), "Tokens to their ex
 _hop = stage_traffic.rhs.xreplace(_rank)
 hop_time = Law(t_hop, (p - 1) * _hop / (link_out * transfer), "From stage to stage")
 pass_time = Law(
-    t_pass, overhead * t_core + t_tensor + t_split + t_expert + t_hop + L * t_layer, "Time of a pass through all stages",
+    t_pass, overhead * t_core + t_tensor + t_split + t_expert + t_hop + L * t_layer, "Time of a pass through all stages"
 )
 
 # ---- rates, utilisation, money ------------------------------------------------------------
@@ -68,17 +71,21 @@ token_cost = Law(c_tok, price * n / R_serve, "Cost of a token")
 held_weights = Law(Q_w, weight_bytes * (N_held + E * N_exp / ep) / (tp * p), "Weights that a rank holds")
 memory_left = Law(Q_left, usable * mem * rank_gpu - Q_w, "Memory left to the cache")
 held_cache = Law(Q_kv, m * kv * B_seq * S / (p * ep * cache_ranks), "Cache that a rank holds, all sequences in flight")
-largest_batch = Law(B_seq, held_cache.solve("B_seq").rhs.xreplace({Q_kv: Q_left}), "Sequences of a pass that memory allows")
+largest_batch = Law(
+    B_seq, held_cache.solve("B_seq").rhs.xreplace({Q_kv: Q_left}), "Sequences of a pass that memory allows",
+)
 
 # ---- chapter 6: batch, chips, length, price -----------------------------------------------
 cache_over_weights = Law(x_kv, cache_read.rhs / (weight_bytes * N_total), "Cache over weights")
 cache_over_weights_of_shape = cache_over_weights.given(token_cache)
 _one_group = {m: p, ep: Integer(1), cache_ranks: tp, usable: Integer(1)}
 ridge_batch = Law(
-    B_ridge, weight_bytes * N_total * F / (k_fwd * N * tok * mem_rate), "Batch at which computing takes as long as reading",
+    B_ridge, weight_bytes * N_total * F / (k_fwd * N * tok * mem_rate),
+    "Batch at which computing takes as long as reading",
 )
 room = Law(
-    B_seq, largest_batch.given(memory_left, weights_of_rank).rhs.xreplace(_one_group), "Sequences of a pass, every stage busy",
+    B_seq, largest_batch.given(memory_left, weights_of_rank).rhs.xreplace(_one_group),
+    "Sequences of a pass, every stage busy",
 )
 capacity_share = Law(x_cap, room.rhs / ridge_batch.rhs, "Batch that memory allows over batch that fills the arithmetic")
 _left = memory_left.given(weights_of_rank).rhs.xreplace(_one_group)
@@ -94,7 +101,9 @@ first_token = Law(
 length_cost = Law(
     x_cost, cancel(largest_batch.rhs / largest_batch.rhs.xreplace({S: S_long})), "Cost of a token where memory is full",
 )
-trade = Law(x_trade, Min(mfu / mfu_one, t_pass / t_one), "Utilisation and latency of a large batch, over those of a small one")
+trade = Law(
+    x_trade, Min(mfu / mfu_one, t_pass / t_one), "Utilisation and latency of a large batch, over those of a small one",
+)
 size_over_chips = Law(x_prop, (t_pass / t_one) / ((N / n) / (N_ref / n_ref)), "Two times, over size per GPU")
 
 # ---- a torus of TPUs, for the published check ---------------------------------------------
@@ -109,8 +118,11 @@ wide_time = Law(
     "The same on many chips, split between the axes as it goes fastest", source="pope2022",
 )
 link_over_reads = Law(x_comm, wide_time.rhs / (weight_bytes * N / (n * mem_rate)), "Communication over weight reads")
-link_over_products = Law(x_comm, wide_time.rhs / (k_fwd * N * n_tok / (n * F * ceiling)), "Communication over products")
+link_over_products = Law(
+    x_comm, wide_time.rhs / (k_fwd * N * n_tok / (n * F * ceiling)), "Communication over products",
+)
 gathered_time = Law(
-    t_comm, weight_bytes * N * (1 - rank_gpu / n) / (links * link), "Activations stay, weights are gathered", source="pope2022",
+    t_comm, weight_bytes * N * (1 - rank_gpu / n) / (links * link), "Activations stay, weights are gathered",
+    source="pope2022",
 )
 torus_pass = Law(t_pass, t_mm + t_mem + t_comm + L * t_layer, "Time of a pass on a torus, nothing overlapped")

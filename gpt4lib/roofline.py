@@ -11,7 +11,6 @@ import csv
 import time
 from importlib.resources import files
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -29,7 +28,9 @@ KINDS = ("copy", "peak", "decode", "experts")
 
 
 # ---- by the laws ----------------------------------------------------------------------------
-def predict(*, batch, rows: int, columns: int, dtype: str, bandwidth: float, peak: float, experts: int = 1, top_k: int = 1):
+def predict(
+    *, batch, rows: int, columns: int, dtype: str, bandwidth: float, peak: float, experts: int = 1, top_k: int = 1,
+):
     """max(bytes / bandwidth, FLOP / peak) of a (rows x columns) product with `batch` columns, in seconds.
 
     Of several experts, each of two such matrices, the weights of those that the batch reaches under uniform routing
@@ -49,7 +50,8 @@ def predict(*, batch, rows: int, columns: int, dtype: str, bandwidth: float, pea
     x = {"tp": 1, "ep": 1, "transfer": 1, "ceiling": 1, "overlap": 1, "mem_rate": bandwidth, "F": peak, "p": 1}
     hit = checked(experts_hit, {"E": experts, "k": top_k, "B_seq": batch})
     x |= {"weight_bytes": ELEMENT_BYTES[dtype], "N_fix": 0.0, "N_exp": matrices * each, "E_hit": hit, "n_tok": batch}
-    x |= {"C_full": checked(laws.weight_flop, {"B_seq": 1}) * matrices * top_k * each, "Q_w": checked(laws.rank_weights, x)}
+    x["C_full"] = checked(laws.weight_flop, {"B_seq": 1}) * matrices * top_k * each
+    x["Q_w"] = checked(laws.rank_weights, x)
     x["C_pass"] = checked(laws.pass_flop, x)
     ends = ELEMENT_BYTES[dtype] * batch * (rows + columns)
     x |= {"t_mem": checked(laws.memory_time, x, Q_kv=ends), "t_mm": checked(laws.compute_time, x)}
@@ -58,14 +60,14 @@ def predict(*, batch, rows: int, columns: int, dtype: str, bandwidth: float, pea
 
 # ---- by this computer's clock ---------------------------------------------------------------
 def timed(work, repeats: int) -> float:
-    """Median seconds of `repeats` calls, after one that does not count."""
+    """Least seconds of `repeats` calls, after one that does not count: other programs only ever add to it."""
     work()
     taken = []
     for _ in range(repeats):
         start = time.perf_counter()
         work()
         taken.append(time.perf_counter() - start)
-    return median(taken)
+    return min(taken)
 
 
 def own(*, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats: int = 3, seed: int = 0) -> dict:
@@ -85,8 +87,9 @@ def own(*, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats
     peak = checked(laws.weight_flop, {"B_seq": len(block)}) * block.size / timed(lambda: block @ block, repeats)
     entries = [rng.random((side, batch), dtype=np.float32) for batch in batches]
     seconds = [timed(lambda x=x: weights @ x, repeats) for x in entries]
-    predicted = predict(batch=np.array(batches), rows=side, columns=side, dtype="float32", bandwidth=bandwidth, peak=peak)
-    return {"bandwidth": bandwidth, "peak": peak, "batch": np.array(batches), "seconds": np.array(seconds), "predicted": predicted}
+    found = {"bandwidth": bandwidth, "peak": peak}
+    predicted = predict(batch=np.array(batches), rows=side, columns=side, dtype="float32", **found)
+    return found | {"batch": np.array(batches), "seconds": np.array(seconds), "predicted": predicted}
 
 
 # ---- by a GPU's clock -----------------------------------------------------------------------
@@ -96,8 +99,9 @@ def measurements(folder=None) -> list[dict]:
     Raises BadInput for a file with other columns, an unknown kind or a number that is not positive.
     """
     place = files("gpt4lib") / "data" / "measured" if folder is None else Path(folder)
+    paths = [p for p in place.iterdir() if p.name.endswith(".csv")] if place.is_dir() else []
     found = []
-    for path in sorted((p for p in place.iterdir() if p.name.endswith(".csv")), key=lambda p: p.name) if place.is_dir() else ():
+    for path in sorted(paths, key=lambda p: p.name):
         for line in csv.DictReader(path.read_text("utf-8").splitlines()):
             found.append(_row(path.name, line))
     return found
@@ -108,7 +112,8 @@ def _row(where: str, line: dict) -> dict:
         raise BadInput(f"{where} takes the columns {', '.join(COLUMNS)}, got {', '.join(map(str, line))}")
     row = dict(line)
     if row["kind"] not in KINDS or row["dtype"] not in ELEMENT_BYTES:
-        raise BadInput(f"{where} takes kind {', '.join(KINDS)} and dtype {', '.join(ELEMENT_BYTES)}, got {row['kind']}, {row['dtype']}")
+        takes = f"kind {', '.join(KINDS)} and dtype {', '.join(ELEMENT_BYTES)}"
+        raise BadInput(f"{where} takes {takes}, got {row['kind']}, {row['dtype']}")
     for name in COLUMNS[7:]:
         try:
             row[name] = float(row[name]) if name == "seconds" else int(row[name])
@@ -145,7 +150,7 @@ def against_law(rows: list[dict]) -> list[dict]:
         sizes = {name: r[name] for name in ("batch", "rows", "columns", "dtype", "experts", "top_k")}
         sheet, card = devices().get(r["device"]), own_rates[r["card"]]
         pairs = {
-            "by_sheet": (sheet and sheet.bandwidth_bytes_per_s, sheet and getattr(sheet, PEAK_OF.get(r["dtype"], ""), None)),
+            "by_sheet": tuple(getattr(sheet, f, None) for f in ("bandwidth_bytes_per_s", PEAK_OF.get(r["dtype"], ""))),
             "by_own": (card.get("bandwidth"), card.get(r["dtype"])),
         }
         ratio = {name: None if None in pair else float(predict(**sizes, bandwidth=pair[0], peak=pair[1])) / r["seconds"]

@@ -115,8 +115,9 @@ class Server:
     def facts(self) -> dict:
         """The inputs of the laws by name. Raises BadInput for a size, rate or share that cannot be."""
         gpu, m = hardware(self.gpu), self.pipeline if self.micro_batches is None else self.micro_batches
-        for name, value in (("tensor", self.tensor), ("pipeline", self.pipeline), ("expert", self.expert), ("micro_batches", m)):
-            positive(name, value)
+        for name in ("tensor", "pipeline", "expert"):
+            positive(name, getattr(self, name))
+        positive("micro_batches", m)
         if self.compute not in PEAKS or getattr(gpu, PEAKS[self.compute]) is None:
             takes = [name for name, field in PEAKS.items() if getattr(gpu, field)]
             raise BadInput(f"compute takes one of {', '.join(takes)} on {gpu.name}, got {self.compute!r}")
@@ -165,9 +166,10 @@ def prefill(model: Model, server: Server, *, batch, prompt, hit=None, price=None
 
 
 def _run(model, server, batch, context, hit, tokens, price, mean_context, counted=1):
-    """seconds: memory, compute, tensor, split, expert, hop, layer, pass; rates: user, all, mfu; bytes: held, cache, left.
+    """All results by name: seconds of memory, compute, tensor, split, expert, hop, layers and pass; rates; bytes.
 
-    `bound` names the largest part of the time; `fits` says whether the cache of all sequences in flight fits.
+    `counted` tokens of each sequence count as served by a pass. `bound` names the largest part of the time; `fits`
+    says whether the cache of all sequences in flight fits.
     """
     for name, value in (("batch", batch), ("context", context), ("tokens", tokens)):
         if not np.all(np.isfinite(value)) or not np.all(np.asarray(value) > 0):
@@ -184,8 +186,8 @@ def _run(model, server, batch, context, hit, tokens, price, mean_context, counte
     held, space = checked(laws.held_weights, x), x["mem"] * x["usable"]
     if held >= space:
         raise BadInput(
-            f"{model.name} does not fit: {held / 1e9:,.1f} GB of weights on each {server.gpu} with {space / 1e9:,.1f} GB "
-            f"(tensor = {server.tensor}, pipeline = {server.pipeline}, expert = {server.expert})")
+            f"{model.name} does not fit: {held / 1e9:,.1f} GB of weights on each {server.gpu} with "
+            f"{space / 1e9:,.1f} GB (tensor = {server.tensor}, pipeline = {server.pipeline}, expert = {server.expert})")
     x["n"], x["N"] = checked(laws.cluster_gpus, x), model.active
     x["C_full"] = checked(full, x, C_pair=model.pair_flop * np.asarray(mean_context, float))
     x["C_pass"] = checked(laws.pass_flop, x)
@@ -200,13 +202,16 @@ def _run(model, server, batch, context, hit, tokens, price, mean_context, counte
     x["R_serve"] = checked(laws.cluster_rate, x)
     left = checked(laws.memory_left, x, Q_w=held)
     limit, cache = checked(laws.largest_batch, x, Q_left=left), checked(laws.held_cache, x)
-    parts = {"memory": x["t_mem"] * x["overhead"], "compute": x["t_mm"] * x["overhead"], "tensor": x["t_tensor"],
-             "split": split, "expert": x["t_expert"], "hop": x["t_hop"], "layers": x["t_layer"] * x["L"] + 0.0 * memory}  # fmt: skip
+    parts = {
+        "memory": x["t_mem"] * x["overhead"], "compute": x["t_mm"] * x["overhead"], "tensor": x["t_tensor"],
+        "split": split, "expert": x["t_expert"], "hop": x["t_hop"], "layers": x["t_layer"] * x["L"] + 0.0 * memory,
+    }  # fmt: skip
     names = np.array(list(parts))
+    largest = np.argmax(np.stack([np.broadcast_to(v, np.shape(x["t_pass"])) for v in parts.values()]), axis=0)
     found = {f"{name}_seconds": value for name, value in parts.items()} | {
         "pass_seconds": x["t_pass"], "user_rate": x["R_out"], "rate": x["R_serve"], "mfu": checked(laws.serving_mfu, x),
-        "bound": names[np.argmax(np.stack([np.broadcast_to(v, np.shape(x["t_pass"])) for v in parts.values()]), axis=0)],
-        "n_gpus": x["n"], "experts_hit": x["E_hit"], "weight_bytes_held": held, "cache_bytes_held": cache,
+        "bound": names[largest], "n_gpus": x["n"], "experts_hit": x["E_hit"], "weight_bytes_held": held,
+        "cache_bytes_held": cache,
         "left_bytes": left, "batch_limit": limit, "fits": cache <= left,
     }  # fmt: skip
     return found | ({} if price is None else {"cost": checked(laws.token_cost, x, price=price)})

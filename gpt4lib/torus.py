@@ -91,7 +91,7 @@ def parts(row: Row, *, prompt: int = 2048, link: float | None = None, rings: boo
 def predict(row: Row, ceiling: float, layer_seconds: float, **how) -> float:
     """Seconds of a row: memory, compute, communication and layers, one after the other."""
     x = parts(row, **how)
-    return laws.torus_pass(t_mm=x["t_peak"] / ceiling, t_mem=x["t_mem"], t_comm=x["t_comm"], L=x["L"], t_layer=layer_seconds)
+    return checked(laws.torus_pass, x, t_mm=x["t_peak"] / ceiling, t_layer=layer_seconds)
 
 
 def fit(some=None, **how) -> tuple[float, float]:
@@ -110,4 +110,5 @@ def fit(some=None, **how) -> tuple[float, float]:
 def leave_one_out(**how) -> list[float]:
     """Predicted over measured seconds of each row, by constants fitted on the seven others."""
     every = rows()
-    return [predict(row, *fit([r for r in every if r is not row], **how), **how) / row.measured_seconds for row in every]
+    others = [[r for r in every if r is not row] for row in every]
+    return [predict(row, *fit(o, **how), **how) / row.measured_seconds for row, o in zip(every, others, strict=True)]

@@ -28,9 +28,21 @@ def test_dimensions(name):
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_flop_of_a_weight_and_intensity_are_what_the_miniature_counts(batch):
-    shape = from_mapping({
-        "name": "dense", "layers": 2, "d_model": 32, "n_heads": 4, "n_kv_heads": 4, "d_head": 8, "vocab": 64,
-        "tied_embeddings": False, "positions": "rotary", "d_ff": 128, "mlp_matrices": 2})  # fmt: skip
+    shape = from_mapping(
+        {
+            "name": "dense",
+            "layers": 2,
+            "d_model": 32,
+            "n_heads": 4,
+            "n_kv_heads": 4,
+            "d_head": 8,
+            "vocab": 64,
+            "tied_embeddings": False,
+            "positions": "rotary",
+            "d_ff": 128,
+            "mlp_matrices": 2,
+        }
+    )
     small, meter = Model(shape, seed=1), Meter()
     cache = small.cache(batch, 4)
     small.forward([[1]] * batch, cache)
@@ -49,7 +61,9 @@ def test_intensity_of_the_cache_counted_entry_by_entry():
                 read += 2 * n_kv * 16 * kv_bytes
                 flop += sum(2 * 16 + 2 * 16 for _ in range(n_h))  # a score, a mixed value
         assert it.cache_intensity(n_h=n_h, n_kv=n_kv, kv_bytes=kv_bytes) == pytest.approx(flop / read)
-        busy = it.cache_busy(F=H100.bf16_flop_per_s, mem_rate=H100.bandwidth_bytes_per_s, g_kv=n_kv / n_h, kv_bytes=kv_bytes)
+        busy = it.cache_busy(
+            F=H100.bf16_flop_per_s, mem_rate=H100.bandwidth_bytes_per_s, g_kv=n_kv / n_h, kv_bytes=kv_bytes
+        )
         took = (read / H100.bandwidth_bytes_per_s, flop / H100.bf16_flop_per_s)
         assert busy == pytest.approx(min(1, took[1] / took[0]))
     with pytest.raises(BadInput):
@@ -66,7 +80,9 @@ def test_at_the_ridge_both_take_equally_long():
     printed = {"A100-SXM 80GB": 153, "H100-SXM 80GB": 295, "H200-SXM": 206, "TPU v5e": 240}
     for name, value in printed.items():
         card = hardware(name)
-        assert it.ridge_point(F=card.bf16_flop_per_s, mem_rate=card.bandwidth_bytes_per_s) == pytest.approx(value, rel=0.01)
+        assert it.ridge_point(F=card.bf16_flop_per_s, mem_rate=card.bandwidth_bytes_per_s) == pytest.approx(
+            value, rel=0.01
+        )
 
 
 def test_imbalance_and_share_at_work_are_two_times_divided():
@@ -95,8 +111,18 @@ def test_room_by_filling_memory_one_sequence_at_a_time(heads, layers, context, g
 
 
 def test_capacity_against_a_search_over_batches():
-    x = {"mem": A100.memory_bytes, "F": A100.bf16_flop_per_s, "mem_rate": A100.bandwidth_bytes_per_s, "weight_bytes": 2,
-         "N_total": 1.8e12, "N": 280e9, "tp": 8, "p": 16, "kv": 61440, "S": 8192}  # fmt: skip
+    x = {
+        "mem": A100.memory_bytes,
+        "F": A100.bf16_flop_per_s,
+        "mem_rate": A100.bandwidth_bytes_per_s,
+        "weight_bytes": 2,
+        "N_total": 1.8e12,
+        "N": 280e9,
+        "tp": 8,
+        "p": 16,
+        "kv": 61440,
+        "S": 8192,
+    }
     fits = max(b for b in range(1, 400) if 1.8e12 * 2 / 128 + b * 61440 * 8192 / 8 <= 40e9)
     full = min(b for b in range(1, 3000) if b * 2 * 280e9 / A100.bf16_flop_per_s >= 3.6e12 / A100.bandwidth_bytes_per_s)
     assert int(it.room(**{k: v for k, v in x.items() if k not in ("F", "mem_rate", "N")})) == fits
@@ -115,13 +141,17 @@ def test_room_and_speed_of_twice_the_gpus_by_hand():
 
 
 def test_cache_over_weights_by_hand():
-    assert it.cache_over_weights(kv=61440, B_seq=4096, S=32768, weight_bytes=2, N_total=1.8e12) == pytest.approx(61440 * 2**27 / 3.6e12)
+    assert it.cache_over_weights(kv=61440, B_seq=4096, S=32768, weight_bytes=2, N_total=1.8e12) == pytest.approx(
+        61440 * 2**27 / 3.6e12
+    )
     shape = {"L": 118, "n_kv": 48, "d_h": 128, "kv_bytes": 2, "B_seq": 512, "S": 2048}
-    assert it.cache_over_weights_of_shape(**shape, weight_bytes=2, N_total=540e9) == pytest.approx(mqa.cache_read_of_shape(**shape) / 1.08e12)
+    assert it.cache_over_weights_of_shape(**shape, weight_bytes=2, N_total=540e9) == pytest.approx(
+        mqa.cache_read_of_shape(**shape) / 1.08e12
+    )
 
 
 def test_the_papers_three_terabytes():
-    """118 layers, 48 heads of 128, 512 x 2,048 tokens, key and value in 16 bits: the paper rounds to 3 TB, three times the weights."""
+    """118 layers, 48 heads of 128, 512 x 2,048 tokens, 16 bits: the paper rounds to 3 TB, three times the weights."""
     total = sum(2 * 48 * 128 * 2 for _ in range(118)) * 512 * 2048
     assert mqa.cache_read_of_shape(L=118, n_kv=48, d_h=128, kv_bytes=2, B_seq=512, S=2048) == total
     assert round(total / 1e12) == 3 and round(total / (2 * 540e9)) == 3
@@ -161,8 +191,13 @@ def test_the_papers_trade():
 
 
 def test_size_over_chips_in_the_papers_prefills():
-    big, small = ([r for r in published(t) if r["batch"] == "512" and r["phase"] == "prefill"][0] for t in ("pope_table2_palm540b", "pope_table3_palm62b"))
-    ratio = (float(big["latency_s"]) / float(small["latency_s"])) / ((540.35 / int(big["chips"])) / (62.5 / int(small["chips"])))
+    big, small = (
+        [r for r in published(t) if r["batch"] == "512" and r["phase"] == "prefill"][0]
+        for t in ("pope_table2_palm540b", "pope_table3_palm62b")
+    )
+    ratio = (float(big["latency_s"]) / float(small["latency_s"])) / (
+        (540.35 / int(big["chips"])) / (62.5 / int(small["chips"]))
+    )
     got = it.size_over_chips(t_pass=85.2, t_one=20.2, N=540.35e9, N_ref=62.5e9, n=64, n_ref=32)
     assert got == pytest.approx(ratio) and abs(got - 1) < 0.03
 
@@ -170,12 +205,18 @@ def test_size_over_chips_in_the_papers_prefills():
 def test_readings_of_the_claims_are_whole():
     claims = ledger.load().chapter("06_inference_tradeoffs")
     assert len(claims) == 20
-    assert ledger.claim("inference-tradeoffs-kv-3tb").must_be("n_kv") == pytest.approx(3e12 / (2 * 118 * 128 * 2 * 512 * 2048))
+    assert ledger.claim("inference-tradeoffs-kv-3tb").must_be("n_kv") == pytest.approx(
+        3e12 / (2 * 118 * 128 * 2 * 512 * 2048)
+    )
 
 
 def test_loads_are_positive():
-    for law, inputs in ((it.ridge_point, {"F": -1, "mem_rate": 1}), (it.weight_intensity, {"B_seq": 1, "weight_bytes": 0}),
-                        (it.link_growth, {"g_n": 2, "tp": 1}), (it.room_gain, {"mem": 1})):  # fmt: skip
+    for law, inputs in (
+        (it.ridge_point, {"F": -1, "mem_rate": 1}),
+        (it.weight_intensity, {"B_seq": 1, "weight_bytes": 0}),
+        (it.link_growth, {"g_n": 2, "tp": 1}),
+        (it.room_gain, {"mem": 1}),
+    ):
         with pytest.raises(BadInput):
             law(**inputs)
 

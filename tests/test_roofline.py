@@ -1,4 +1,4 @@
-"""The measured roofline: predictions against a count, this computer's curve by its shape, recorded CSVs, the GPU script."""
+"""The measured roofline: predictions against a count, this computer's curve, recorded CSVs, the GPU script."""
 
 import csv
 import importlib.util
@@ -17,7 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("measure_gpu", ROOT / "benchmarks" / "measure_gpu.py")
 script = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(script)
-ROW = dict(zip(roofline.COLUMNS, ("Card", "H100-SXM 80GB", "2024-01-02", "2.5", "12.4", "decode", "bfloat16", 1, 100, 200, 1, 1, 1e-6, 10)))
+ROW = dict(
+    zip(
+        roofline.COLUMNS,
+        ("Card", "H100-SXM 80GB", "2024-01-02", "2.5", "12.4", "decode", "bfloat16", 1, 100, 200, 1, 1, 1e-6, 10),
+    )
+)
 
 
 def put(folder, rows, columns=roofline.COLUMNS, name="card.csv"):
@@ -45,7 +50,9 @@ def test_a_routed_layer_counted():
     for batch in (1, 4, 64):
         hit = np.mean([len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(n)])
         moved, flop = 2 * (hit * 2 * 300 * 200 + batch * 500), batch * 2 * 2 * 2 * 300 * 200
-        got = roofline.predict(batch=batch, rows=300, columns=200, dtype="bfloat16", bandwidth=1e9, peak=1e12, experts=16, top_k=2)
+        got = roofline.predict(
+            batch=batch, rows=300, columns=200, dtype="bfloat16", bandwidth=1e9, peak=1e12, experts=16, top_k=2
+        )
         assert float(got) == pytest.approx(max(moved / 1e9, flop / 1e12), rel=0.02)
 
 
@@ -55,25 +62,36 @@ def test_prediction_rises_from_flat_to_linear():
     assert t[5] / t[0] < 1.02 and t[12] / t[11] == pytest.approx(2, rel=1e-6) and np.all(np.diff(t) > 0)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"batch": 0}, "batch takes positive"), ({"rows": 0}, "rows takes a positive whole"), ({"columns": 1.5}, "columns takes"),
-    ({"dtype": "int4"}, "dtype takes one of"), ({"bandwidth": -1}, "bandwidth takes"), ({"peak": np.nan}, "peak takes"),
-    ({"experts": 2, "top_k": 3}, "top_k takes at most"), ({"top_k": 0}, "top_k takes"), ({"experts": 0}, "experts takes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch": 0}, "batch takes positive"),
+        ({"rows": 0}, "rows takes a positive whole"),
+        ({"columns": 1.5}, "columns takes"),
+        ({"dtype": "int4"}, "dtype takes one of"),
+        ({"bandwidth": -1}, "bandwidth takes"),
+        ({"peak": np.nan}, "peak takes"),
+        ({"experts": 2, "top_k": 3}, "top_k takes at most"),
+        ({"top_k": 0}, "top_k takes"),
+        ({"experts": 0}, "experts takes"),
+    ],
+)
 def test_bad_products(change, words):
     with pytest.raises(BadInput, match=words):
-        roofline.predict(**({"batch": 1, "rows": 4, "columns": 4, "dtype": "float32", "bandwidth": 1.0, "peak": 1.0} | change))
+        roofline.predict(
+            **({"batch": 1, "rows": 4, "columns": 4, "dtype": "float32", "bandwidth": 1.0, "peak": 1.0} | change)
+        )
 
 
 # ---- this computer ------------------------------------------------------------------------
 
 
 def test_this_computers_curve_has_the_shape():
-    x = roofline.own(side=1536, batches=(1, 8, 64, 256), repeats=3)
+    x = roofline.own(batches=(1, 16, 256), repeats=3)
     assert x["bandwidth"] > 1e8 and x["peak"] > 1e8
-    assert np.all(np.diff(x["predicted"]) > 0) and len(x["seconds"]) == 4
+    assert np.all(np.diff(x["predicted"]) > 0) and len(x["seconds"]) == 3
     each = x["seconds"] / x["batch"]
-    assert each[-1] < each[0] / 3  # a column is far cheaper in a batch
+    assert each[-1] < each[0] / 2  # a column is far cheaper in a batch
     assert x["seconds"][-1] > x["predicted"][-1] / 3  # and no product beats the roof by much
 
 
@@ -83,7 +101,7 @@ def test_own_refuses_bad_sizes():
             roofline.own(**change)
 
 
-def test_median_after_a_call_that_does_not_count():
+def test_timing_leaves_out_the_first_call():
     calls = []
     assert roofline.timed(lambda: calls.append(1), 5) >= 0 and len(calls) == 6
 
@@ -102,9 +120,11 @@ def test_the_projects_own_measurements_can_be_read():
 def test_a_recorded_card_is_set_against_the_laws(tmp_path):
     # A card that copies at 2 TB/s and multiplies at 500 TFLOP/s, and obeys the law exactly.
     side, rate, peak = 8192, 2e12, 5e14
-    rows = [ROW | {"kind": "copy", "rows": side, "columns": side, "seconds": 2 * side * side * 2 / rate},
-            ROW | {"kind": "peak", "batch": side, "rows": side, "columns": side, "seconds": 2 * side**3 / peak},
-            ROW | {"kind": "peak", "batch": side, "rows": side, "columns": side, "seconds": 4 * side**3 / peak}]  # fmt: skip
+    rows = [
+        ROW | {"kind": "copy", "rows": side, "columns": side, "seconds": 2 * side * side * 2 / rate},
+        ROW | {"kind": "peak", "batch": side, "rows": side, "columns": side, "seconds": 2 * side**3 / peak},
+        ROW | {"kind": "peak", "batch": side, "rows": side, "columns": side, "seconds": 4 * side**3 / peak},
+    ]
     for batch in (1, 64, 4096):
         moved, flop = 2 * (side * side + 2 * batch * side), 2 * batch * side * side
         rows.append(ROW | {"batch": batch, "rows": side, "columns": side, "seconds": max(moved / rate, flop / peak)})
@@ -123,10 +143,17 @@ def test_a_card_of_no_data_sheet_has_no_prediction_by_it(tmp_path):
     assert [r["by_sheet"] for r in found] == [None, None] == [r["by_own"] for r in found]
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"kind": "sort"}, "kind copy, peak, decode, experts"), ({"dtype": "int4"}, "dtype float32"), ({"seconds": "fast"}, "seconds takes a number"),
-    ({"seconds": 0}, "seconds takes a positive"), ({"batch": -1}, "batch takes a positive"), ({"rows": 1.5}, "rows takes a number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "sort"}, "kind copy, peak, decode, experts"),
+        ({"dtype": "int4"}, "dtype float32"),
+        ({"seconds": "fast"}, "seconds takes a number"),
+        ({"seconds": 0}, "seconds takes a positive"),
+        ({"batch": -1}, "batch takes a positive"),
+        ({"rows": 1.5}, "rows takes a number"),
+    ],
+)
 def test_bad_csv(tmp_path, change, words):
     with pytest.raises(BadInput, match=f"card.csv.*{words}"):
         roofline.measurements(put(tmp_path, [ROW | change]))
@@ -151,7 +178,13 @@ def test_plan_is_the_one_described():
 
 
 def test_what_the_script_writes_the_library_reads(tmp_path):
-    about = {"card": "NVIDIA H100 80GB HBM3", "device": script.guess("NVIDIA H100 80GB HBM3"), "date": "2024-01-02", "torch": "2.5", "cuda": "12.4"}
+    about = {
+        "card": "NVIDIA H100 80GB HBM3",
+        "device": script.guess("NVIDIA H100 80GB HBM3"),
+        "date": "2024-01-02",
+        "torch": "2.5",
+        "cuda": "12.4",
+    }
     rows = [row | {"seconds": 1e-4, "repeats": 10} for row in script.plan(fp8=True)]
     script.write(tmp_path / "h100.csv", rows, about)
     read = roofline.measurements(tmp_path)
@@ -159,9 +192,15 @@ def test_what_the_script_writes_the_library_reads(tmp_path):
     assert len(roofline.against_law(read)) == 39 and all(r["by_sheet"] for r in roofline.against_law(read))
 
 
-@pytest.mark.parametrize(("card", "row"), [
-    ("NVIDIA A100-SXM4-80GB", "A100-SXM 80GB"), ("NVIDIA H100 PCIe", "H100-PCIe 80GB"), ("NVIDIA H200", "H200-SXM"), ("Tesla T4", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("card", "row"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "A100-SXM 80GB"),
+        ("NVIDIA H100 PCIe", "H100-PCIe 80GB"),
+        ("NVIDIA H200", "H200-SXM"),
+        ("Tesla T4", ""),
+    ],
+)
 def test_guesses(card, row):
     assert script.guess(card) == row
 
@@ -175,7 +214,11 @@ def test_repeats_stay_within_bounds():
 
 
 def test_without_a_gpu_the_script_says_so_and_writes_nothing(tmp_path):
-    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "measure_gpu.py", "--out", tmp_path / "x.csv"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "measure_gpu.py", "--out", tmp_path / "x.csv"],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode == 0:
         pytest.skip("there is a GPU")
     assert done.returncode == 2 and not (tmp_path / "x.csv").exists()

@@ -13,9 +13,20 @@ from gpt4lib.serving_model import Server, decode, model, of, prefill
 from gpt4lib.units import BadInput
 
 SMALL = {
-    "name": "small mixture", "layers": 4, "d_model": 64, "n_heads": 8, "n_kv_heads": 2, "d_head": 8, "vocab": 512,
-    "tied_embeddings": False, "positions": "rotary", "n_experts": 4, "top_k": 2, "d_ff_expert": 128, "expert_matrices": 2,
-}  # fmt: skip
+    "name": "small mixture",
+    "layers": 4,
+    "d_model": 64,
+    "n_heads": 8,
+    "n_kv_heads": 2,
+    "d_head": 8,
+    "vocab": 512,
+    "tied_embeddings": False,
+    "positions": "rotary",
+    "n_experts": 4,
+    "top_k": 2,
+    "d_ff_expert": 128,
+    "expert_matrices": 2,
+}
 MIXTURE, GPU = of(shapes.from_mapping(SMALL)), hardware("A100-SXM 80GB")
 NVLINK, NIC = GPU.interconnect_bytes_per_s / 2, 25e9
 
@@ -45,8 +56,14 @@ def by_hand(*, batch, context, tp, p, ep, hit, rank_overhead=1.0):
     memory = (read + cache) / GPU.bandwidth_bytes_per_s
     compute = flop / (tp * ep * GPU.bf16_flop_per_s)
     hops = (p - 1) * (batch / ep / tp) * 64 * 2 / NIC
-    return {"memory": memory, "compute": compute, "tensor": sent / NVLINK, "split": moved / NVLINK if tp > 1 else 0.0,
-            "expert": spread / NIC, "hop": hops}  # fmt: skip
+    return {
+        "memory": memory,
+        "compute": compute,
+        "tensor": sent / NVLINK,
+        "split": moved / NVLINK if tp > 1 else 0.0,
+        "expert": spread / NIC,
+        "hop": hops,
+    }
 
 
 @pytest.mark.parametrize("batch", [1, 16, 4000])
@@ -96,15 +113,23 @@ def test_heads_shared_by_more_ranks_than_there_are_heads_are_copied():
 
 def test_micro_batches_wait_their_turn_beyond_the_stages():
     few, even, many = (decode(MIXTURE, Server(pipeline=4, micro_batches=m), batch=8, context=10) for m in (2, 4, 12))
-    assert float(few["user_rate"]) == pytest.approx(float(even["user_rate"])) and float(few["rate"]) == pytest.approx(float(even["rate"]) / 2)
-    assert float(many["rate"]) == pytest.approx(float(even["rate"])) and float(many["user_rate"]) == pytest.approx(float(even["user_rate"]) / 3)
+    assert float(few["user_rate"]) == pytest.approx(float(even["user_rate"])) and float(few["rate"]) == pytest.approx(
+        float(even["rate"]) / 2
+    )
+    assert float(many["rate"]) == pytest.approx(float(even["rate"])) and float(many["user_rate"]) == pytest.approx(
+        float(even["user_rate"]) / 3
+    )
 
 
 def test_departures_from_the_bound():
     one = {"batch": 64, "context": 1000}
     bound, server = decode(MIXTURE, Server(), **one), Server()
     links = sum(float(bound[f"{n}_seconds"]) for n in ("tensor", "split", "expert", "hop"))
-    core, memory, compute = (float(bound["pass_seconds"]) - links, float(bound["memory_seconds"]), float(bound["compute_seconds"]))
+    core, memory, compute = (
+        float(bound["pass_seconds"]) - links,
+        float(bound["memory_seconds"]),
+        float(bound["compute_seconds"]),
+    )
     assert core == pytest.approx(max(memory, compute))
 
     def seconds(**how):
@@ -116,7 +141,9 @@ def test_departures_from_the_bound():
     assert seconds(transfer=0.5) == pytest.approx(max(2 * memory, compute) + 2 * links)
     assert seconds(ceiling=0.5) == pytest.approx(max(memory, 2 * compute) + links)
     assert seconds(nvlink_bytes_per_s=NVLINK / 2) == pytest.approx(core + 2 * links)
-    assert float(decode(MIXTURE, Server(weight_bytes=1.0), **one)["weight_bytes_held"]) == pytest.approx(float(bound["weight_bytes_held"]) / 2)
+    assert float(decode(MIXTURE, Server(weight_bytes=1.0), **one)["weight_bytes_held"]) == pytest.approx(
+        float(bound["weight_bytes_held"]) / 2
+    )
     int8 = decode(MIXTURE, Server(compute="int8"), **one)
     assert float(int8["compute_seconds"]) == pytest.approx(compute / 2)
 
@@ -161,9 +188,12 @@ def test_models_come_from_shape_files_and_the_table():
 
 
 @given(
-    st.integers(1, 512), st.integers(1, 32768), st.sampled_from([1, 2, 4, 8]), st.sampled_from([8, 16]),
+    st.integers(1, 512),
+    st.integers(1, 32768),
+    st.sampled_from([1, 2, 4, 8]),
+    st.sampled_from([8, 16]),
     st.sampled_from(["A100-SXM 80GB", "H100-SXM 80GB"]),
-)  # fmt: skip
+)
 def test_properties(batch, context, tokens, pipeline, gpu):
     served, server = model("gpt4_multi_query"), Server(gpu=gpu, pipeline=pipeline)
     x = decode(served, server, batch=np.array([batch, batch + 1]), context=context, tokens=tokens)
@@ -179,21 +209,39 @@ def test_properties(batch, context, tokens, pipeline, gpu):
 def test_arrays_span_a_grid():
     x = decode(MIXTURE, Server(), batch=np.arange(1, 4)[:, None], context=np.arange(1, 6)[None, :])
     assert x["pass_seconds"].shape == x["fits"].shape == x["bound"].shape == (3, 5)
-    assert x["pass_seconds"][2, 4] == pytest.approx(float(decode(MIXTURE, Server(), batch=3, context=5)["pass_seconds"]))
+    assert x["pass_seconds"][2, 4] == pytest.approx(
+        float(decode(MIXTURE, Server(), batch=3, context=5)["pass_seconds"])
+    )
 
 
-@pytest.mark.parametrize(("how", "call", "words"), [
-    ({"tensor": 0}, {}, "tensor takes a positive whole number"), ({"pipeline": 1.5}, {}, "pipeline takes"),
-    ({"micro_batches": 0}, {}, "micro_batches takes"), ({"expert": 5}, {}, "expert takes at most the 4 experts"),
-    ({"compute": "fp8"}, {}, "compute takes one of bf16, int8 on A100"), ({"compute": "fp4"}, {}, "compute takes one of"),
-    ({"gpu": "TPU v4"}, {}, "link_in takes a positive number"), ({"gpu": "A1000"}, {}, "unknown accelerator"),
-    ({"weight_bytes": 0}, {}, "weight_bytes takes"), ({"kv_bytes": -1}, {}, "kv_bytes takes"), ({"act_bytes": np.inf}, {}, "act_bytes takes"),
-    ({"nic_bytes_per_s": 0}, {}, "link_out takes"), ({"ceiling": 1.1}, {}, "ceiling takes a share"),
-    ({"transfer": 0}, {}, "transfer takes a share"), ({"usable": np.nan}, {}, "usable takes a share"),
-    ({"overhead": 0.5}, {}, "overhead takes at least 1"), ({"overlap": 2}, {}, "overlap 0 to 1"), ({"layer_seconds": -1}, {}, "layer_seconds at least 0"),
-    ({}, {"batch": 0}, "batch takes positive numbers"), ({}, {"context": -5}, "context takes positive"),
-    ({}, {"tokens": 0}, "tokens takes positive"), ({}, {"batch": np.nan}, "batch takes positive"), ({}, {"hit": 5}, "hit takes at most the 4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "call", "words"),
+    [
+        ({"tensor": 0}, {}, "tensor takes a positive whole number"),
+        ({"pipeline": 1.5}, {}, "pipeline takes"),
+        ({"micro_batches": 0}, {}, "micro_batches takes"),
+        ({"expert": 5}, {}, "expert takes at most the 4 experts"),
+        ({"compute": "fp8"}, {}, "compute takes one of bf16, int8 on A100"),
+        ({"compute": "fp4"}, {}, "compute takes one of"),
+        ({"gpu": "TPU v4"}, {}, "link_in takes a positive number"),
+        ({"gpu": "A1000"}, {}, "unknown accelerator"),
+        ({"weight_bytes": 0}, {}, "weight_bytes takes"),
+        ({"kv_bytes": -1}, {}, "kv_bytes takes"),
+        ({"act_bytes": np.inf}, {}, "act_bytes takes"),
+        ({"nic_bytes_per_s": 0}, {}, "link_out takes"),
+        ({"ceiling": 1.1}, {}, "ceiling takes a share"),
+        ({"transfer": 0}, {}, "transfer takes a share"),
+        ({"usable": np.nan}, {}, "usable takes a share"),
+        ({"overhead": 0.5}, {}, "overhead takes at least 1"),
+        ({"overlap": 2}, {}, "overlap 0 to 1"),
+        ({"layer_seconds": -1}, {}, "layer_seconds at least 0"),
+        ({}, {"batch": 0}, "batch takes positive numbers"),
+        ({}, {"context": -5}, "context takes positive"),
+        ({}, {"tokens": 0}, "tokens takes positive"),
+        ({}, {"batch": np.nan}, "batch takes positive"),
+        ({}, {"hit": 5}, "hit takes at most the 4"),
+    ],
+)
 def test_bad_input(how, call, words):
     with pytest.raises(BadInput, match=words):
         decode(MIXTURE, Server(**how), **({"batch": 1, "context": 1} | call))
