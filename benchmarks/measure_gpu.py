@@ -24,6 +24,7 @@ BATCHES = tuple(2**i for i in range(13))  # 1 to 4,096
 ROWS, INNER = 8192, 8192  # one decode-shaped matrix: 134 MB in bfloat16
 EXPERTS, TOP_K, D_MODEL, D_FF = 16, 2, 4096, 14336
 PEAK_SIDE, COPY_SIDE = 8192, 16384
+FLUSH_BYTES = 256 * 2**20  # more than any card caches
 GUESSES = {  # words of a card's name, and the row of hardware.csv
     "A100-SXM 40GB": ("A100-SXM4-40GB",), "A100-SXM 80GB": ("A100-SXM4-80GB",), "H100-SXM 80GB": ("H100 80GB HBM3",),
     "H100-PCIe 80GB": ("H100 PCIe",), "H200-SXM": ("H200",), "B200-SXM": ("B200",),
@@ -161,7 +162,7 @@ def main(arguments=None):
     about = {"card": card, "device": device, "date": datetime.date.today().isoformat(), "torch": torch.__version__,
              "cuda": torch.version.cuda or torch.version.hip or ""}  # fmt: skip
     fp8 = torch.cuda.get_device_capability(0) >= (8, 9) and hasattr(torch, "_scaled_mm")
-    flush, rows = torch.empty(256 * 2**20, dtype=torch.uint8, device="cuda"), []
+    flush, rows = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device="cuda"), []
     for row in plan(fp8):
         work = work_of(torch, row)
         seconds, repeats = timed(torch, work, flush)

@@ -239,3 +239,91 @@ def test_pytorch_without_a_gpu_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", NoGpu)
     assert script.main(["--out", str(tmp_path / "x.csv")]) == 2
     assert "PyTorch 2.5 finds no CUDA or ROCm GPU" in capsys.readouterr().err
+
+
+# ---- the GPU script on a stand-in for PyTorch ---------------------------------------------
+
+
+class Tensor(np.ndarray):
+    """A NumPy array with the few methods that the script calls."""
+
+    def t(self):
+        return self.T
+
+    def to(self, _):
+        return self
+
+    def cuda(self):
+        return self
+
+    def zero_(self):
+        self[...] = 0
+
+    def copy_(self, other):
+        self[...] = other
+
+    def index_add_(self, axis, index, values):
+        assert axis == 0
+        np.add.at(self, index, values)
+
+    def any(self, dim):
+        return np.asarray(self).any(axis=dim).view(Tensor)
+
+    def nonzero(self):
+        return np.argwhere(np.asarray(self)).view(Tensor)
+
+    def topk(self, k, dim):
+        return type("found", (), {"indices": np.argsort(-np.asarray(self), axis=dim)[:, :k].view(Tensor)})
+
+
+class Event:
+    def __init__(self, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        Event.now = getattr(Event, "now", 0) + 1
+        self.at = Event.now
+
+    def elapsed_time(self, end):
+        return float(end.at - self.at)  # milliseconds
+
+
+def stand_in():
+    """What the script uses of PyTorch, on NumPy."""
+    rng = np.random.default_rng(0)
+    made = lambda value: np.array(value, dtype=float).view(Tensor)  # noqa: E731
+    size = lambda shape: shape[0] if shape and isinstance(shape[0], tuple) else shape  # noqa: E731
+    torch = type("torch", (), {"__version__": "2.5", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "uint8": "u8"})
+    torch.randn = torch.rand = staticmethod(lambda *shape, **_: made(rng.random(shape)))
+    torch.zeros = torch.empty = torch.ones = staticmethod(lambda *shape, **_: made(np.zeros(size(shape))))
+    torch.empty_like = torch.zeros_like = staticmethod(lambda x: made(np.zeros(x.shape)))
+    torch._scaled_mm = staticmethod(lambda a, b, **_: a @ b)
+    torch.Generator = type("Generator", (), {"manual_seed": lambda self, seed: self})
+    torch.nn = type("nn", (), {"functional": type("functional", (), {"gelu": staticmethod(lambda x: x)})})
+    torch.version = type("version", (), {"cuda": "12.4"})
+    names = {"is_available": True, "get_device_name": "NVIDIA H100 80GB HBM3", "get_device_capability": (9, 0)}
+    torch.cuda = type("cuda", (), {name: staticmethod(lambda *_, v=v: v) for name, v in names.items()})
+    torch.cuda.synchronize = torch.cuda.empty_cache = staticmethod(lambda: None)
+    torch.cuda.Event = Event
+    return torch
+
+
+def test_the_script_from_end_to_end(monkeypatch, tmp_path, capsys):
+    names = ("BATCHES", "ROWS", "INNER", "D_MODEL", "D_FF", "PEAK_SIDE", "COPY_SIDE", "FLUSH_BYTES")
+    for name, value in zip(names, ((1, 4), 32, 16, 8, 24, 48, 64, 10), strict=True):
+        monkeypatch.setattr(script, name, value)
+    monkeypatch.setitem(sys.modules, "torch", stand_in())
+    assert script.main(["--out", str(tmp_path / "card.csv")]) == 0
+    assert "taken for H100-SXM 80GB" in capsys.readouterr().out
+    rows = roofline.measurements(tmp_path)
+    assert [r["kind"] for r in rows] == ["copy", "peak", "peak", *["decode"] * 4, *["experts"] * 2]
+    assert all(r["seconds"] == 1e-3 and r["repeats"] == 200 and r["cuda"] == "12.4" for r in rows)
+
+
+def test_what_the_script_multiplies(monkeypatch):
+    torch = stand_in()
+    for dtype in ("bfloat16", "float8"):
+        assert script.multiply(torch, dtype, 3, 32, 16)().shape == ((3, 32) if dtype == "bfloat16" else (16, 32))
+    routed = script.route(torch, 1000, 16, 2)
+    assert sum(map(len, routed)) == 2000 and min(map(len, routed)) > 60
+    assert all(len(set(np.asarray(tokens).tolist())) == len(tokens) for tokens in routed)
