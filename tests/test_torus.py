@@ -65,6 +65,21 @@ def test_parts_of_a_decode_step_by_hand():
     assert x["t_comm"] == pytest.approx(118 * (over_yz + over_x), rel=1e-9)
 
 
+def test_messages_of_a_layer_with_several_heads_matrix_by_matrix():
+    # 6 x 4 chips, 32 query and 8 key-value heads of 16, a plain MLP: what a chip sends for 10 tokens in 3 layers.
+    width, tokens, x, yz = 512, 10, 6, 4
+    inner = {"query": 32 * 16, "key": 8 * 16, "value": 8 * 16, "output": 32 * 16, "up": 2048, "down": 2048}
+    sent = {"x": 0.0, "yz": 0.0}
+    for _ in range(3):
+        for side in inner.values():  # each inner side is completed among the chips that divide the width
+            sent["x"] += tokens * 2 * side / yz * (x - 1) / x
+        for _ in ("gathered before", "scattered after"):
+            sent["yz"] += tokens * 2 * width / x * (yz - 1) / yz
+    got = laws.stationary_time(L=3, n_tok=tokens, act_bytes=2, d=width, d_ff=2048, n_mat=2, n_h=32, n_kv=8, d_h=16,
+                               torus_x=x, torus_yz=yz, links_x=2, links_yz=4, link=1e9)  # fmt: skip
+    assert got == pytest.approx((sent["x"] / 2 + sent["yz"] / 4) / 1e9)
+
+
 def ring_steps(size, links):
     """Steps until every chip of a ring has all pieces, each chip handing on one piece a step and link."""
     have, steps = [{i} for i in range(size)], 0
@@ -97,7 +112,7 @@ def test_wide_time_is_the_best_split_of_many_chips():
         "d_ff": palm.d_ff,
         "n_mat": 3,
         "n_h": 48,
-        "n_kv": 1,
+        "n_kv": 6,
         "d_h": 256,
         "link": 45e9,
         "links_x": 2,
