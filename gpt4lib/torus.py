@@ -3,12 +3,14 @@
 The laws are those of `gpt4lib.inference_tradeoffs`. Chips form a box of axes with links both ways; an axis closes to
 a ring only where every side of the box is a multiple of four, so a chip of a smaller slice has one link an axis and
 not two. Fitted on the rows: `ceiling`, the share of peak that matrix products reach, and `layer_seconds`, what a layer
-adds whatever its size. Everything else is a data sheet, a shape or a column of the table. Source: pope2022.
+adds whatever its size. PaLM 540B was served with its 48 heads padded to 64, for 64 chips, which adds 18 billion
+parameters. Everything else is a data sheet, a shape or a column of the table. Sources: pope2022; for the meshes
+google_tpu_v4.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -24,6 +26,7 @@ from .units import BadInput
 
 LINKS = 6
 SLICES = {8: (2, 2, 2), 16: (2, 2, 4), 32: (2, 4, 4), 64: (4, 4, 4)}
+HEADS = {"PaLM 540B": 64}  # as served; the shape has 48
 WEIGHT_BYTES = {"int8": 1.0, "bfloat16": 2.0}
 
 
@@ -60,14 +63,23 @@ def links_of_axes(chips: int) -> tuple[int, int]:
     return each, 2 * each
 
 
-def parts(row: Row, *, prompt: int = 2048, link: float | None = None, rings: bool | None = None) -> dict:
+def served(name: str, *, padded: bool = True) -> shapes.Shape:
+    """The shape of a model as the paper served it: heads padded where it says so."""
+    shape = shapes.model(name).shape
+    return replace(shape, n_heads=HEADS.get(name, shape.n_heads)) if padded else shape
+
+
+def parts(
+    row: Row, *, prompt: int = 2048, link: float | None = None, rings: bool | None = None, padded: bool = True,
+) -> dict:
     """Seconds of memory and communication, seconds of compute at peak, and layers, of one row.
 
-    `rings` overrides what the slice says: whether its axes close. `link` is one link, one way, in bytes per second
+    `rings` overrides what the slice says: whether its axes close. `padded` is as in `served`. `link` is one link, one way, in bytes per second
     (default: the paper's 270 GB/s of a chip over its six links).
     """
     link = given("fact:tpu-v4-chip-links").value / LINKS if link is None else link
-    model, tpu, shape = of(shapes.model(row.model).shape), hardware("TPU v4"), shapes.model(row.model).shape
+    shape, tpu = served(row.model, padded=padded), hardware("TPU v4")
+    model = of(shape)
     prefill = row.phase == "prefill"
     n_tok = row.batch * (prompt if prefill else 1)
     sides = SLICES[row.chips]

@@ -25,11 +25,20 @@ def test_printed_utilisation_follows_from_the_printed_latency(row):
     assert mfu == pytest.approx(row.printed_mfu, abs=0.011)
 
 
-def test_seven_of_eight_rows_within_15_percent_and_the_eighth_close():
+def test_all_eight_rows_within_15_percent_with_two_constants():
     off = sorted(abs(ratio - 1) for ratio in torus.leave_one_out())
-    assert off[6] < 0.15 < off[7] < 0.152
+    assert off[-1] < 0.14 and np.mean(off) < 0.08
     ceiling, layer = torus.fit()
     assert 0.7 < ceiling < 0.85 and 50e-6 < layer < 150e-6
+
+
+def test_padding_adds_what_the_paper_says_and_helps():
+    """The paper: from 48 heads to 64, 18B parameters more, a cost of 3% of MFU."""
+    bare, padded = (shapes.count(torus.served("PaLM 540B", padded=p)).total for p in (False, True))
+    assert padded - bare == pytest.approx(18e9, rel=0.02) and padded / bare == pytest.approx(1.03, abs=0.005)
+    assert torus.served("PaLM 62B") == torus.served("PaLM 62B", padded=False)
+    with_it, without = (sorted(abs(x - 1) for x in torus.leave_one_out(padded=p)) for p in (True, False))
+    assert with_it[-1] < 0.15 < without[-1] < 0.152 and np.mean(with_it) < np.mean(without)
 
 
 def test_each_left_out_row_is_not_in_its_fit():
@@ -52,16 +61,18 @@ def test_the_fit_finds_constants_that_made_the_rows():
     assert torus.fit(made) == pytest.approx((0.6, 2e-4))
 
 
-def test_parts_of_a_decode_step_by_hand():
+@pytest.mark.parametrize(("padded", "heads"), [(False, 48), (True, 64)])
+def test_parts_of_a_decode_step_by_hand(padded, heads):
     # 540B, 64 chips, batch 64: int8 weights and a bf16 cache of one head of 256 in 118 layers.
-    x = torus.parts(torus.rows()[1])
+    x = torus.parts(torus.rows()[1], padded=padded)
+    size = 540.35e9 + 118 * 2 * 18432 * (heads - 48) * 256
     cache = 64 * 2048 * 118 * 2 * 256 * 2
-    assert x["t_mem"] == pytest.approx((540.35e9 + cache) / (64 * 1.2e12), rel=1e-4)
-    pairs = 118 * 48 * 4 * 256 * 2048
-    assert x["t_peak"] == pytest.approx(64 * (2 * 540.35e9 + pairs) / (64 * 275e12), rel=1e-4)
+    assert x["t_mem"] == pytest.approx((size + cache) / (64 * 1.2e12), rel=1e-4)
+    pairs = 118 * heads * 4 * 256 * 2048
+    assert x["t_peak"] == pytest.approx(64 * (2 * size + pairs) / (64 * 275e12), rel=1e-4)
     # Width over 4 chips, inner widths over 16: reduce-scatter and all-gather of each, both ways round.
     over_yz = 2 * (18432 / 4) * 64 * 2 * 15 / 16 / (4 * 45e9)
-    over_x = (3 * 73728 + 2 * 49 * 256) / 16 * 64 * 2 * 3 / 4 / (2 * 45e9)
+    over_x = (3 * 73728 + 2 * (heads + 1) * 256) / 16 * 64 * 2 * 3 / 4 / (2 * 45e9)
     assert x["t_comm"] == pytest.approx(118 * (over_yz + over_x), rel=1e-9)
 
 
