@@ -6,7 +6,7 @@ from .law import Law
 from .symbols import B_seq, E, E_hit, N_exp, N_fix, N_read, Q_w, k, weight_bytes
 
 # ---- experts reached ----------------------------------------------------------------------
-experts_hit = Law(E_hit, E * (1 - (1 - k / E) ** B_seq), "Experts of a layer that a batch reaches, mean")
+experts_hit = Law(E_hit, E * (1 - (1 - k / E) ** B_seq), "Distinct experts that a batch reaches, uniform routing, mean")
 
 # ---- weights read -------------------------------------------------------------------------
 parameters_read = Law(N_read, N_fix + E_hit * N_exp, "Parameters that a step reads")
