@@ -184,7 +184,7 @@ def test_draws_have_the_odds_of_their_sets():
     (lambda: routing.enumerate_loads(2, experts=2, top_k=3), "2.*3"),
     (lambda: routing.sets(4, top_k=2, weights=(1, 2)), "4"),
     (lambda: mo.rate_of_price(price="1 USD/GPU/hour", n=128, c_tok=-4.9e-6), "-4.9e-06"),
-    (lambda: decode(model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", pipeline=8), batch=8, context=9), "57.3 GB.*40"),
+    (lambda: decode(model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", pipeline=8), batch=8, context=9), "57.3 GB"),
 ])
 def test_what_cannot_be_is_refused_with_its_number(call, number):
     with pytest.raises(BadInput, match=number):
@@ -247,7 +247,8 @@ def test_whole_layers_on_nodes_by_trying():
     assert mo.table_layers(V=100, d=12, L=10, N_total=24_000) == pytest.approx(tables / 2400)
     assert mo.draft_layers(n_guess=4, x_small=0.05, N=100, L=10, N_total=200) == pytest.approx(4 * 5 / 20)
     held = 10 * 2 + 3 * sum(7 * 5 for sequence in range(4))
-    assert mo.memory_fill(N_total=10, weight_bytes=2, copies=3, kv=7, B_fly=4, S=5, n=8, mem=10) == pytest.approx(held / 80)
+    fill = mo.memory_fill(N_total=10, weight_bytes=2, copies=3, kv=7, B_fly=4, S=5, n=8, mem=10)
+    assert fill == pytest.approx(held / 80)
     assert mo.stale_cache(x_own_kv=0.5, S=10) == 5
 
 
@@ -321,10 +322,11 @@ def test_day_by_counting_clusters():
 
 NEAR = {
     "E": 16, "k": 2, "B_seq": 8, "E_hit": 10, "N_exp": 111, "N_fix": 55, "weight_bytes": 2, "kv": 60, "S": 40,
-    "N_total": 1800, "N_read": 700, "Q_w": 900, "var_hit": 1.5, "L_free": 20, "b_exp": 30, "z_max": 1.7, "p": 16, "tp": 8,
-    "L": 120, "l_node": 7, "V": 100, "d": 12, "n_guess": 4, "x_small": 0.05, "N": 280, "N_node": 130, "copies": 2,
-    "B_fly": 40, "n": 128, "mem": 40, "x_own_kv": 0.5, "price": 3e-4, "c_tok": 5e-6, "F": 300, "mfu": 0.2, "R_out": 8,
-    "c_ref": 2e-6, "x_price": 3, "N_ref": 175, "N_ff": 116, "load_day": 0.5, "swing": 0.4,
+    "N_total": 1800, "N_read": 700, "Q_w": 900, "var_hit": 1.5, "L_free": 20, "b_exp": 30, "z_max": 1.7, "p": 16,
+    "tp": 8,
+    "L": 160, "l_node": 7, "V": 100, "d": 12, "n_guess": 4, "x_small": 0.05, "N": 280, "N_node": 130, "copies": 2,
+    "B_fly": 40, "n": 128, "mem": 40, "x_own_kv": 0.5, "price": 3e-4, "c_tok": 5e-3, "F": 300, "mfu": 0.2, "R_out": 8,
+    "c_ref": 2e-3, "x_price": 3, "N_ref": 175, "N_ff": 116, "load_day": 0.5, "swing": 0.4,
 }
 OPEN = {"E", "k", "B_seq", "b_exp"}  # inside and outside of powers and roots
 IMPORTED = ("tables", "expert_batch", "serving_mfu", "token_cost", "price_of_thousand")
