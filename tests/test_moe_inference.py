@@ -330,7 +330,9 @@ NEAR = {
 }
 OPEN = {"E", "k", "B_seq", "b_exp"}  # inside and outside of powers and roots
 IMPORTED = ("tables", "expert_batch", "serving_mfu", "token_cost", "price_of_thousand")
+NOT_CLOSED = ("jitter_of_batch", "N_fix"), ("jitter_of_batch", "N_exp")  # of two signs in general
 PAIRS = [(n, s.name) for n, law in LAWS.items() for s in law.symbols if s.name not in OPEN and n not in IMPORTED]
+PAIRS = [pair for pair in PAIRS if pair not in NOT_CLOSED]
 
 
 @pytest.mark.parametrize("name, unknown", PAIRS)
