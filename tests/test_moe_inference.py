@@ -83,6 +83,8 @@ def test_batch_of_eight_in_fractions():
     assert routing.reached(8, experts=16, top_k=2) == pytest.approx(distinct, abs=1e-14)
     assert loads[(8, 8) + (0,) * 14] == 120 * Fraction(1, 120) ** 8
     assert mo.all_on_one(E=16, k=2, B_seq=8) == pytest.approx(most[8])
+    few = routing.enumerate_loads(2, experts=4, top_k=2)
+    assert mo.all_on_one(E=4, k=2, B_seq=2) == pytest.approx(float(sum(p for n, p in few.items() if n[0] == 2)))
     perfect = math.factorial(16) / 2**8 / 120**8  # every expert once: pairings of 16, in order
     assert distinct[16] == pytest.approx(perfect)
 
@@ -348,6 +350,10 @@ def test_solve_then_evaluate_returns_the_input(name, unknown):
 def test_chapter_is_whole():
     claims = ledger.load().chapter("07_moe_inference")
     assert len(claims) == 25 and not [c.id for c in claims if "{" in c.why]
+
+
+def test_one_stale_token_is_one_of_half_a_context():
+    assert ledger.claim("moe-inference-kv-recompute").must_be("x_own_kv") == pytest.approx(1 / (8192 / 2))
 
 
 def test_the_price_that_is_4096_readers():
