@@ -188,7 +188,7 @@ class Law:
     def _returns(self, root, x) -> bool:
         rng = random.Random(0)
         for _ in range(4):
-            point = {s: sympy.Rational(rng.randint(1, 999), 1000) * (s.at_most or rng.choice([1, 10, 1000])) for s in self.symbols}
+            point = {s: sympy.Float(rng.randint(1, 999), 30) / 1000 * (s.at_most or rng.choice([1, 10, 1000])) for s in self.symbols}
             constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
             there = self.rhs.subs({**constants, **point})
             back = root.subs({self.lhs: there, **constants, **{s: v for s, v in point.items() if s != x}})

@@ -1,0 +1,33 @@
+"""Time of the exact distribution of the busiest expert's load: batch 4,096, 16 experts, two different ones a token.
+
+    python benchmarks/busiest_expert.py [repeats]
+
+Target: under one second, and a total probability of one to 1e-12. Exits 1 when one is missed. The last line is skewed.
+"""
+
+import sys
+import time
+
+import numpy as np
+
+from gpt4lib.routing import busiest, moments
+
+
+def main():
+    """Print the best time, the total and the mean; say by the exit status whether the target is met."""
+    missed = False
+    alike, skewed = np.ones(16), np.arange(1, 17) ** -0.5
+    for name, batch, weights in (("uniform", 8, alike), ("uniform", 4096, alike), ("weights 1/i^0.5", 4096, skewed)):
+        taken = []
+        for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
+            start = time.perf_counter()
+            p = busiest(batch, top_k=2, weights=weights)
+            taken.append(time.perf_counter() - start)
+        off, (mean, deviation) = p.sum() - 1, moments(p)
+        print(f"{name}, batch {batch:,}: {min(taken):.3f} s, total 1 {off:+.1e}, busiest {mean:.3f} +- {deviation:.3f}")
+        missed |= abs(off) > 1e-12 or name == "uniform" and min(taken) >= 1
+    sys.exit(missed)
+
+
+if __name__ == "__main__":
+    main()
