@@ -324,3 +324,14 @@ t_seq = symbol("t_seq", "second", "part of a step that each sequence adds", late
 t_iter = symbol("t_iter", "second", "time of one step of the batch", latex=r"t_{\mathrm{iter}}")
 R_out = symbol("R_out", "token/second", "tokens put out per second", latex=r"R_{\mathrm{out}}")
 # ---- end of batching -----------------------------------------------------------------------
+# ---- mqa -----------------------------------------------------------------------------------
+x_kv = symbol("x_kv", "1", "cache with a key and value for every query head over the cache as it is", latex=r"x_{\mathrm{kv}}")
+x_use = symbol("x_use", "1", "share of a GPU's memory that weights and cache may fill", latex=r"x_{\mathrm{use}}", at_most=1)
+Q_room = symbol("Q_room", "byte", "memory of one GPU that is left for the cache", latex=r"Q_{\mathrm{room}}")
+B_fly = symbol("B_fly", "1", "sequences in flight, all micro-batches together", latex=r"B_{\mathrm{fly}}")
+Q_score = symbol("Q_score", "byte", "attention scores of one layer on one GPU, if stored", latex=r"Q_{\mathrm{score}}")
+R_all = symbol("R_all", "token/second", "tokens put out per second by all GPUs together", latex=r"R_{\mathrm{all}}")
+n_single = symbol("n_single", "1", "published models with a single key-value head", latex=r"n_{\mathrm{one}}")
+n_models = symbol("n_models", "1", "published models whose heads are known", latex=r"n_{\mathrm{model}}")
+x_single = symbol("x_single", "1", "share of the models that have a single key-value head", latex=r"x_{\mathrm{one}}", at_most=1)
+# ---- end of mqa ----------------------------------------------------------------------------
