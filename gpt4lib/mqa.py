@@ -59,7 +59,8 @@ pass_of_reads = Law(
     t_pass, memory_time.given(rank_weights, rank_cache).rhs.xreplace(_at_once), "Time to read what a pass needs",
 )
 _cost = token_cost.given(cluster_rate, user_rate, cluster_gpus).rhs.xreplace(_at_once)
-cost_of_reads = Law(token_cost.lhs, _cost, "Cost of a token, memory reads alone").given(pass_of_reads, experts_hit)
+cost_of_pass = Law(token_cost.lhs, _cost, "Cost of a token by the time of its pass")
+cost_of_reads = cost_of_pass.given(pass_of_reads, experts_hit)
 cost_when_full = cost_of_reads.given(micro_batch, fit, room)
 thousand_copied = price_of_thousand.given(cost_when_full, _copied)
 _all_heads = {cache_ranks: tp, N_fix: N_attn, N_held: N_attn}
