@@ -23,7 +23,7 @@ from .parallelism import cache_copied
 from .serving_model import Model, Server, decode
 from .symbols import (
     B_fly, B_seq, L, N_attn, N_fix, N_held, Q_score, S, act_bytes, cache_ranks, d_rope, ep, kv, kv_bytes, m, n_h,
-    n_kv, n_models, n_single, n_tok, p, r_kv, t_mem, t_pass, tok, tp, transfer, turns, x_kv, x_single,
+    n_kv, n_models, n_single, n_tok, p, r_kv, t_pass, tok, tp, transfer, turns, x_kv, x_single,
 )
 from .units import BadInput
 
