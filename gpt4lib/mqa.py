@@ -22,8 +22,8 @@ from .moe_inference import experts_hit
 from .parallelism import cache_copied
 from .serving_model import Model, Server, decode
 from .symbols import (
-    B_fly, B_seq, L, N_attn, N_fix, N_held, Q_score, S, act_bytes, cache_ranks, d_rope, ep, kv, kv_bytes, m, n_h,
-    n_kv, n_models, n_single, n_tok, p, r_kv, t_pass, tok, tp, transfer, turns, x_kv, x_single,
+    B_fly, B_seq, L, N_attn, N_fix, N_held, Q_score, S, act_bytes, cache_ranks, d_rope, ep, g_kv, kv, kv_bytes, m,
+    n_h, n_kv, n_models, n_single, n_tok, p, r_kv, t_pass, tok, tp, transfer, turns, x_kv, x_single,
 )
 from .units import BadInput
 
@@ -63,10 +63,10 @@ cost_of_pass = Law(token_cost.lhs, _cost, "Cost of a token by the time of its pa
 cost_of_reads = cost_of_pass.given(pass_of_reads, experts_hit)
 cost_when_full = cost_of_reads.given(micro_batch, fit, room)
 thousand_copied = price_of_thousand.given(cost_when_full, _copied)
-_all_heads = {cache_ranks: tp, N_fix: N_attn, N_held: N_attn}
+_all_heads = {cache_ranks: tp, g_kv: Integer(1), N_fix: N_attn, N_held: N_attn}
 cost_multi_head = Law(
     token_cost.lhs, cost_when_full.given(cache_of_attention).rhs.xreplace(_all_heads),
-    "Cost of a token at the memory's limit, from the article's counts",
+    "Cost of a token at the memory's limit, a key and value for every head",
 )
 thousand_multi_head = price_of_thousand.given(cost_multi_head)
 

@@ -114,6 +114,16 @@ def test_fit_by_filling(room, stages, per_stage, tp, power, head, context):
         assert mqa.fit_divided(**whole, **memory) == pytest.approx(ranks * mqa.fit_copied(**whole, **memory))
 
 
+@pytest.mark.parametrize("stages", [1, 3, 5])
+@pytest.mark.parametrize("ranks, heads", [(1, 1), (4, 2)])
+def test_longest_context_by_filling(stages, ranks, heads):
+    """Four sequences of the longest context fit into every GPU, of one token more they do not."""
+    whole = mqa.token_cache(L=6 * stages, n_kv=heads * ranks, d_h=3, kv_bytes=2)
+    most = math.floor(mqa.longest(B_fly=4, kv=whole, cache_ranks=ranks, p=stages, Q_left=100_000))
+    one = dict(room_bytes=100_000, layers=6, kv_heads=heads, head_width=3)
+    assert mqa.fill(**one, context=most) >= 4 > mqa.fill(**one, context=most + 1)
+
+
 def test_each_stage_of_the_miniature_holds_every_sequence():
     split = PipelineParallel(Model(tiny_shape(layers=6)), 3)
     caches = split.cache(batch=4, max_tokens=5)
