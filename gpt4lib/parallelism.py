@@ -10,7 +10,7 @@ from sympy import Integer, Max, Min, cbrt, log
 
 from .architecture import attention
 from .law import Law
-from .mqa import cache_read, token_cache
+from .kv_cache import cache_read, token_cache
 from .symbols import (
     act_bytes, act_layer, b, B_tok, bubble, C, C_again, C_full, C_mm, C_tok, ceiling, columns, d, d_att, d_h, d_mlp,
     dp, F, G, grad_bytes, half_side, in_flight, inner, islands, k, k_back, k_train, kernel, kv, L, latency, link,

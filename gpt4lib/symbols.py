@@ -395,3 +395,11 @@ load_day = symbol("load_day", "1", "mean load of a day over its peak", latex=r"x
 swing = symbol("swing", "1", "height of a cosine day over its mean", latex="a", at_most=1)
 x_idle = symbol("x_idle", "1", "cost of a token with every cluster on all day over cost with clusters that follow the load", latex=r"x_{\mathrm{idle}}")
 # ---- end of MoE inference --------------------------------------------------------------------
+# ---- mqa -----------------------------------------------------------------------------------
+x_kv = symbol("x_kv", "1", "cache with a key and value for every query head over the cache as it is", latex=r"x_{\mathrm{kv}}")
+B_fly = symbol("B_fly", "1", "sequences in flight, all micro-batches together", latex=r"B_{\mathrm{fly}}")
+Q_score = symbol("Q_score", "byte", "attention scores of one layer on one GPU, if they are stored", latex=r"Q_{\mathrm{score}}")
+n_single = symbol("n_single", "1", "published models with a single key-value head", latex=r"n_{\mathrm{one}}")
+n_models = symbol("n_models", "1", "published models whose heads are known", latex=r"n_{\mathrm{model}}")
+x_single = symbol("x_single", "1", "share of the models that have a single key-value head", latex=r"x_{\mathrm{one}}", at_most=1)
+# ---- end of mqa ----------------------------------------------------------------------------
