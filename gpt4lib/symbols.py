@@ -324,3 +324,23 @@ t_seq = symbol("t_seq", "second", "part of a step that each sequence adds", late
 t_iter = symbol("t_iter", "second", "time of one step of the batch", latex=r"t_{\mathrm{iter}}")
 R_out = symbol("R_out", "token/second", "tokens put out per second", latex=r"R_{\mathrm{out}}")
 # ---- end of batching -----------------------------------------------------------------------
+
+# ---- speculative decoding ------------------------------------------------------------------
+accept = symbol("accept", "1", "acceptance: probability that a draft token is kept, all before it kept", latex=r"\alpha", at_most=1)
+accept_len = symbol("accept_len", "1", "acceptance under the relaxed rule", latex=r"\alpha_{\ell}", at_most=1)
+lenience = symbol("lenience", "1", "lenience: 1 is the exact rule, less keeps more drafts", latex=r"\ell_{\mathrm{len}}", at_most=1)
+gamma = symbol("gamma", "1", "draft length: draft tokens of one round", latex=r"\gamma")
+c_draft = symbol("c_draft", "1", "time of one draft token over the time of one oracle pass", latex=r"c_{\mathrm{d}}")
+c_alone = symbol("c_alone", "1", "time of one draft token over an oracle pass, drafting plainly", latex=r"c_{0}")
+c_work = symbol("c_work", "1", "FLOP of one draft token over those of one oracle token", latex=r"c_{\mathrm{FLOP}}")
+v_check = symbol("v_check", "1", "time of a checking pass over the time of a plain pass", latex=r"v")
+n_round = symbol("n_round", "1", "tokens of one round, mean", latex=r"\bar{n}_{\mathrm{r}}")
+p_run = symbol("p_run", "1", "probability that every draft of a round is kept", latex=r"p_{\gamma}", at_most=1)
+x_late = symbol("x_late", "1", "tokens that as many drafts again add, over what the first drafts add", latex=r"x_{\mathrm{late}}")
+x_next = symbol("x_next", "1", "speed-up with one draft more over the speed-up without it", latex=r"x_{+1}")
+x_spec = symbol("x_spec", "1", "speed-up: tokens per second with drafts over without", latex=r"x_{\mathrm{spec}}")
+x_inner = symbol("x_inner", "1", "speed-up of the draft by a draft of its own", latex=r"x_{\mathrm{in}}")
+x_work = symbol("x_work", "1", "FLOP per token with drafts over without", latex=r"x_{\mathrm{work}}")
+x_bytes = symbol("x_bytes", "1", "weights read per token with drafts over without", latex=r"x_{\mathrm{byte}}")
+x_tv = symbol("x_tv", "1", "total variation between what the rule puts out and the oracle", latex=r"d_{\mathrm{TV}}", at_most=1)
+# ---- end of speculative decoding -----------------------------------------------------------
