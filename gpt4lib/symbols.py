@@ -325,6 +325,27 @@ t_iter = symbol("t_iter", "second", "time of one step of the batch", latex=r"t_{
 R_out = symbol("R_out", "token/second", "tokens put out per second", latex=r"R_{\mathrm{out}}")
 # ---- end of batching -----------------------------------------------------------------------
 
+# ---- serving model ---------------------------------------------------------------------------
+ep = symbol("ep", "1", "tensor-parallel groups over which the experts of a stage are spread", latex=r"n_{\mathrm{ep}}")
+cache_ranks = symbol("cache_ranks", "1", "ranks over which a stage's cache is divided, without copies", latex=r"n_{\mathrm{c}}")
+usable = symbol("usable", "1", "share of a GPU's memory for weights and cache", latex=r"x_{\mathrm{use}}", at_most=1)
+Q_left = symbol("Q_left", "byte", "memory of one GPU that the weights leave to the cache", latex=r"Q_{\mathrm{left}}")
+N_held = symbol("N_held", "parameter", "parameters held outside the experts", latex=r"N_{\mathrm{held}}")
+intensity = symbol("intensity", "FLOP/byte", "FLOP for each byte read", latex="I")
+ridge = symbol("ridge", "FLOP/byte", "intensity at which compute and memory take equally long", latex=r"I^{*}")
+t_layer = symbol("t_layer", "second", "time that a layer adds whatever its size: launches, synchronisation", latex=r"t_{\mathrm{layer}}")
+t_core = symbol("t_core", "second", "time of a pass in memory and matrix products", latex=r"t_{\mathrm{core}}")
+t_split = symbol("t_split", "second", "time of moving queries and mixed values where the cache is divided by sequences", latex=r"t_{\mathrm{split}}")
+t_pass = symbol("t_pass", "second", "time of one pass through all layers", latex=r"t_{\mathrm{pass}}")
+turns = symbol("turns", "1", "passes' worth of time between two tokens of one sequence", latex=r"n_{\mathrm{turn}}")
+C_pass = symbol("C_pass", "FLOP", "FLOP of one pass", latex=r"C_{\mathrm{pass}}")
+links = symbol("links", "1", "links of a chip", latex=r"\ell")
+torus_x = symbol("torus_x", "1", "chips that divide the model width", latex="X")
+torus_yz = symbol("torus_yz", "1", "chips that divide the inner widths", latex="Y")
+links_x = symbol("links_x", "1", "links of a chip in the axis that divides the model width", latex=r"\ell_X")
+links_yz = symbol("links_yz", "1", "links of a chip in the axes that divide the inner widths", latex=r"\ell_Y")
+# ---- end of serving model --------------------------------------------------------------------
+
 # ---- speculative decoding ------------------------------------------------------------------
 accept = symbol("accept", "1", "acceptance: probability that a draft token is kept, all before it kept", latex=r"\alpha", at_most=1)
 accept_len = symbol("accept_len", "1", "acceptance under the relaxed rule", latex=r"\alpha_{\ell}", at_most=1)
@@ -343,4 +364,18 @@ x_inner = symbol("x_inner", "1", "speed-up of the draft by a draft of its own", 
 x_work = symbol("x_work", "1", "FLOP per token with drafts over without", latex=r"x_{\mathrm{work}}")
 x_bytes = symbol("x_bytes", "1", "weights read per token with drafts over without", latex=r"x_{\mathrm{byte}}")
 x_tv = symbol("x_tv", "1", "total variation between what the rule puts out and the oracle", latex=r"d_{\mathrm{TV}}", at_most=1)
+x_ridge = symbol("x_ridge", "1", "share of peak that reading the weights allows", latex=r"x_{I}")
+x_prompt = symbol("x_prompt", "1", "time of a lone decoded token over the time of a token of its prompt", latex=r"x_{\mathrm{pre}}")
+n_in = symbol("n_in", "token", "tokens of a prompt", latex=r"n_{\mathrm{in}}")
+n_out = symbol("n_out", "token", "tokens of an answer", latex=r"n_{\mathrm{out}}")
+x_out = symbol("x_out", "1", "share of a request's time that decoding takes", latex=r"x_{\mathrm{out}}", at_most=1)
+c_in = symbol("c_in", "USD/token", "price of a token of the prompt", latex=r"c_{\mathrm{in}}")
+x_price = symbol("x_price", "1", "price of an output token over that of an input token", latex=r"x_{\$}")
+B_ridge = symbol("B_ridge", "1", "positions at which a pass computes as long as it reads all weights", latex="B^{*}")
+B_dead = symbol("B_dead", "1", "sequences of a pass at which drafts stop paying", latex=r"B_{0}")
+p_long = symbol("p_long", "1", "probability that twice as many tokens are all kept", latex=r"p_{2\gamma}", at_most=1)
+x_double = symbol("x_double", "1", "logarithm of that probability over that of the shorter run", latex=r"x_{\ln}")
+bits = symbol("bits", "1", "bits for each character of real text under the exact rule", latex="H")
+bits_len = symbol("bits_len", "1", "bits for each character of real text under the relaxed rule", latex=r"H_{\ell}")
+x_bits = symbol("x_bits", "1", "bits for each character under the relaxed rule over those under the exact one", latex="x_{H}")
 # ---- end of speculative decoding -----------------------------------------------------------
