@@ -14,12 +14,25 @@ import heapq
 import numpy as np
 import sympy
 
+from . import serving_model
+from .inference_tradeoffs import ridge_point, weight_intensity
 from .law import Law
+from .moe_inference import experts_hit, parameters_read
 from .symbols import (
-    accept, accept_len, c_alone, c_draft, c_work, gamma, lenience, n_round, p_run, v_check, x_inner, x_late, x_next,
-    x_spec, x_tv, x_work,
+    B_dead, B_ridge, B_seq, N, N_total, accept, accept_len, bits, bits_len, c_alone, c_draft, c_in, c_tok, c_work,
+    gamma, intensity, lenience, n_in, n_out, n_round, n_tok, p_long, p_run, ridge, tok, v_check, x_bits, x_bytes,
+    x_double, x_inner, x_late, x_next, x_out, x_price, x_prompt, x_ridge, x_spec, x_tv, x_work,
 )
 from .units import BadInput, to_unit
+
+# ---- why decoding is dear -----------------------------------------------------------------
+_dense_ridge = weight_intensity.solve("B_seq").rhs.xreplace({intensity: ridge_point.rhs})
+peak_share = Law(x_ridge, weight_intensity.rhs / ridge, "Share of peak that reading allows").given(ridge_point)
+prompt_gain = Law(x_prompt, sympy.Min(n_tok / tok * N / N_total, _dense_ridge), "A lone decoded token over a token of its prompt")
+decode_share = Law(x_out, 1 / (1 + n_in / (x_prompt * n_out)), "Share of decoding in a request's time")
+_prompt = Law(x_prompt, prompt_gain.rhs.xreplace({n_tok: n_in}), prompt_gain.title)
+decode_share_alone = decode_share.given(_prompt)
+price_ratio = Law(x_price, c_tok / c_in, "Output price over input price")
 
 # ---- tokens -------------------------------------------------------------------------------
 tokens = Law(n_round, (1 - accept ** (gamma + 1)) / (1 - accept), "Tokens of one round", source="leviathan2023")
@@ -44,9 +57,21 @@ tie = next_gain.solve("c_draft").given(Law(x_next, 1))
 inner_draft = Law(c_draft, c_alone / x_inner, "Draft time with a draft of its own", source="spector2023")
 work = Law(x_work, (gamma * c_work + gamma + 1) / n_round, "FLOP per token", source="leviathan2023").given(tokens)
 
+# ---- many sequences, many experts ---------------------------------------------------------
+_read = parameters_read.given(experts_hit)
+bytes_ratio = Law(x_bytes, _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs / n_round,
+                  "Weights read per token, with drafts over without").given(tokens)
+ridge_batch = Law(B_ridge, _dense_ridge * N_total / N, "Positions at which compute takes as long as all weights")
+dead_batch = Law(B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1), "Sequences at which drafts stop paying").given(tokens)
+dead_batch_on = dead_batch.given(ridge_batch)
+
 # ---- the relaxed rule ---------------------------------------------------------------------
 distortion = Law(x_tv, accept_len - accept, "Total variation of the relaxed rule, one token")
 distortion_bound = Law(x_tv, accept * (1 / lenience - 1), "Most that the relaxed rule can distort one token")
+
+# ---- what is measured ---------------------------------------------------------------------
+doubling = Law(x_double, sympy.log(p_long) / sympy.log(p_run), "Fall of a run twice as long, in logarithms")
+bits_ratio = Law(x_bits, bits_len / bits, "Bits of real text, relaxed over exact")
 
 
 def value(law: Law, **inputs):
@@ -75,11 +100,29 @@ def value(law: Law, **inputs):
 
 def best_draft_length(*, accept, c_draft, most: int = 64):
     """The draft length from 1 to `most` with the largest speed-up, the shorter of two that tie; takes arrays."""
+    if not most >= 1:
+        raise BadInput(f"most takes a whole number of at least 1, got {most!r}")
     rates, costs = np.broadcast_arrays(np.asarray(accept, dtype=float), np.asarray(c_draft, dtype=float))
     lengths = np.arange(1, most + 1)
     found = value(speed_up_free, accept=rates[..., None], gamma=lengths, c_draft=costs[..., None])
     best = lengths[np.argmax(found, axis=-1)]
     return int(best) if best.ndim == 0 else best
+
+
+def batch_gain(oracle, draft, server, draft_server, *, accept, gamma, batch, context, **routing) -> dict:
+    """round_gain in the serving model: oracle and draft passes timed at `batch` sequences of `context` tokens.
+
+    A dict of arrays: `speed_up`, `check` and `draft` (times over the oracle's plain pass), `plain_seconds`. `routing`
+    is `hit` of `serving_model.decode`, as (plain, checking). Shapes of accept, gamma, batch and context must agree.
+    """
+    mean, length = value(tokens, accept=accept, gamma=gamma), np.asarray(gamma, dtype=float)
+    plain_hit, check_hit = routing.get("hit", (None, None))
+    timed = [serving_model.decode(model, on, batch=batch, context=context, tokens=positions, hit=hit)["pass_seconds"]
+             for model, on, positions, hit in ((oracle, server, 1, plain_hit), (oracle, server, length + 1, check_hit),
+                                               (draft, draft_server, 1, None))]
+    plain, check, drafted = timed
+    gain = round_gain(n_round=mean, gamma=gamma, c_draft=drafted / plain, v_check=check / plain)
+    return {"speed_up": gain, "check": check / plain, "draft": drafted / plain, "plain_seconds": plain}
 
 
 # ---- distributions ------------------------------------------------------------------------
@@ -117,11 +160,29 @@ def streams(model, starts, length: int, rng) -> np.ndarray:
     return text[:, -length:]
 
 
-def passes(keep, gamma: int) -> tuple[float, np.ndarray]:
-    """(mean rounds, shares kept by draft position) for texts whose token i comes from a draft with probability keep[i].
+def side_by_side(oracle, draft, texts, context: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(p, q, token) for each token of `texts` (n, length) with `context` tokens before it: p and q (n, ., vocab)."""
+    runs = np.lib.stride_tricks.sliding_window_view(np.asarray(texts), context + 1, axis=1)
+    return oracle.probs(runs[..., :-1]), draft.probs(runs[..., :-1]), runs[..., -1]
 
-    keep: (texts, length). A drafted position whose output is x was kept with probability min(p, q)[x] / p[x], by
-    Bayes' rule, so each text is walked once with all rounds that can start at each token. Exact for the given texts.
+
+def kept_given(p, q, token) -> np.ndarray:
+    """min(1, q / p) at `token`: probability that a drafted position whose output is `token` kept its draft."""
+    at = [np.take_along_axis(np.asarray(x), np.asarray(token)[..., None], axis=-1)[..., 0] for x in (p, q)]
+    return np.minimum(1, at[1] / at[0])
+
+
+def draft_rank(q, token) -> np.ndarray:
+    """The place of `token` in the draft's order of likelihood: 0 for its first choice."""
+    order = np.argsort(-np.asarray(q), axis=-1, kind="stable")
+    return np.argmax(order == np.asarray(token)[..., None], axis=-1)
+
+
+def passes(keep, gamma: int) -> tuple[float, np.ndarray]:
+    """(mean rounds, shares kept by draft position) for texts whose token i is a kept draft with probability keep[i].
+
+    keep: (texts, length), from `kept_given`. The rounds that can start at each token are carried along with their
+    probabilities, so the result is exact for the given texts, without sampling.
     """
     keep = np.asarray(keep, dtype=float)
     if keep.ndim != 2 or not keep.size or not ((keep >= 0) & (keep <= 1)).all():
