@@ -95,7 +95,9 @@ def must_be(chapter: str) -> Table:
     for claim in load().chapter(chapter):
         known = {s.name: s for s in (*claim.law.symbols, *claim.law.constants)} if claim.law else {}
         for name in claim.inverse if claim.verdict != "holds" else ():
-            now = written(claim.inputs[name].stated) if name in claim.inputs else display(float(known[name].value), known[name])
+            given = claim.inputs.get(name)
+            now = written(given.stated) if given and given.origin != "hardware" else display(
+                given.stated.value if given else float(known[name].value), known[name])
             needs = display(claim.must_be(name), known[name])
             if claim.stated.text[0] in "<>":
                 needs = f"past {needs}"

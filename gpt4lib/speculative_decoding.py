@@ -61,6 +61,9 @@ work = Law(x_work, (gamma * c_work + gamma + 1) / n_round, "FLOP per token", sou
 _read = parameters_read.given(experts_hit)
 bytes_ratio = Law(x_bytes, _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs / n_round,
                   "Weights read per token, with drafts over without").given(tokens)
+_lone = _read.rhs.subs(B_seq, 1)
+_more = sympy.factor(_read.rhs.subs(B_seq, gamma + 1) - _lone)  # what the drafts' own experts add
+bytes_ratio_alone = Law(x_bytes, (1 + _more / _lone) / n_round, "Weights read per token, one sequence").given(tokens)
 ridge_batch = Law(B_ridge, _dense_ridge * N_total / N, "Positions at which compute takes as long as all weights")
 dead_batch = Law(B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1), "Sequences at which drafts stop paying").given(tokens)
 dead_batch_on = dead_batch.given(ridge_batch)
