@@ -19,16 +19,17 @@ from .inference_tradeoffs import ridge_point, weight_intensity
 from .law import Law
 from .moe_inference import experts_hit, parameters_read
 from .symbols import (
-    B_dead, B_ridge, B_seq, N, N_total, accept, accept_len, bits, bits_len, c_alone, c_draft, c_in, c_tok, c_work,
-    gamma, intensity, lenience, n_in, n_out, n_round, n_tok, p_long, p_run, ridge, tok, v_check, x_bits, x_bytes,
-    x_double, x_inner, x_late, x_next, x_out, x_price, x_prompt, x_ridge, x_spec, x_tv, x_work,
+    B_dead, B_ridge, B_seq, E, N, N_exp, N_fix, N_total, accept, accept_len, bits, bits_len, c_alone, c_draft, c_in,
+    c_tok, c_work, gamma, intensity, k, lenience, n_in, n_out, n_round, n_tok, p_long, p_run, ridge, tok, v_check,
+    x_bits, x_bytes, x_double, x_inner, x_late, x_next, x_out, x_price, x_prompt, x_ridge, x_spec, x_tv, x_work,
 )
 from .units import BadInput, to_unit
 
 # ---- why decoding is dear -----------------------------------------------------------------
 _dense_ridge = weight_intensity.solve("B_seq").rhs.xreplace({intensity: ridge_point.rhs})
 peak_share = Law(x_ridge, weight_intensity.rhs / ridge, "Share of peak that reading allows").given(ridge_point)
-prompt_gain = Law(x_prompt, sympy.Min(n_tok / tok * N / N_total, _dense_ridge), "A lone decoded token over a token of its prompt")
+prompt_gain = Law(x_prompt, sympy.Min(n_tok / tok * N / N_total, _dense_ridge),
+                  "A lone decoded token over a token of its prompt")
 decode_share = Law(x_out, 1 / (1 + n_in / (x_prompt * n_out)), "Share of decoding in a request's time")
 _prompt = Law(x_prompt, prompt_gain.rhs.xreplace({n_tok: n_in}), prompt_gain.title)
 decode_share_alone = decode_share.given(_prompt)
@@ -61,11 +62,12 @@ work = Law(x_work, (gamma * c_work + gamma + 1) / n_round, "FLOP per token", sou
 _read = parameters_read.given(experts_hit)
 bytes_ratio = Law(x_bytes, _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs / n_round,
                   "Weights read per token, with drafts over without").given(tokens)
-_lone = _read.rhs.subs(B_seq, 1)
-_more = sympy.factor(_read.rhs.subs(B_seq, gamma + 1) - _lone)  # what the drafts' own experts add
-bytes_ratio_alone = Law(x_bytes, (1 + _more / _lone) / n_round, "Weights read per token, one sequence").given(tokens)
+_own = N_exp * (E - k) * experts_hit.rhs.xreplace({B_seq: gamma}) / E  # experts that only the drafts reach
+bytes_ratio_alone = Law(x_bytes, (1 + _own / (N_fix + k * N_exp)) / n_round,
+                        "Weights read per token, one sequence").given(tokens)
 ridge_batch = Law(B_ridge, _dense_ridge * N_total / N, "Positions at which compute takes as long as all weights")
-dead_batch = Law(B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1), "Sequences at which drafts stop paying").given(tokens)
+dead_batch = Law(B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1),
+                 "Sequences at which drafts stop paying").given(tokens)
 dead_batch_on = dead_batch.given(ridge_batch)
 
 # ---- the relaxed rule ---------------------------------------------------------------------
@@ -210,7 +212,7 @@ def passes(keep, gamma: int) -> tuple[float, np.ndarray]:
 
 # ---- trees --------------------------------------------------------------------------------
 def best_tree(rank_share, nodes: int) -> dict[tuple, float]:
-    """The `nodes` likeliest draft paths {ranks: probability}; rank_share[r]: the oracle's token is the draft's choice r.
+    """The `nodes` likeliest draft paths {ranks: probability}; rank_share[r]: the draft's choice r is the oracle's.
 
     Positions are taken to be independent. A path is in the tree only if its beginning is, since it is likelier.
     1 + the sum of the probabilities is the mean number of tokens of a round. Source: miao2023.

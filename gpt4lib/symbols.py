@@ -347,14 +347,14 @@ links_yz = symbol("links_yz", "1", "links of a chip in the axes that divide the 
 # ---- end of serving model --------------------------------------------------------------------
 
 # ---- speculative decoding ------------------------------------------------------------------
+accept_len = symbol("accept_len", "1", "acceptance under the relaxed rule", latex=r"\alpha_{\mathrm{r}}", at_most=1)
 accept = symbol("accept", "1", "acceptance: probability that a draft token is kept, all before it kept", latex=r"\alpha", at_most=1)
-accept_len = symbol("accept_len", "1", "acceptance under the relaxed rule", latex=r"\alpha_{\ell}", at_most=1)
-lenience = symbol("lenience", "1", "lenience: 1 is the exact rule, less keeps more drafts", latex=r"\ell_{\mathrm{len}}", at_most=1)
+lenience = symbol("lenience", "1", "lenience: 1 is the exact rule, less keeps more drafts", latex=r"\ell_{\mathrm{r}}", at_most=1)
 gamma = symbol("gamma", "1", "draft length: draft tokens of one round", latex=r"\gamma")
 c_draft = symbol("c_draft", "1", "time of one draft token over the time of one oracle pass", latex=r"c_{\mathrm{d}}")
 c_alone = symbol("c_alone", "1", "time of one draft token over an oracle pass, drafting plainly", latex=r"c_{0}")
 c_work = symbol("c_work", "1", "FLOP of one draft token over those of one oracle token", latex=r"c_{\mathrm{FLOP}}")
-v_check = symbol("v_check", "1", "time of a checking pass over the time of a plain pass", latex=r"v")
+v_check = symbol("v_check", "1", "time of a checking pass over the time of a plain pass", latex=r"v_{\mathrm{c}}")
 n_round = symbol("n_round", "1", "tokens of one round, mean", latex=r"\bar{n}_{\mathrm{r}}")
 p_run = symbol("p_run", "1", "probability that every draft of a round is kept", latex=r"p_{\gamma}", at_most=1)
 x_late = symbol("x_late", "1", "tokens that as many drafts again add, over what the first drafts add", latex=r"x_{\mathrm{late}}", at_most=1)
@@ -372,10 +372,10 @@ x_out = symbol("x_out", "1", "share of a request's time that decoding takes", la
 c_in = symbol("c_in", "USD/token", "price of a token of the prompt", latex=r"c_{\mathrm{in}}")
 x_price = symbol("x_price", "1", "price of an output token over that of an input token", latex=r"x_{\$}")
 B_ridge = symbol("B_ridge", "1", "positions at which a pass computes as long as it reads all weights", latex="B^{*}")
-B_dead = symbol("B_dead", "1", "sequences of a pass at which drafts stop paying", latex=r"B_{0}")
+B_dead = symbol("B_dead", "1", "sequences of a pass at which drafts stop paying", latex=r"B_{\mathrm{dead}}")
 p_long = symbol("p_long", "1", "probability that twice as many tokens are all kept", latex=r"p_{2\gamma}", at_most=1)
 x_double = symbol("x_double", "1", "logarithm of that probability over that of the shorter run", latex=r"x_{\ln}")
 bits = symbol("bits", "1", "bits for each character of real text under the exact rule", latex="H")
-bits_len = symbol("bits_len", "1", "bits for each character of real text under the relaxed rule", latex=r"H_{\ell}")
+bits_len = symbol("bits_len", "1", "bits for each character of real text under the relaxed rule", latex=r"H_{\mathrm{r}}")
 x_bits = symbol("x_bits", "1", "bits for each character under the relaxed rule over those under the exact one", latex="x_{H}")
 # ---- end of speculative decoding -----------------------------------------------------------
