@@ -16,7 +16,7 @@ PAGES = sorted(p.relative_to(SITE).as_posix() for folder in ("book", "notebooks"
 PAGES += ["search.html", "genindex.html"]
 READY = """async () => {
   await document.fonts.ready;
-  if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+  if (window.book) await book.everything();
 }"""
 LEDGER = "notebooks/12_ledger.html"
 
@@ -37,8 +37,6 @@ class Visit:
         """Load a page of the site and wait until equations and charts stand."""
         self.page.goto((SITE / name.partition("#")[0].partition("?")[0]).as_uri() + re.sub(r"^[^#?]*", "", name))
         self.page.evaluate(READY)
-        if self.page.locator(".gpt4-chart").count():
-            self.page.wait_for_function("document.documentElement.dataset.charts === 'ready'")
         return self.page
 
 
