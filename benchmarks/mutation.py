@@ -38,6 +38,7 @@ FIRST = {  # each module with laws, and the tests that know it best: they run fi
     "dense_wall": ["dense_wall"], "batching": ["batching"], "mqa": ["mini_model"], "moe_inference": ["moe_inference", "mini_model"],
     "dense_wall": ["dense_wall"], "batching": ["batching"], "kv_cache": ["mini_model"], "mqa": ["mqa"],
     "moe_inference": ["mini_model"],
+    "speculative_decoding": ["speculative_decoding"],
     "parallelism": ["mini_parallel", "planner", "parallelism", "mini_model"],
 }
 SLOW = ("test_build", "test_site", "test_cli")  # the built site, and other processes that no mutant reaches

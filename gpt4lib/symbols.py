@@ -324,6 +324,7 @@ t_seq = symbol("t_seq", "second", "part of a step that each sequence adds", late
 t_iter = symbol("t_iter", "second", "time of one step of the batch", latex=r"t_{\mathrm{iter}}")
 R_out = symbol("R_out", "token/second", "tokens put out per second", latex=r"R_{\mathrm{out}}")
 # ---- end of batching -----------------------------------------------------------------------
+
 # ---- serving model ---------------------------------------------------------------------------
 ep = symbol("ep", "1", "tensor-parallel groups over which the experts of a stage are spread", latex=r"n_{\mathrm{grp}}")
 cache_ranks = symbol("cache_ranks", "1", "ranks over which a stage's cache is divided, without copies", latex=r"n_{\mathrm{c}}")
@@ -403,3 +404,37 @@ n_single = symbol("n_single", "1", "published models with a single key-value hea
 n_models = symbol("n_models", "1", "published models whose heads are known", latex=r"n_{\mathrm{model}}")
 x_single = symbol("x_single", "1", "share of the models that have a single key-value head", latex=r"x_{\mathrm{one}}", at_most=1)
 # ---- end of mqa ----------------------------------------------------------------------------
+
+# ---- speculative decoding ------------------------------------------------------------------
+accept_len = symbol("accept_len", "1", "acceptance under the relaxed rule", latex=r"\alpha_{\mathrm{r}}", at_most=1)
+accept = symbol("accept", "1", "acceptance: probability that a draft token is kept, all before it kept", latex=r"\alpha", at_most=1)
+lenience = symbol("lenience", "1", "lenience: 1 is the exact rule, less keeps more drafts", latex=r"\ell_{\mathrm{r}}", at_most=1)
+gamma = symbol("gamma", "1", "draft length: draft tokens of one round", latex=r"\gamma")
+c_draft = symbol("c_draft", "1", "time of one draft token over the time of one oracle pass", latex=r"c_{\mathrm{d}}")
+c_alone = symbol("c_alone", "1", "time of one draft token over an oracle pass, drafting plainly", latex=r"c_{0}")
+c_work = symbol("c_work", "1", "FLOP of one draft token over those of one oracle token", latex=r"c_{\mathrm{FLOP}}")
+v_check = symbol("v_check", "1", "time of a checking pass over the time of a plain pass", latex=r"v_{\mathrm{c}}")
+n_round = symbol("n_round", "1", "tokens of one round, mean", latex=r"\bar{n}_{\mathrm{r}}")
+p_run = symbol("p_run", "1", "probability that every draft of a round is kept", latex=r"p_{\gamma}", at_most=1)
+x_late = symbol("x_late", "1", "tokens that as many drafts again add, over what the first drafts add", latex=r"x_{\mathrm{late}}", at_most=1)
+x_next = symbol("x_next", "1", "speed-up with one draft more over the speed-up without it", latex=r"x_{+1}")
+x_spec = symbol("x_spec", "1", "speed-up: tokens per second with drafts over without", latex=r"x_{\mathrm{spec}}")
+x_inner = symbol("x_inner", "1", "speed-up of the draft by a draft of its own", latex=r"x_{\mathrm{in}}")
+x_work = symbol("x_work", "1", "FLOP per token with drafts over without", latex=r"x_{\mathrm{work}}")
+x_bytes = symbol("x_bytes", "1", "weights read per token with drafts over without", latex=r"x_{\mathrm{byte}}")
+x_tv = symbol("x_tv", "1", "total variation between what the rule puts out and the oracle", latex=r"d_{\mathrm{TV}}", at_most=1)
+x_ridge = symbol("x_ridge", "1", "share of peak that reading the weights allows", latex=r"x_{I}", at_most=1)
+x_prompt = symbol("x_prompt", "1", "time of a lone decoded token over the time of a token of its prompt", latex=r"x_{\mathrm{pre}}")
+n_in = symbol("n_in", "token", "tokens of a prompt", latex=r"n_{\mathrm{in}}")
+n_out = symbol("n_out", "token", "tokens of an answer", latex=r"n_{\mathrm{out}}")
+x_out = symbol("x_out", "1", "share of a request's time that decoding takes", latex=r"x_{\mathrm{out}}", at_most=1)
+c_in = symbol("c_in", "USD/token", "price of a token of the prompt", latex=r"c_{\mathrm{in}}")
+x_price = symbol("x_price", "1", "price of an output token over that of an input token", latex=r"x_{\$}")
+B_ridge = symbol("B_ridge", "1", "positions at which a pass computes as long as it reads all weights", latex="B^{*}")
+B_dead = symbol("B_dead", "1", "sequences of a pass at which drafts stop paying", latex=r"B_{\mathrm{dead}}")
+p_long = symbol("p_long", "1", "probability that twice as many tokens are all kept", latex=r"p_{2\gamma}", at_most=1)
+x_double = symbol("x_double", "1", "logarithm of that probability over that of the shorter run", latex=r"x_{\ln}")
+bits = symbol("bits", "1", "bits for each character of real text under the exact rule", latex="H")
+bits_len = symbol("bits_len", "1", "bits for each character of real text under the relaxed rule", latex=r"H_{\mathrm{r}}")
+x_bits = symbol("x_bits", "1", "bits for each character under the relaxed rule over those under the exact one", latex="x_{H}")
+# ---- end of speculative decoding -----------------------------------------------------------
