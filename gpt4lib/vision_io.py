@@ -10,6 +10,8 @@ The laws stand in the order of chapter 11. Sources: dosovitskiy2021 for patches,
 from __future__ import annotations
 
 import io
+import re
+from collections import Counter
 
 import numpy as np
 
@@ -146,36 +148,40 @@ PAGE_LINES, PAGE_COLUMNS = 32, 64  # of the page in `samples`
 def byte_pairs(text: str, held_out: str, merges: int) -> np.ndarray:
     """Bytes a token of `held_out` after 0, 1, ..., `merges` byte-pair merges learnt on `text` (both ASCII).
 
-    A token may begin with a space or line break but holds none inside, as in GPT's tokenisers.
+    A token may begin with a space or line break but holds none inside, as in GPT's tokenisers; so each different
+    word is kept once, with how often it occurs. Source: sennrich2016.
     """
-    parts = []
-    for name, given in (("text", text), ("held_out", held_out)):
-        if not isinstance(given, str) or not given.isascii() or len(given) < 2:
-            raise BadInput(f"{name} takes an ASCII text of two characters or more, got {given!r:.40}")
-        parts.append(np.frombuffer(given.encode(), np.uint8).astype(np.int64))
     if isinstance(merges, bool) or not isinstance(merges, int) or merges < 0:
         raise BadInput(f"merges takes a whole number of at least 0, got {merges!r}")
-    vocab = 128 + merges
+    parts, vocab, found = [_words("text", text), _words("held_out", held_out)], 128 + merges, [1.0]
     blank = np.zeros(vocab, dtype=bool)
     blank[[10, 32]] = True
-    found = [len(held_out) / len(parts[1])]
     for new in range(128, vocab):
-        pairs = parts[0][:-1] * vocab + parts[0][1:]
-        values, counts = np.unique(pairs[~blank[parts[0][1:]]], return_counts=True)
-        if not len(values):
+        tokens, times = parts[0]
+        inside = ~blank[tokens[1:]]
+        pairs, which = np.unique((tokens[:-1] * vocab + tokens[1:])[inside], return_inverse=True)
+        if not len(pairs):
             break
-        best = int(values[np.argmax(counts)])
+        best = int(pairs[np.argmax(np.bincount(which, weights=times[1:][inside]))])
         blank[new] = blank[best // vocab]
-        parts = [_merged(tokens, *divmod(best, vocab), new) for tokens in parts]
-        found.append(len(held_out) / len(parts[1]))
+        parts = [_merged(*part, *divmod(best, vocab), new) for part in parts]
+        found.append(len(held_out) / parts[1][1].sum())
     return np.array(found)
 
 
-def _merged(tokens, left, right, new):
+def _words(name, text):
+    """(tokens of the different words one after another, how often each token's word occurs)."""
+    if not isinstance(text, str) or not text.isascii() or len(text) < 2:
+        raise BadInput(f"{name} takes an ASCII text of two characters or more, got {text!r:.40}")
+    words = Counter(re.findall(r"[ \n]?[^ \n]+|[ \n]", text))  # only the first can lack its space, and it stays first
+    tokens = np.frombuffer("".join(words).encode(), np.uint8).astype(np.int64)
+    return tokens, np.repeat(list(words.values()), [len(word) for word in words])
+
+
+def _merged(tokens, times, left, right, new):
     at = np.flatnonzero((tokens[:-1] == left) & (tokens[1:] == right))
     if left == right:  # of a run that overlaps itself take every second one
         starts = np.maximum.accumulate(np.where(np.diff(at, prepend=-2) != 1, np.arange(len(at)), 0))
         at = at[(np.arange(len(at)) - starts) % 2 == 0]
-    tokens = tokens.copy()
     tokens[at] = new
-    return np.delete(tokens, at + 1)
+    return np.delete(tokens, at + 1), np.delete(times, at + 1)
