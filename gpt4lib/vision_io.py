@@ -15,7 +15,8 @@ from collections import Counter
 
 import numpy as np
 
-from . import architecture, dataset
+from . import architecture, dataset, shapes
+from .data import pick, published
 from .law import Law
 from .symbols import (
     C_pair, C_tok, C_x, D, F, L, M, N, N_ask, N_attn, N_exp, N_see, N_x, Q_store, R, b_in, b_text, b_vis, char_bytes,
@@ -60,6 +61,38 @@ cross_flop = Law(C_x, k_fwd * N_ask + C_pair, "FLOP that the blocks add to a tex
 added = Law(x_add, C_x / C_tok, "FLOP added to a text token")
 all_trained = Law(C, k_train * (N + N_x) * D, "All weights learn")
 frozen_text = Law(C, (k_frozen * N + k_train * N_x) * D, "The text model is frozen", source="alayrac2022")
+
+
+def flamingo(model: str, component: str) -> dict:
+    """A row of Flamingo's Table 4: {"n_x": layers or blocks, "d": width, "n_h": heads, "d_h": width of a head}.
+
+    Raises BadInput that names the nearest known ones.
+    """
+    rows = {f"{r['model']}: {r['component']}": r for r in published("flamingo_table4_shapes")}
+    row = rows[pick(f"{model}: {component}", rows, "row of Table 4")]
+    return {"n_x": int(row["L"]), "d": int(row["D"]), "n_h": int(row["H"]), "d_h": int(row["D"]) // int(row["H"])}
+
+
+def flamingo_blocks(model: str, component: str = "GATED XATTN-DENSE", *, n_x=None, d_vis=None) -> float:
+    """Parameters of a Flamingo's blocks by Table 4; other blocks or another width of the visual tokens if given.
+
+    Without `d_vis` visual tokens are as wide as the blocks, which makes it the count of the resampler too.
+
+    >>> flamingo_blocks("Flamingo-80B") / 1e9
+    9.663676416
+    """
+    row = flamingo(model, component)
+    row |= {"n_x": n_x or row["n_x"], "n_kv": row["n_h"], "d_vis": d_vis or row["d"], "d_ff": 4 * row["d"]}
+    return cross(n_mat=2, **row)
+
+
+def flamingo_text(model: str, *, layers=None) -> int:
+    """Parameters of a Flamingo's frozen text model by Table 4, counted as a Chinchilla; with other layers if given."""
+    row = flamingo(model, "Frozen LM")
+    return shapes.count(shapes.from_mapping({
+        "name": model, "layers": layers or row["n_x"], "d_model": row["d"], "n_heads": row["n_h"],
+        "n_kv_heads": row["n_h"], "d_head": row["d_h"], "d_ff": 4 * row["d"], "mlp_matrices": 2, "vocab": 32_000,
+        "tied_embeddings": True, "positions": "relative"})).total
 
 
 # ---- images and text as they are ----------------------------------------------------------

@@ -194,46 +194,33 @@ def test_a_block_is_a_dense_layer():
     )
 
 
-def flamingo(model, component):
-    (row,) = [r for r in published("flamingo_table4_shapes") if (r["model"], r["component"]) == (model, component)]
-    return int(row["L"]), int(row["D"]), int(row["H"])
-
-
 def printed(model, component):
     rows = published("flamingo_table1_counts")
     return next(r for r in rows if (r["model"], r["component"]) == (model, component))
 
 
-def blocks_of(model, layers=None):
-    """Parameters of the cross-attention blocks by Table 4's shapes, visual tokens as wide as the text model."""
-    n_x, d, heads = flamingo(model, "GATED XATTN-DENSE")
-    return vi.cross(n_x=layers or n_x, d=d, n_h=heads, n_kv=heads, d_h=d // heads, d_vis=d, n_mat=2, d_ff=4 * d)
-
-
-def chinchilla(model, layers=None):
-    """The frozen text model: Chinchilla's layers have a matrix for relative positions."""
-    L, d, heads = flamingo(model, "Frozen LM")
-    return shapes.count(shapes.from_mapping({
-        "name": model, "layers": layers or L, "d_model": d, "n_heads": heads, "n_kv_heads": heads,
-        "d_head": d // heads, "d_ff": 4 * d, "mlp_matrices": 2, "vocab": 32_000, "tied_embeddings": True,
-        "positions": "relative"})).total
-
-
 @pytest.mark.parametrize("model", ["Flamingo-3B", "Flamingo-80B"])
 def test_flamingo_counts(model):
     row = printed(model, "GATED XATTN-DENSE")
-    assert blocks_of(model) == pytest.approx(number(row["params"]), rel=0.04)
-    assert chinchilla(model) == pytest.approx(number(printed(model, "Frozen LM")["params"]), rel=0.02)
-    n_x, layers = flamingo(model, "GATED XATTN-DENSE")[0], flamingo(model, "Frozen LM")[0]
+    assert vi.flamingo_blocks(model) == pytest.approx(number(row["params"]), rel=0.04)
+    assert vi.flamingo_text(model) == pytest.approx(number(printed(model, "Frozen LM")["params"]), rel=0.02)
+    n_x, layers = (vi.flamingo(model, part)["n_x"] for part in ("GATED XATTN-DENSE", "Frozen LM"))
     assert math.ceil(vi.blocks(L=layers, every=int(row["every"]))) == n_x
 
 
 def test_the_9b_row_of_table_4_has_too_many_layers():
     """With 40 layers neither count of Table 1 comes out; with 32 both do, to the printed digit."""
     text, row = printed("Flamingo-9B", "Frozen LM"), printed("Flamingo-9B", "GATED XATTN-DENSE")
-    assert not prints(chinchilla("Flamingo-9B"), text["params"]) and not prints(blocks_of("Flamingo-9B"), row["params"])
-    assert prints(chinchilla("Flamingo-9B", 32), text["params"])
-    assert prints(blocks_of("Flamingo-9B", 32 // int(row["every"])), row["params"])
+    assert not prints(vi.flamingo_text("Flamingo-9B"), text["params"])
+    assert not prints(vi.flamingo_blocks("Flamingo-9B"), row["params"])
+    assert prints(vi.flamingo_text("Flamingo-9B", layers=32), text["params"])
+    assert prints(vi.flamingo_blocks("Flamingo-9B", n_x=32 // int(row["every"])), row["params"])
+
+
+def test_narrow_visual_tokens_and_the_resampler_by_hand():
+    """Twelve blocks: query, output and MLP are ten squares of the width, key and value two strips of 1,536."""
+    assert vi.flamingo_blocks("Flamingo-80B", d_vis=1536) == 12 * (10 * 8192**2 + 2 * 1536 * 8192)
+    assert vi.flamingo_blocks("Flamingo-9B", "Perceiver Resampler") == 6 * 12 * 1536**2
 
 
 @pytest.mark.parametrize("model", ["Flamingo-3B", "Flamingo-9B", "Flamingo-80B"])
@@ -334,6 +321,7 @@ IMAGES = np.zeros((1, 28, 28, 3), np.uint8)
     (lambda: vi.encode(IMAGES, "PNG"), r"image takes bytes \(height, width, 3\), got uint8 of shape \(1, 28, 28, 3\)"),
     (lambda: vi.decode(b"no image"), "data takes an image file, got 8 bytes"),
     (lambda: vi.decode(vi.encode(IMAGES[0], "JPEG")[:200]), "data takes an image file, got 200 bytes"),
+    (lambda: vi.flamingo("Flamingo-4B", "Frozen LM"), "unknown row of Table 4 'Flamingo-4B: Frozen LM'; nearest known: "),
     (lambda: vi.samples(8), "size takes a whole number of pixels from 64 to 4096, got 8"),
     (lambda: vi.byte_pairs("ab", "é", 1), "held_out takes an ASCII text"),
     (lambda: vi.byte_pairs("a", "ab", 1), "text takes an ASCII text of two characters or more, got 'a'"),
