@@ -324,6 +324,26 @@ t_seq = symbol("t_seq", "second", "part of a step that each sequence adds", late
 t_iter = symbol("t_iter", "second", "time of one step of the batch", latex=r"t_{\mathrm{iter}}")
 R_out = symbol("R_out", "token/second", "tokens put out per second", latex=r"R_{\mathrm{out}}")
 # ---- end of batching -----------------------------------------------------------------------
+# ---- serving model ---------------------------------------------------------------------------
+ep = symbol("ep", "1", "tensor-parallel groups over which the experts of a stage are spread", latex=r"n_{\mathrm{ep}}")
+cache_ranks = symbol("cache_ranks", "1", "ranks over which a stage's cache is divided, without copies", latex=r"n_{\mathrm{c}}")
+usable = symbol("usable", "1", "share of a GPU's memory for weights and cache", latex=r"x_{\mathrm{use}}", at_most=1)
+Q_left = symbol("Q_left", "byte", "memory of one GPU that the weights leave to the cache", latex=r"Q_{\mathrm{left}}")
+N_held = symbol("N_held", "parameter", "parameters held outside the experts", latex=r"N_{\mathrm{held}}")
+intensity = symbol("intensity", "FLOP/byte", "FLOP for each byte read", latex="I")
+ridge = symbol("ridge", "FLOP/byte", "intensity at which compute and memory take equally long", latex=r"I^{*}")
+t_layer = symbol("t_layer", "second", "time that a layer adds whatever its size: launches, synchronisation", latex=r"t_{\mathrm{layer}}")
+t_core = symbol("t_core", "second", "time of a pass in memory and matrix products", latex=r"t_{\mathrm{core}}")
+t_split = symbol("t_split", "second", "time of moving queries and mixed values where the cache is divided by sequences", latex=r"t_{\mathrm{split}}")
+t_pass = symbol("t_pass", "second", "time of one pass through all layers", latex=r"t_{\mathrm{pass}}")
+turns = symbol("turns", "1", "passes' worth of time between two tokens of one sequence", latex=r"n_{\mathrm{turn}}")
+C_pass = symbol("C_pass", "FLOP", "FLOP of one pass", latex=r"C_{\mathrm{pass}}")
+links = symbol("links", "1", "links of a chip", latex=r"\ell")
+torus_x = symbol("torus_x", "1", "chips that divide the model width", latex="X")
+torus_yz = symbol("torus_yz", "1", "chips that divide the inner widths", latex="Y")
+links_x = symbol("links_x", "1", "links of a chip in the axis that divides the model width", latex=r"\ell_X")
+links_yz = symbol("links_yz", "1", "links of a chip in the axes that divide the inner widths", latex=r"\ell_Y")
+# ---- end of serving model --------------------------------------------------------------------
 
 # ---- vision io -----------------------------------------------------------------------------
 char_bytes = constant("char_bytes", 1, "byte", "bytes of one ASCII character")
