@@ -40,6 +40,7 @@ FIRST = {  # each module with laws, and the tests that know it best: they run fi
     "moe_inference": ["mini_model"],
     "speculative_decoding": ["speculative_decoding"],
     "parallelism": ["mini_parallel", "planner", "parallelism", "mini_model"],
+    "parallelism": ["mini_parallel", "planner", "parallelism", "mini_model"], "vision_io": ["vision_io"],
 }
 SLOW = ("test_build", "test_site", "test_cli")  # the built site, and other processes that no mutant reaches
 FACTOR = sympy.Rational(13, 10)
