@@ -169,16 +169,18 @@ def _serving(case):
                        f"and the weights leave {float(one['left_bytes']) / GIGA:,.1f} GB")  # fmt: skip
     batch, why = s["batch"], "the file"
     if batch and batch > limit:
-        raise BadInput(f"batch = {batch:,} does not fit: its cache is {batch * cache / GIGA:,.1f} GB on each GPU, and the "
-                       f"weights leave {float(one['left_bytes']) / GIGA:,.1f} GB, enough for {limit:,}")  # fmt: skip
+        raise BadInput(f"batch = {batch:,} does not fit: its cache is {batch * cache / GIGA:,.1f} GB on each GPU, and "
+                       f"the weights leave {float(one['left_bytes']) / GIGA:,.1f} GB, enough for {limit:,}")
     if not batch:
         batch, why = limit, "memory"
         if s["user_rate"] and at(limit)["user_rate"] < s["user_rate"]:
             batch, why = _largest(lambda b: at(b)["user_rate"] >= s["user_rate"], limit), "the rate asked for"
         if not batch:
-            raise BadInput(f"user_tokens_per_s = {s['user_rate']:g} is out of reach: a single sequence gets {float(one['user_rate']):.1f}")
+            alone = float(one["user_rate"])
+            raise BadInput(f"user_tokens_per_s = {s['user_rate']:g} is out of reach: one sequence gets {alone:.1f}")
     x, in_flight = at(batch), server.facts()["m"] * batch
-    parts = {name: float(x[f"{name}_seconds"]) for name in ("memory", "compute", "tensor", "split", "expert", "hop", "layers")}
+    names = ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
+    parts = {name: float(x[f"{name}_seconds"]) for name in names}
     found = {
         "gpu": server.gpu, "gpus": int(x["n_gpus"]), "context_tokens": s["context"],
         "kv_cache_bytes_per_token": model.entries * server.kv_bytes,

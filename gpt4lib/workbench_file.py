@@ -20,7 +20,7 @@ from .workbench_keys import FIGURES, KEYS, NEEDED, SECTIONS, TEXT, known, whole
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A checked file. `training` and `serving` are empty where the file has no such section; prices in USD/GPU/second."""
+    """A checked file. `training` and `serving` are empty where it has no such section; prices in USD/GPU/second."""
 
     name: str
     about: str
@@ -80,7 +80,8 @@ def check(mapping: dict, where: str = "case") -> Case:
             try:
                 _published(row)
             except BadInput as error:
-                found.append(f"[[published]] ref takes a reference of the ledger in {FIGURES[row['figure']][1]}, got {row['ref']!r} ({error})")
+                unit = FIGURES[row["figure"]][1]
+                found.append(f"[[published]] ref takes a figure of the ledger in {unit}, got {row['ref']!r} ({error})")
     if found:
         count = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
         raise BadInput("\n".join([f"{where}: {count}", *(f"  {line}" for line in found)]))
@@ -112,12 +113,12 @@ def _unknown(key, value, known):
 def _shape(given, name):
     """The shape of [model], and the mistakes in it."""
     if "shape" not in given:
-        found = [f"[model] {_unknown(key, value, shapes.TYPES)}" for key, value in given.items() if key not in shapes.TYPES]
+        found = [f"[model] {_unknown(key, given[key], shapes.TYPES)}" for key in given if key not in shapes.TYPES]
         keys = {"name": name} | {key: value for key, value in given.items() if key in shapes.TYPES}
         found += [f"[model] {mistake}" for mistake in shapes.mistakes(keys)] if given else []
         return (None if found or not given else shapes.from_mapping(keys)), found
     files = [p.name.removesuffix(".toml") for p in data_file("shapes/gpt4_multi_head.toml").parent.iterdir()]
-    found = [f"[model] {key} takes no value beside shape, got {value!r}" for key, value in given.items() if key != "shape"]
+    found = [f"[model] {key} takes no value beside shape, got {given[key]!r}" for key in given if key != "shape"]
     takes = known(lambda: [*shapes.models(), *files], "model")(given["shape"])
     if takes:
         found.append(f"[model] shape takes {takes}, got {given['shape']!r}")
@@ -145,7 +146,7 @@ def _together(cluster, training, serving):
             continue
         links = {**cluster, **section} if gpu == cluster.get("gpu") else section
         if hardware(gpu).interconnect_bytes_per_s is None and "nvlink_gb_per_s" not in links:
-            found.append(f"[{name}] nvlink_gb_per_s takes a positive number (no data sheet rate for {gpu}), got nothing")
+            found.append(f"[{name}] nvlink_gb_per_s takes a positive number (no sheet has {gpu}'s), got nothing")
     gpu, compute = serving.get("gpu", cluster.get("gpu")), serving.get("compute", "bf16")
     if serving and gpu in devices() and compute in PEAKS and getattr(hardware(gpu), PEAKS[compute]) is None:
         there = [name for name, field in PEAKS.items() if getattr(hardware(gpu), field)]

@@ -14,18 +14,18 @@ from .units import BadInput
 FIGURES = {  # what a published figure may be set against: in words, its unit, and how the report comes to it
     "model.parameters": ("parameters", "parameter", "counted"),
     "model.active_parameters": ("active parameters", "parameter", "counted"),
-    "model.training_flop_per_token": ("training FLOP of a token", "FLOP/token", "counted"),
+    "model.training_flop_per_token": ("training FLOP, token", "FLOP/token", "counted"),
     "training.flop": ("training FLOP", "FLOP", "counted"),
     "training.mfu": ("utilisation", "%", "predicted"),
     "training.flop_per_s_per_gpu": ("rate of a GPU", "FLOP/second/GPU", "predicted"),
-    "training.machine_flop_per_s_per_gpu": ("rate, repeated FLOP too", "FLOP/second/GPU", "predicted"),
+    "training.machine_flop_per_s_per_gpu": ("rate, repeats too", "FLOP/second/GPU", "predicted"),
     "training.days": ("days", "day", "predicted"),
     "training.gpu_hours": ("GPU-hours", "GPU*hour", "predicted"),
     "training.cost_usd": ("training cost", "USD", "predicted"),
     "serving.kv_cache_bytes_per_token": ("KV cache of a token", "byte/token", "counted"),
-    "serving.tokens_per_s_per_user": ("tokens/s of a user", "token/second", "bound"),
-    "serving.tokens_per_s_per_gpu": ("tokens/s of a GPU", "token/second/GPU", "bound"),
-    "serving.cost_usd_per_1000_tokens": ("cost of 1,000 tokens", "USD", "bound"),
+    "serving.tokens_per_s_per_user": ("tokens/s of a user", "token/second", "data sheet"),
+    "serving.tokens_per_s_per_gpu": ("tokens/s of a GPU", "token/second/GPU", "data sheet"),
+    "serving.cost_usd_per_1000_tokens": ("cost of 1,000 tokens", "USD", "data sheet"),
 }
 
 

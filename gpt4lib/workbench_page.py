@@ -17,7 +17,7 @@ from .moe_inference import experts_hit
 from .mqa import token_cache
 from .symbols import C_tok, E, N, N_attn, N_emb, N_exp, N_fix, N_held, N_norm, N_route, N_total, Q_kv, Q_rank, Q_w, k
 from .training_cost import compute, duration, rental_from_compute
-from .units import unit_factor
+from .units import BadInput, unit_factor
 
 # ---- a model of one kind of layer: untied tables, no biases, positions without parameters ------
 routing = Law(N_route, shape.router.rhs * Min(E - 1, Integer(1)), "Routers; none where there is one expert")
@@ -25,7 +25,8 @@ fixed = Law(N_fix, N_attn + N_emb + N_route + N_norm, "Read by every pass: all b
 held = Law(N_held, N_fix + N_emb, "Held outside the experts")
 stored = Law(N_total, N_held + E * N_exp, "Parameters stored")
 active = Law(N, N_held + k * N_exp, "Parameters that work on a token, both tables")
-products = Law(C_tok, shape.forward.rhs.xreplace({N: N_attn + N_emb + N_route + k * N_exp}), "Forward FLOP in matrix products")
+_matrices = N_attn + N_emb + N_route + k * N_exp
+products = Law(C_tok, shape.forward.rhs.xreplace({N: _matrices}), "Forward FLOP in matrix products")
 used = Law(Q_rank, Q_w + Q_kv, "Memory that a serving GPU needs")
 
 GPUS = ("A100-SXM 80GB", "H100-SXM 80GB", "H200-SXM", "B200-SXM")
@@ -41,7 +42,7 @@ SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
     "E": Slider(1, 128, 16, step=1, label="experts"),
     "k": Slider(1, 16, 2, step=1, label="experts of a token"),
     "D": Slider(0.1, 30, 13, "Ttoken", step=0.1, label="training tokens (trillion)"),
-    "n": Slider(512, 50000, 25000, step=8, unit="GPU", label="GPUs in training"),
+    "n": Slider(512, 50000, 24960, step=8, unit="GPU", label="GPUs in training"),
     "mfu": Slider(5, 60, 34, "percent", step=0.5, label="utilisation (%)"),
     "price": Slider(0.5, 5, 1, "USD/GPU/hour", step=0.05, label="price of a GPU-hour ($)"),
     "tp": Slider(1, 8, 8, step=1, label="serving: tensor-parallel GPUs"),
@@ -52,21 +53,22 @@ SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
     "overhead": Slider(1, 3, 1, step=0.05, label="serving: time over the data sheet's"),
 }
 CAPPED = {"n_kv": "n_h", "k": "E"}  # no more key-value heads than heads, no more experts of a token than experts
-SET = {"d_h": 128, "n_norm": 1, "kv_bytes": 2, "act_bytes": 2, "ep": 1, "overlap": 1, "ceiling": 1, "transfer": 1, "usable": 1,
-       "t_layer": 0, "link_out": 25e9, "rank_gpu": 1}  # fmt: skip
+SET = {"d_h": 128, "n_norm": 1, "kv_bytes": 2, "act_bytes": 2, "ep": 1, "overlap": 1, "ceiling": 1, "transfer": 1,
+       "usable": 1, "t_layer": 0, "link_out": 25e9, "rank_gpu": 1}  # fmt: skip
 SAME = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
 SHEET = {name: [getattr(devices()[gpu], field) for gpu in GPUS] for name, field in OF_GPU.items()}
 SHEET["link_in"] = [devices()[gpu].interconnect_bytes_per_s / 2 for gpu in GPUS]  # the data sheet adds both ways
 STEPS = {
     "N_attn": shape.attention, "N_exp": shape.mlp, "N_emb": shape.table, "N_route": routing, "N_norm": shape.norms,
     "N_fix": fixed, "N_held": held, "N_total": stored, "N": active, "C_tok": products, "C_pair": shape.pairs,
-    "C_full": shape.full, "kv": token_cache, "C": compute, "t": duration, "M": rental_from_compute, "E_hit": experts_hit,
-    "Q_w": serving.rank_weights, "Q_kv": serving.rank_cache, "t_mem": serving.memory_time, "C_pass": serving.pass_flop,
-    "t_mm": serving.compute_time, "t_core": serving.core_time, "t_tensor": serving.tensor_time,
-    "t_split": serving.split_time, "t_expert": serving.expert_time, "t_hop": serving.hop_time, "t_pass": serving.pass_time,
-    "turns": serving.waiting, "R_out": serving.user_rate, "R_serve": serving.cluster_rate, "n_serve": serving.cluster_gpus,
-    "c_tok": serving.token_cost, "M_thousand": price_of_thousand, "Q_held": serving.held_weights,
-    "Q_left": serving.memory_left, "Q_cache": serving.held_cache, "Q_used": used, "B_max": serving.largest_batch,
+    "C_full": shape.full, "kv": token_cache, "C": compute, "t": duration, "M": rental_from_compute,
+    "E_hit": experts_hit, "Q_w": serving.rank_weights, "Q_kv": serving.rank_cache, "t_mem": serving.memory_time,
+    "C_pass": serving.pass_flop, "t_mm": serving.compute_time, "t_core": serving.core_time,
+    "t_tensor": serving.tensor_time, "t_split": serving.split_time, "t_expert": serving.expert_time,
+    "t_hop": serving.hop_time, "t_pass": serving.pass_time, "turns": serving.waiting, "R_out": serving.user_rate,
+    "R_serve": serving.cluster_rate, "n_serve": serving.cluster_gpus, "c_tok": serving.token_cost,
+    "M_thousand": price_of_thousand, "Q_held": serving.held_weights, "Q_left": serving.memory_left,
+    "Q_cache": serving.held_cache, "Q_used": used, "B_max": serving.largest_batch,
 }  # fmt: skip
 OTHER = {"c_tok": {"n": "n_serve"}, "Q_left": {"Q_w": "Q_held"}, "Q_used": {"Q_w": "Q_held", "Q_kv": "Q_cache"}}
 OUT = (  # label, step, what it is divided by, and the text of the value v
@@ -113,6 +115,28 @@ def _terms() -> dict:
     return terms | {name: terms[same] for name, same in SAME.items()}
 
 
+def preset(case, found: dict) -> dict:
+    """The settings of a case of `gpt4lib.workbench_file` and its report on this page: those that it has a slider for.
+
+    The utilisation is the published one where there is one. Raises BadInput for a model whose layers are not all alike
+    or whose heads are not 128 wide.
+    """
+    s, training, server = case.shape, found.get("training"), case.serving.get("server")
+    if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or s.n_experts and s.dense_layers:
+        raise BadInput(f"the page takes layers of one kind and heads of {SET['d_h']}, got {s.name}")
+    known = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_kv_heads, "V": s.vocab}
+    known |= {"d_ff": s.d_ff_expert if s.n_experts else s.d_ff, "E": max(1, s.n_experts), "k": max(1, s.top_k),
+              "n_mat": s.expert_matrices if s.n_experts else s.mlp_matrices}  # fmt: skip
+    if training:
+        printed = [row["published"] for row in found["published"] if row["figure"] == "training.mfu"]
+        known |= {"gpu": training["gpu"], "n": training["gpus"], "D": training["tokens"] / FACTORS["D"],
+                  "mfu": round(2 * (printed or [training["mfu"]])[0] / FACTORS["mfu"]) / 2}  # fmt: skip
+    if server:
+        known |= {"gpu": server.gpu, "tp": server.tensor, "p": server.pipeline, "B_seq": found["serving"]["batch"],
+                  "S": found["serving"]["context_tokens"], "weight_bytes": server.weight_bytes}  # fmt: skip
+    return known
+
+
 def page(*, description: str, presets: dict | None = None) -> Chart:
     """The workbench as a chart: a slider for each of `SLIDERS`, a bar for each of `OUT` against where it started.
 
@@ -121,9 +145,11 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
     import altair as alt
 
     terms, start = _terms(), values()
-    sliders = {name: alt.binding_range(min=s.lo, max=s.hi, step=s.step, name=s.label + " ") for name, s in SLIDERS.items()}
+    params = []
+    for name, s in SLIDERS.items():
+        bind = alt.binding_range(min=s.lo, max=s.hi, step=s.step, name=s.label + " ")
+        params.append(alt.param(name=browser_name(name), value=s.start, bind=bind))
     choice = alt.binding_select(options=list(range(len(GPUS))), labels=list(GPUS), name="GPU ")
-    params = [alt.param(name=browser_name(name), value=SLIDERS[name].start, bind=bind) for name, bind in sliders.items()]
     params.insert(list(SLIDERS).index("D"), alt.param(name="gpu", value=0, bind=choice))
     params += [alt.param(name=name, expr=f"{numbers!r}[gpu]") for name, numbers in SHEET.items()]
     for step, law in STEPS.items():
@@ -140,7 +166,8 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
         .transform_calculate(text=f"datum.label + ': ' + [{', '.join(texts)}][datum.row] + {over}")
     )
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.75, len(OUT) - 0.55], reverse=True, nice=False), axis=None)
-    x = alt.X("ratio:Q", title="against the start (GPT-4 as described)", scale=alt.Scale(type="log", domain=[0.05, 20], clamp=True),
+    x = alt.X("ratio:Q", title="against the start (GPT-4 as described)",
+              scale=alt.Scale(type="log", domain=[0.05, 20], clamp=True),
               axis=alt.Axis(values=[0.1, 0.2, 0.5, 1, 2, 5, 10], format="~g", grid=True))  # fmt: skip
     layers = [
         base.mark_rule(strokeWidth=9, color="#0072B2").encode(x=x, x2=alt.X2Datum(1), y=y),
@@ -152,5 +179,6 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
     spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
     known = {name: {browser_name(key): GPUS.index(value) if key == "gpu" else value for key, value in preset.items()}
              for name, preset in (presets or {}).items()}  # fmt: skip
-    spec["usermeta"] = {"steps": list(STEPS), "sliders": {name: browser_name(name) for name in SLIDERS}, "presets": known}
+    sliders = {name: browser_name(name) for name in SLIDERS}
+    spec["usermeta"] = {"steps": list(STEPS), "sliders": sliders, "presets": known}
     return Chart(spec)

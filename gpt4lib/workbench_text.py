@@ -56,8 +56,8 @@ def to_text(found: dict) -> str:
         lines += ["Against published figures", "-" * 25, repr(against(found["published"])), ""]
     lines += [f"Left out: {text}." for text in found["left_out"]]
     lines += wrap(
-        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in 2021. Serving "
-        "is at data-sheet rates: what a real server reaches is less.", WIDTH)  # fmt: skip
+        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in 2021. "
+        "Serving is at data-sheet rates: what a real server reaches is less.", WIDTH)  # fmt: skip
     return "\n".join(lines)
 
 
@@ -73,8 +73,9 @@ def against(published: list) -> Table:
 
 
 def _short(text):
-    for word in (" parameters", " per token", " GPU-hours", " tokens/s", " days"):
-        text = text.replace(word, "")
+    """A figure without the unit that its label names already; prefixed units stay."""
+    for unit in (" parameters", " per token", " GPU-hours", " tokens/s", " days", " FLOP"):
+        text = text.removesuffix(unit)
     return text
 
 
@@ -92,17 +93,19 @@ def _binds(shares, name):
 def layout(found: dict) -> str:
     """A layout in words."""
     chunks = f" in {found['chunks']} chunks" if found["chunks"] > 1 else ""
-    words = {"none": "nothing recomputed", "selective": "scores recomputed", "full": "all recomputed"}[found["recompute"]]
+    words = {"none": "nothing", "selective": "scores", "full": "all"}[found["recompute"]] + " recomputed"
     expert = f", experts over {found['expert']}" if found["expert"] > 1 else ""
-    return (f"{found['tensor']} tensor x {found['pipeline']} pipeline{chunks} x {found['data']} data{expert}, micro-batch "
-            f"{found['micro_batch']}, {words}, ZeRO stage {found['zero']}")  # fmt: skip
+    return (f"{found['tensor']} tensor x {found['pipeline']} pipeline{chunks} x {found['data']} data{expert}, "
+            f"micro-batch {found['micro_batch']}, {words}, ZeRO stage {found['zero']}")  # fmt: skip
 
 
 def _model(m):
-    largest = sorted(m["parameters_by_part"], key=m["parameters_by_part"].get, reverse=True)[:3]
-    parts = ", ".join(f"{name.replace('_', ' ')} {fmt(m['parameters_by_part'][name] / m['parameters'], '%')}" for name in largest)
+    share = {name: size / m["parameters"] for name, size in m["parameters_by_part"].items()}
+    largest = sorted(share, key=share.get, reverse=True)[:3]
+    parts = ", ".join(f"{name.replace('_', ' ')} {fmt(share[name], '%')}" for name in largest)
     return [
-        ("parameters", f"{fmt(m['parameters'], 'parameter')}, {_short(fmt(m['active_parameters'], 'parameter'))} active"),
+        ("parameters", f"{fmt(m['parameters'], 'parameter')}, {_short(fmt(m['active_parameters'], 'parameter'))} "
+                       "active"),
         ("mostly", parts), ("forward FLOP", f"{fmt(m['forward_flop_per_token'], 'FLOP/token')} at a mean context of "
                             f"{number(m['mean_context_tokens'])} tokens, scores {fmt(m['scores_share'], '%')}"),
     ]  # fmt: skip
@@ -123,8 +126,8 @@ def _training(t):
             rows.append(("best of all", f"{layout(t['best_layout'])}: {fmt(t['best_layout']['mfu'], '%')}"))
         rows += [
             ("step", fmt(t["step_seconds"], "second")),
-            ("memory of a GPU", f"{fmt(t['memory_bytes_per_gpu'], 'byte')} of {fmt(t['memory_bytes_limit'], 'byte')}, mostly "
-                                f"{t['binds_memory']}"),
+            ("memory of a GPU", f"{fmt(t['memory_bytes_per_gpu'], 'byte')} of {fmt(t['memory_bytes_limit'], 'byte')}, "
+                                f"mostly {t['binds_memory']}"),
             ("binds", _binds(t["step_share"], t["binds_step"]) + "; utilisation if memory were no "
                       f"limit: {fmt(t['mfu_if_memory_were_no_limit'], '%')}"),
         ]  # fmt: skip
@@ -135,18 +138,22 @@ def _training(t):
         ("time", f"{_range(t, 'days', 'second', 86400)}, {_range(t, 'gpu_hours', 'GPU*second', 3600)}"),
     ]
     if "cost_usd" in t:
-        rows.append(("cost", f"{_range(t, 'cost_usd', 'USD')}; 90% of draws {fmt(Interval(t['cost_usd_p5'], t['cost_usd_p95']), 'USD')}"))
+        inner = Interval(t["cost_usd_p5"], t["cost_usd_p95"])
+        rows.append(("cost", f"{_range(t, 'cost_usd', 'USD')}; 90% of draws {fmt(inner, 'USD')}"))
     return rows
 
 
 def _serving(s):
     rows = [
         ("server", f"{s['gpus']} x {s['gpu']}, {number(s['context_tokens'])} tokens of context"),
-        ("KV cache", f"{fmt(s['kv_cache_bytes_per_token'], 'byte')} a token, {fmt(s['kv_cache_bytes_per_sequence'], 'byte')} a sequence"),
-        ("memory of a GPU", f"{fmt(s['weight_bytes_per_gpu'], 'byte')} weights, {fmt(s['cache_bytes_per_gpu'], 'byte')} cache, "
+        ("KV cache", f"{fmt(s['kv_cache_bytes_per_token'], 'byte')} a token, "
+                     f"{fmt(s['kv_cache_bytes_per_sequence'], 'byte')} a sequence"),
+        ("memory of a GPU", f"{fmt(s['weight_bytes_per_gpu'], 'byte')} weights, "
+                            f"{fmt(s['cache_bytes_per_gpu'], 'byte')} cache, "
                             f"of {fmt(s['memory_bytes_limit'], 'byte')}"),
         ("largest batch", f"{number(s['largest_batch'])} sequences a pass"),
-        ("batch", f"{number(s['batch'])} a pass, {number(s['sequences_in_flight'])} in flight; set by {s['batch_from']}"),
+        ("batch", f"{number(s['batch'])} a pass, {number(s['sequences_in_flight'])} in flight; "
+                  f"set by {s['batch_from']}"),
         ("speed", f"{number(s['tokens_per_s_per_user'])} tokens/s a user, {number(s['tokens_per_s'])} in all"),
         ("binds", _binds({k: v / s["pass_seconds"] for k, v in s["pass_seconds_by_part"].items()}, s["binds_pass"])),
         ("utilisation", fmt(s["mfu"], "%")),

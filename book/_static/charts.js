@@ -28,6 +28,28 @@
     return Object.entries(values).filter(([, value]) => ["number", "string", "boolean"].includes(typeof value));
   }
 
+  // A workbench starts from a known model: a choice that moves all sliders at once.
+  function presets(box, view) {
+    const known = (box.spec.usermeta || {}).presets || {};
+    if (!Object.keys(known).length) return;
+    const row = document.createElement("div"), choice = document.createElement("select"), label = document.createElement("label");
+    row.className = "vega-bind";
+    choice.id = "workbench-preset";
+    label.htmlFor = choice.id;
+    label.className = "vega-bind-name";
+    label.textContent = "start from";
+    for (const name of Object.keys(known)) choice.add(new Option(name));
+    if (box.preset) choice.value = box.preset;
+    choice.addEventListener("change", () => {
+      box.preset = choice.value;
+      for (const [name, value] of Object.entries(known[choice.value])) view.signal(name, value);
+      view.runAsync();
+    });
+    row.append(label, choice);
+    box.classList.add("workbench");
+    box.querySelector(".vega-bindings").prepend(row);
+  }
+
   async function draw(box, keep = []) {
     const spec = JSON.parse(box.querySelector("script").textContent);
     delete spec.$schema;  // it names the version for JupyterLab; the one here is newer
@@ -45,6 +67,7 @@
     canvas.setAttribute("aria-label", spec.description || box.querySelector("img").alt);
     box.view = result.view;
     box.spec = spec;
+    presets(box, result.view);
     box.redraw = async () => { const set = signals(box.view); result.finalize(); await draw(box, set); };
     if (single) box.resize = () => box.view.width(box.clientWidth).runAsync();
   }
