@@ -17,9 +17,10 @@ from .data import hardware
 from .dense_wall import price_of_thousand
 from .interval import Interval
 from .law import Law
+from .parallelism import pipeline_time, work
 from .planner import plan
 from .serving_model import decode, of, prefill
-from .step_time import leave_one_out, runs
+from .step_time import checked, leave_one_out, runs
 from .symbols import bubble, mfu, reduce_share
 from .training_cost import compute, draw, duration, gpu_seconds, product, rental_from_compute, utilisation
 from .units import BadInput, unit_factor
@@ -145,14 +146,23 @@ def _layouts(case, known):
         "step_share": {name: value / best["step_seconds"] for name, value in seconds.items() if value},
         "binds_step": most, "binds_memory": max(held, key=held.get),
         "mfu_if_memory_were_no_limit": _layout(mine, int(mine.mfu.argmax()), known)["mfu"],
+        "softmax_share": (share := _softmax(best) / best["step_seconds"]),
+        "mfu_if_attention_were_fused": min(1.0, chosen["mfu"] / (1 - share)),
     }  # fmt: skip
+
+
+def _softmax(best):
+    """Seconds of a step in which scores go to memory and back, as in the planner's runs of 2021; fused kernels avoid it."""
+    x = best["terms"]
+    again = 0.0 if best["layout"].recompute == "none" else x["t_softmax"]
+    return float(checked(pipeline_time, x, t_stage=checked(work, x, t_fwd=x["t_softmax"], t_again=again), t_head=0.0))
 
 
 def _layout(found, row, known):
     """A layout with its step and its utilisation by the rule of six FLOP, which leaves the scores out."""
     layout, step = found.layout(row), float(found.step_seconds[row])
-    work = compute(N=known["N"], D=layout.batch * found.seq)
-    return asdict(layout) | {"step_seconds": step, "mfu": utilisation(C=work, n=known["n"], F=known["F"], t=step)}
+    flop = compute(N=known["N"], D=layout.batch * found.seq)
+    return asdict(layout) | {"step_seconds": step, "mfu": utilisation(C=flop, n=known["n"], F=known["F"], t=step)}
 
 
 # ---- serving --------------------------------------------------------------------------------

@@ -130,6 +130,8 @@ def _training(t):
                                 f"mostly {t['binds_memory']}"),
             ("binds", _binds(t["step_share"], t["binds_step"]) + "; utilisation if memory were no "
                       f"limit: {fmt(t['mfu_if_memory_were_no_limit'], '%')}"),
+            ("fused attention", f"would save {fmt(t['softmax_share'], '%')} of the step and reach "
+                                f"{fmt(t['mfu_if_attention_were_fused'], '%')}"),
         ]  # fmt: skip
     else:
         rows.append(("layouts", t["no_layout"]))
