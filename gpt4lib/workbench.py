@@ -152,7 +152,7 @@ def _layouts(case, known):
 
 
 def _softmax(best):
-    """Seconds of a step in which scores go to memory and back, as in the planner's runs of 2021; fused kernels avoid it."""
+    """Seconds of a step in which scores go to memory and back, as in the planner's runs; fused kernels avoid it."""
     x = best["terms"]
     again = 0.0 if best["layout"].recompute == "none" else x["t_softmax"]
     return float(checked(pipeline_time, x, t_stage=checked(work, x, t_fwd=x["t_softmax"], t_again=again), t_head=0.0))
@@ -175,8 +175,8 @@ def _serving(case):
     one = at(1)
     limit, cache = int(one["batch_limit"]), float(one["cache_bytes_held"])
     if not limit:
-        raise BadInput(f"the cache of one sequence of {s['context']:,} tokens is {cache / GIGA:,.1f} GB on each GPU, "
-                       f"and the weights leave {float(one['left_bytes']) / GIGA:,.1f} GB")  # fmt: skip
+        raise BadInput(f"the cache of one sequence a pass, of {s['context']:,} tokens, is {cache / GIGA:,.1f} GB "
+                       f"on each GPU, and the weights leave {float(one['left_bytes']) / GIGA:,.1f} GB")  # fmt: skip
     batch, why = s["batch"], "the file"
     if batch and batch > limit:
         raise BadInput(f"batch = {batch:,} does not fit: its cache is {batch * cache / GIGA:,.1f} GB on each GPU, and "

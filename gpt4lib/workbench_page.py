@@ -41,16 +41,16 @@ SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
     "V": Slider(32000, 256000, 100277, step=1, label="vocabulary"),
     "E": Slider(1, 128, 16, step=1, label="experts"),
     "k": Slider(1, 16, 2, step=1, label="experts of a token"),
-    "D": Slider(0.1, 30, 13, "Ttoken", step=0.1, label="training tokens (trillion)"),
-    "n": Slider(512, 50000, 24960, step=8, unit="GPU", label="GPUs in training"),
+    "D": Slider(0.1, 30, 13, "Ttoken", step=0.1, label="tokens (trillion)"),
+    "n": Slider(512, 50000, 24960, step=8, unit="GPU", label="training GPUs"),
     "mfu": Slider(5, 60, 34, "percent", step=0.5, label="utilisation (%)"),
-    "price": Slider(0.5, 5, 1, "USD/GPU/hour", step=0.05, label="price of a GPU-hour ($)"),
-    "tp": Slider(1, 8, 8, step=1, label="serving: tensor-parallel GPUs"),
+    "price": Slider(0.5, 5, 1, "USD/GPU/hour", step=0.05, label="$ per GPU-hour"),
+    "tp": Slider(1, 8, 8, step=1, label="serving: tensor"),
     "p": Slider(1, 32, 16, step=1, label="serving: stages"),
-    "B_seq": Slider(1, 1024, 256, step=1, label="serving: sequences a pass"),
-    "S": Slider(512, 32768, 8192, "token", step=512, label="serving: context (tokens)"),
-    "weight_bytes": Slider(0.5, 2, 2, "byte/parameter", step=0.5, label="serving: bytes of a weight"),
-    "overhead": Slider(1, 3, 1, step=0.05, label="serving: time over the data sheet's"),
+    "B_seq": Slider(1, 1024, 256, step=1, label="serving: batch"),
+    "S": Slider(512, 32768, 8192, "token", step=512, label="serving: context"),
+    "weight_bytes": Slider(0.5, 2, 2, "byte/parameter", step=0.5, label="serving: weight bytes"),
+    "overhead": Slider(1, 3, 1, step=0.05, label="serving: overhead"),
 }
 CAPPED = {"n_kv": "n_h", "k": "E"}  # no more key-value heads than heads, no more experts of a token than experts
 SET = {"d_h": 128, "n_norm": 1, "kv_bytes": 2, "act_bytes": 2, "ep": 1, "overlap": 1, "ceiling": 1, "transfer": 1,
@@ -174,11 +174,13 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
         base.mark_point(filled=True, size=90, opacity=1, color="#D55E00").encode(x=x, y=y),
         base.mark_text(align="left", dy=-15, fontSize=13, fontWeight="bold").encode(x=alt.value(2), y=y, text="text:N"),
     ]
-    chart = alt.layer(*layers).properties(width=560, height=46 * len(OUT), description=description).add_params(*params)
+    chart = alt.layer(*layers).properties(width=560, height=42 * len(OUT), description=description).add_params(*params)
     spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
     spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
-    known = {name: {browser_name(key): GPUS.index(value) if key == "gpu" else value for key, value in preset.items()}
-             for name, preset in (presets or {}).items()}  # fmt: skip
+    known = [
+        {"name": name, "settings": {browser_name(s): GPUS.index(v) if s == "gpu" else v for s, v in settings.items()}}
+        for name, settings in (presets or {}).items()
+    ]
     sliders = {name: browser_name(name) for name in SLIDERS}
     spec["usermeta"] = {"steps": list(STEPS), "sliders": sliders, "presets": known}
     return Chart(spec)

@@ -10,7 +10,7 @@ from .text import fmt, number
 from .units import base_unit, unit_factor
 from .workbench_keys import FIGURES
 
-LABEL, WIDTH = 22, 80
+LABEL, WIDTH = 20, 76
 MEANING = {  # what binds, in words
     "memory": "reading weights and cache", "compute": "matrix products", "tensor": "all-reduces of tensor parallelism",
     "split": "the divided cache", "expert": "tokens to their experts and back", "hop": "hops between stages",

@@ -30,22 +30,21 @@
 
   // A workbench starts from a known model: a choice that moves all sliders at once.
   function presets(box, view) {
-    const known = (box.spec.usermeta || {}).presets || {};
-    if (!Object.keys(known).length) return;
-    const row = document.createElement("div"), choice = document.createElement("select"), label = document.createElement("label");
+    const known = (box.spec.usermeta || {}).presets || [];
+    if (!known.length) return;
+    const [row, label, name, choice] = ["div", "label", "span", "select"].map((tag) => document.createElement(tag));
     row.className = "vega-bind";
-    choice.id = "workbench-preset";
-    label.htmlFor = choice.id;
-    label.className = "vega-bind-name";
-    label.textContent = "start from";
-    for (const name of Object.keys(known)) choice.add(new Option(name));
+    name.className = "vega-bind-name";
+    name.textContent = "start from";
+    for (const preset of known) choice.add(new Option(preset.name));
     if (box.preset) choice.value = box.preset;
     choice.addEventListener("change", () => {
       box.preset = choice.value;
-      for (const [name, value] of Object.entries(known[choice.value])) view.signal(name, value);
+      for (const [signal, value] of Object.entries(known[choice.selectedIndex].settings)) view.signal(signal, value);
       view.runAsync();
     });
-    row.append(label, choice);
+    label.append(name, choice);
+    row.append(label);
     box.classList.add("workbench");
     box.querySelector(".vega-bindings").prepend(row);
   }
