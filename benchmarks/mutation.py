@@ -34,7 +34,6 @@ from gpt4lib.law import Law  # noqa: E402
 FIRST = {  # each module with laws, and the tests that know it best: they run first
     "architecture": ["architecture", "shapes"], "training_cost": ["training_cost"], "dataset": ["dataset"],
     "dense_wall": ["dense_wall"], "batching": ["batching"], "mqa": ["mini_model"], "moe_inference": ["mini_model"],
-    "workbench": ["workbench"], "workbench_page": ["workbench"],
     "parallelism": ["mini_parallel", "planner", "parallelism", "mini_model"],
 }
 SLOW = ("test_build", "test_site", "test_cli")  # the built site, and other processes that no mutant reaches
