@@ -402,6 +402,9 @@ def test_the_page_agrees_with_the_report(name):
     tied = name == "gpt-3-175b"  # tied tables, biases, learned positions: the page has none of them
     assert ours["N_total"] == pytest.approx(found["model"]["parameters"], rel=0.004 if tied else 1e-12)
     assert ours["kv"] == found["serving"]["kv_cache_bytes_per_token"]
+    assert ours["C_tok"] == pytest.approx(sum(shapes.flop_per_token(CASES[name].shape, 0).values()), rel=1e-12)
+    on_gpu = found["serving"]["weight_bytes_per_gpu"] + found["serving"]["cache_bytes_per_gpu"]
+    assert ours["Q_used"] == pytest.approx(on_gpu, rel=0.004 if tied else 1e-12)
     close = {"gpt-3-175b": 0.01, "llama-3.1-405b": 0.005}.get(name, 1e-9)  # Llama computes in FP8, the page in BF16
     assert ours["R_out"] == pytest.approx(found["serving"]["tokens_per_s_per_user"], rel=close)
     assert int(ours["B_max"]) == pytest.approx(found["serving"]["largest_batch"], abs=1)
