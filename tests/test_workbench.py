@@ -175,6 +175,16 @@ def test_softmax_share_is_what_the_step_loses_without_those_kernels(name, monkey
     assert t["mfu_if_attention_were_fused"] == pytest.approx(t["mfu"] / (1 - t["softmax_share"]))
 
 
+def test_units_of_the_file():
+    """Gb and GB per second, GB held back, dollars an hour: each as what it says."""
+    changes = {"cluster__reserve_gb": 10, "cluster__nvlink_gb_per_s": 200, "serving__nic_gbit_per_s": 80}
+    case = check(changed("llama-3.1-405b", **changes))
+    assert case.cluster.reserve_bytes == 10e9 and case.cluster.nvlink_bytes_per_s == 200e9
+    assert case.cluster.nic_bytes_per_s == 400e9 / 8 and case.training["price"] == Interval(2 / 3600, 2 / 3600)
+    assert case.serving["server"].nvlink_bytes_per_s == 200e9 and case.serving["server"].nic_bytes_per_s == 10e9
+    assert workbench.report(case)["training"]["memory_bytes_limit"] == 70e9
+
+
 # ---- files with mistakes --------------------------------------------------------------------
 MISTAKES = [  # a change, and what its line must name
     ({"titel": "x"}, ["unknown key 'titel'", "got x"]), ({"name": 3}, ["name takes a text, got 3"]),
