@@ -27,7 +27,6 @@ from .units import BadInput, unit_factor
 from .workbench_file import Case
 from .workbench_keys import FIGURES
 
-HOUR, DAY, GIGA = (unit_factor(unit, base) for unit, base in (("hour", "second"), ("day", "second"), ("GB", "byte")))
 DRAWS = 20_000
 # A step's utilisation has bubble and all-reduce inside already; what the whole run loses comes on top.
 run_utilisation = Law(mfu, product.rhs.xreplace({bubble: 0, reduce_share: 0}), "Utilisation of the run, stops included")
@@ -40,7 +39,7 @@ run_cost = Law(
 def report(case: Case) -> dict:
     """Everything the laws say of a case, as nested dicts of plain numbers and texts.
 
-    `model`, `training`, `serving`, `binds`, `published` and `left_out`. Raises BadInput with the numbers that clash
+    `model`, `training`, `serving`, `published` and `left_out`. Raises BadInput with the numbers that clash
     where model, batch or target do not fit; both sections' clashes at once.
     """
     found, clashes, left_out = {"name": case.name, "about": case.about, "model": _model(case)}, [], []
@@ -69,8 +68,9 @@ def _middle(value):
     return (value.lo + value.hi) / 2 if isinstance(value, Interval) else value
 
 
-def _span(name: str, value, middle: float, scale: float = 1.0) -> dict:
-    """A result under its name, with the ends of its range."""
+def _span(name: str, value, middle: float, unit: str = "1", base: str = "1") -> dict:
+    """A result under its name, in a unit, with the ends of its range."""
+    scale = unit_factor(unit, base)
     low, high = (value.lo, value.hi) if isinstance(value, Interval) else (value, value)
     return {name: middle / scale, f"{name}_low": low / scale, f"{name}_high": high / scale}
 
@@ -108,13 +108,13 @@ def _training(case):
         middle = _middle(used)
     ranges = {"D": _plain(t["tokens"]), "kernel": _plain(used), "lost": _plain(t["lost_share"])}
     middles = {name: _middle(value) for name, value in ranges.items()} | {"kernel": middle}
-    days, hours = run_time(**known, **ranges), run_time(**known, **middles)
+    days, seconds = run_time(**known, **ranges), run_time(**known, **middles)
     found = {
         "tokens": middles["D"], "gpu": cluster.device, "gpus": cluster.n_gpus,
         **_span("flop", compute(N=known["N"], D=ranges["D"]), compute(N=known["N"], D=middles["D"])),
         "mfu_from": "the file" if t["mfu"] else "the planner", **_span("mfu", _plain(used), middle),
-        "lost_share": middles["lost"], **_span("days", days, hours, DAY),
-        **_span("gpu_hours", gpu_seconds(n=known["n"], t=days), gpu_seconds(n=known["n"], t=hours), HOUR),
+        "lost_share": middles["lost"], **_span("days", days, seconds, "day", "second"),
+        **_span("gpu_hours", gpu_seconds(n=known["n"], t=days), gpu_seconds(n=known["n"], t=seconds), "hour", "second"),
     }  # fmt: skip
     if t["price"]:
         ranges |= {"price": _plain(t["price"])}
@@ -175,12 +175,12 @@ def _serving(case):
     one = at(1)
     limit, cache = int(one["batch_limit"]), float(one["cache_bytes_held"])
     if not limit:
-        raise BadInput(f"the cache of one sequence a pass, of {s['context']:,} tokens, is {cache / GIGA:,.1f} GB "
-                       f"on each GPU, and the weights leave {float(one['left_bytes']) / GIGA:,.1f} GB")  # fmt: skip
+        raise BadInput(f"the cache of one sequence a pass, of {s['context']:,} tokens, is {cache / 1e9:,.1f} GB "
+                       f"on each GPU, and the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB")  # fmt: skip
     batch, why = s["batch"], "the file"
     if batch and batch > limit:
-        raise BadInput(f"batch = {batch:,} does not fit: its cache is {batch * cache / GIGA:,.1f} GB on each GPU, and "
-                       f"the weights leave {float(one['left_bytes']) / GIGA:,.1f} GB, enough for {limit:,}")
+        raise BadInput(f"batch = {batch:,} does not fit: its cache is {batch * cache / 1e9:,.1f} GB on each GPU, and "
+                       f"the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB, enough for {limit:,}")
     if not batch:
         batch, why = limit, "memory"
         if s["user_rate"] and at(limit)["user_rate"] < s["user_rate"]:

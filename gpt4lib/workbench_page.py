@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sympy import Integer, Min
 
 from . import architecture as shape
@@ -17,7 +19,7 @@ from .moe_inference import experts_hit
 from .mqa import token_cache
 from .symbols import C_tok, E, N, N_attn, N_emb, N_exp, N_fix, N_held, N_norm, N_route, N_total, Q_kv, Q_rank, Q_w, k
 from .training_cost import compute, duration, rental_from_compute
-from .units import BadInput, unit_factor
+from .units import BadInput, base_unit, unit_factor
 
 # ---- a model of one kind of layer: untied tables, no biases, positions without parameters ------
 routing = Law(N_route, shape.router.rhs * Min(E - 1, Integer(1)), "Routers; none where there is one expert")
@@ -56,8 +58,6 @@ CAPPED = {"n_kv": "n_h", "k": "E"}  # no more key-value heads than heads, no mor
 SET = {"d_h": 128, "n_norm": 1, "kv_bytes": 2, "act_bytes": 2, "ep": 1, "overlap": 1, "ceiling": 1, "transfer": 1,
        "usable": 1, "t_layer": 0, "link_out": 25e9, "rank_gpu": 1}  # fmt: skip
 SAME = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
-SHEET = {name: [getattr(devices()[gpu], field) for gpu in GPUS] for name, field in OF_GPU.items()}
-SHEET["link_in"] = [devices()[gpu].interconnect_bytes_per_s / 2 for gpu in GPUS]  # the data sheet adds both ways
 STEPS = {
     "N_attn": shape.attention, "N_exp": shape.mlp, "N_emb": shape.table, "N_route": routing, "N_norm": shape.norms,
     "N_fix": fixed, "N_held": held, "N_total": stored, "N": active, "C_tok": products, "C_pair": shape.pairs,
@@ -71,18 +71,31 @@ STEPS = {
     "Q_cache": serving.held_cache, "Q_used": used, "B_max": serving.largest_batch,
 }  # fmt: skip
 OTHER = {"c_tok": {"n": "n_serve"}, "Q_left": {"Q_w": "Q_held"}, "Q_used": {"Q_w": "Q_held", "Q_kv": "Q_cache"}}
-OUT = (  # label, step, what it is divided by, and the text of the value v
-    ("Parameters", "N_total", 1, "replace(format(v, '.3s'), 'G', 'B')"),
-    ("Parameters active on a token", "N", 1, "replace(format(v, '.3s'), 'G', 'B')"),
-    ("Training time", "t", unit_factor("day", "second"), "format(v, ',.3~r') + ' days'"),
-    ("Training cost", "M", 1, "'$' + replace(format(v, '.3s'), 'G', 'B')"),
-    ("Memory of a serving GPU", "Q_used", 1e9, "format(v, '.3~r') + ' of ' + format(mem / 1e9, '.3~r') + ' GB'"),
-    ("Largest batch that fits", "B_max", 1, "v < 1 ? 'none' : format(floor(v), ',') + ' sequences a pass'"),
-    ("Tokens per second for a user", "R_out", 1, "format(v, '.3~r')"),
-    ("Cost of 1,000 tokens", "M_thousand", 1, "'$' + format(v, '.3~r')"),
+OUT = (  # label, step, unit, and the text of the value v in that unit
+    ("Parameters", "N_total", "1", "replace(format(v, '.3s'), 'G', 'B')"),
+    ("Parameters active on a token", "N", "1", "replace(format(v, '.3s'), 'G', 'B')"),
+    ("Training time", "t", "day", "format(v, ',.3~r') + ' days'"),
+    ("Training cost", "M", "1", "'$' + replace(format(v, '.3s'), 'G', 'B')"),
+    ("Memory of a serving GPU", "Q_used", "GB", "format(v, '.3~r') + ' of ' + format(mem / 1e9, '.3~r') + ' GB'"),
+    ("Largest batch that fits", "B_max", "1", "v < 1 ? 'none' : format(floor(v), ',') + ' sequences a pass'"),
+    ("Tokens per second for a user", "R_out", "1", "format(v, '.3~r')"),
+    ("Cost of 1,000 tokens", "M_thousand", "1", "'$' + format(v, '.3~r')"),
 )
-_UNITS = {s.name: s.unit for law in STEPS.values() for s in law.symbols}
-FACTORS = {name: 1.0 if s.unit == "1" else unit_factor(s.unit, _UNITS[name]) for name, s in SLIDERS.items()}
+
+
+@cache
+def factors() -> dict:
+    """What a slider's value is multiplied by to stand in the unit of its symbol."""
+    units = {s.name: s.unit for law in STEPS.values() for s in law.symbols}
+    return {name: 1.0 if s.unit == "1" else unit_factor(s.unit, units[name]) for name, s in SLIDERS.items()}
+
+
+@cache
+def sheet() -> dict:
+    """What the data sheets give, by symbol, in the order of `GPUS`; NVLink's figure adds both ways."""
+    gpus = [devices()[name] for name in GPUS]
+    found = {name: [getattr(gpu, field) for gpu in gpus] for name, field in OF_GPU.items()}
+    return found | {"link_in": [gpu.interconnect_bytes_per_s / 2 for gpu in gpus]}
 
 
 def sources(step: str) -> dict:
@@ -98,8 +111,8 @@ def values(gpu: str = GPUS[0], **settings) -> dict:
     """
     given = {name: settings.get(name, slider.start) for name, slider in SLIDERS.items()}
     given |= {name: min(given[name], given[most]) for name, most in CAPPED.items()}
-    known = SET | {name: value * FACTORS[name] for name, value in given.items()}
-    known |= {name: numbers[GPUS.index(gpu)] for name, numbers in SHEET.items()}
+    known = SET | {name: value * factors()[name] for name, value in given.items()}
+    known |= {name: numbers[GPUS.index(gpu)] for name, numbers in sheet().items()}
     known |= {name: known[same] for name, same in SAME.items()}
     for step, law in STEPS.items():
         known[step] = law(**{name: known[source] for name, source in sources(step).items()})
@@ -108,8 +121,8 @@ def values(gpu: str = GPUS[0], **settings) -> dict:
 
 def _terms() -> dict:
     """The browser's term for every input that is not a step."""
-    terms = {name: repr(float(value)) for name, value in SET.items()} | {name: name for name in SHEET}
-    for name, factor in FACTORS.items():
+    terms = {name: repr(float(value)) for name, value in SET.items()} | {name: name for name in sheet()}
+    for name, factor in factors().items():
         terms[name] = browser_name(name) if factor == 1 else f"({browser_name(name)} * {factor!r})"
     terms |= {name: f"min({browser_name(name)}, {browser_name(most)})" for name, most in CAPPED.items()}
     return terms | {name: terms[same] for name, same in SAME.items()}
@@ -129,8 +142,8 @@ def preset(case, found: dict) -> dict:
               "n_mat": s.expert_matrices if s.n_experts else s.mlp_matrices}  # fmt: skip
     if training:
         printed = [row["published"] for row in found["published"] if row["figure"] == "training.mfu"]
-        known |= {"gpu": training["gpu"], "n": training["gpus"], "D": training["tokens"] / FACTORS["D"],
-                  "mfu": round(2 * (printed or [training["mfu"]])[0] / FACTORS["mfu"]) / 2}  # fmt: skip
+        known |= {"gpu": training["gpu"], "n": training["gpus"], "D": training["tokens"] / factors()["D"],
+                  "mfu": round(2 * (printed or [training["mfu"]])[0] / factors()["mfu"]) / 2}  # fmt: skip
     if server:
         known |= {"gpu": server.gpu, "tp": server.tensor, "p": server.pipeline, "B_seq": found["serving"]["batch"],
                   "S": found["serving"]["context_tokens"], "weight_bytes": server.weight_bytes}  # fmt: skip
@@ -151,18 +164,20 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
         params.append(alt.param(name=browser_name(name), value=s.start, bind=bind))
     choice = alt.binding_select(options=list(range(len(GPUS))), labels=list(GPUS), name="GPU ")
     params.insert(list(SLIDERS).index("D"), alt.param(name="gpu", value=0, bind=choice))
-    params += [alt.param(name=name, expr=f"{numbers!r}[gpu]") for name, numbers in SHEET.items()]
+    params += [alt.param(name=name, expr=f"{numbers!r}[gpu]") for name, numbers in sheet().items()]
     for step, law in STEPS.items():
         names = {name: terms.get(source, source) for name, source in sources(step).items()}
         params.append(alt.param(name=step, expr=law.browser(names)))
-    shown = [f"{step} / {scale!r}" for _, step, scale, _ in OUT]
+    scales = [unit_factor(unit, base_unit(unit)) for _, _, unit, _ in OUT]
+    shown = [f"{step} / {scale!r}" for (_, step, *_), scale in zip(OUT, scales)]
+    began = [start[step] / scale for (_, step, *_), scale in zip(OUT, scales)]
     texts = [text.replace("v", "datum.value", 1) if text.startswith("v") else text for *_, text in OUT]
     texts = [text.replace("(v", "(datum.value") for text in texts]
     over = f"(datum.label == {OUT[4][0]!r} && Q_used > mem ? ' (does not fit)' : '')"
     base = (
         alt.Chart(alt.InlineData(values=[{"row": i, "label": label} for i, (label, *_) in enumerate(OUT)]))
         .transform_calculate(value=f"[{', '.join(shown)}][datum.row]")
-        .transform_calculate(ratio=f"datum.value / {[start[step] / scale for _, step, scale, _ in OUT]!r}[datum.row]")
+        .transform_calculate(ratio=f"datum.value / {began!r}[datum.row]")
         .transform_calculate(text=f"datum.label + ': ' + [{', '.join(texts)}][datum.row] + {over}")
     )
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.75, len(OUT) - 0.55], reverse=True, nice=False), axis=None)
