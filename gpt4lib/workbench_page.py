@@ -182,8 +182,8 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
     )
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.75, len(OUT) - 0.55], reverse=True, nice=False), axis=None)
     x = alt.X("ratio:Q", title="against the start (GPT-4 as described)",
-              scale=alt.Scale(type="log", domain=[0.05, 20], clamp=True),
-              axis=alt.Axis(values=[0.1, 0.2, 0.5, 1, 2, 5, 10], format="~g", grid=True))  # fmt: skip
+              scale=alt.Scale(type="log", domain=[0.02, 50], clamp=True),
+              axis=alt.Axis(values=[0.02, 0.1, 0.5, 1, 2, 10, 50], format="~g", grid=True))  # fmt: skip
     layers = [
         base.mark_rule(strokeWidth=9, color="#0072B2").encode(x=x, x2=alt.X2Datum(1), y=y),
         base.mark_point(filled=True, size=90, opacity=1, color="#D55E00").encode(x=x, y=y),
