@@ -1,4 +1,4 @@
-"""Command line: `python -m gpt4lib claims [--json | --check]` and `python -m gpt4lib params FILE.toml [--json]`."""
+"""Command line: `python -m gpt4lib` with `claims [--json | --check]`, `params FILE.toml [--json]`, `report FILE.toml [--json]`."""
 
 import argparse
 import json
@@ -42,11 +42,20 @@ def params(options) -> int:
     return 0
 
 
+def report(options) -> int:
+    """Print the full report on a model, a cluster, a training run and a serving target."""
+    from . import workbench, workbench_file, workbench_text
+
+    found = workbench.report(workbench_file.load(options.file))
+    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else workbench_text.to_text(found))
+    return 0
+
+
 def main(arguments=None) -> int:
     """Run one command; 0 done, 1 a check failed, 2 a mistake in the call or its file."""
     from .units import BadInput
 
-    parser = Parser(prog="python -m gpt4lib", description="The claims of the book, and parameter counts from a model's shape.")
+    parser = Parser(prog="python -m gpt4lib", description="The claims of the book, parameter counts from a model's shape, and reports on whole runs.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     command = commands.add_parser("claims", help="every claim with its verdict")
     how = command.add_mutually_exclusive_group()
@@ -57,6 +66,10 @@ def main(arguments=None) -> int:
     command.add_argument("file", metavar="FILE.toml")
     command.add_argument("--json", action="store_true", help="total, active and parts")
     command.set_defaults(run=params)
+    command = commands.add_parser("report", help="the full report on a model, a cluster, a training run and a serving target")
+    command.add_argument("file", metavar="FILE.toml", help="a file of the workbench, or the name of an example such as gpt-4")
+    command.add_argument("--json", action="store_true", help="everything, with units in the keys")
+    command.set_defaults(run=report)
     options = parser.parse_args(arguments)
     try:
         return options.run(options)

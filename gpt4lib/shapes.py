@@ -83,43 +83,58 @@ def load(path) -> Shape:
 
 def from_mapping(mapping: dict, where: str = "shape") -> Shape:
     """A shape from a dict of its keys, defaults filled in, everything checked; `where` opens each message."""
+    for mistake in mistakes(mapping):
+        raise BadInput(f"{where}: {mistake}")
+    filled = dict(mapping)
+    if mapping.get("n_experts"):
+        filled["expert_matrices"] = mapping.get("expert_matrices") or mapping["mlp_matrices"]
+        filled["d_ff_shared"] = mapping.get("d_ff_shared") or mapping["d_ff_expert"]
+    return Shape(**filled)
+
+
+def mistakes(mapping: dict) -> list[str]:
+    """Everything that is wrong with the keys of a shape, each with the key, what it takes and what it got.
+
+    >>> mistakes({"layers": 0})[0]
+    'layers takes a positive whole number, got 0'
+    """
+    found, wrong = [], set()
 
     def fail(key, takes):
         got = repr(mapping[key]) if key in mapping else "nothing"
-        raise BadInput(f"{where}: {key} takes {takes}, got {got}")
-
-    for key in mapping:
-        if key not in TYPES:
-            raise BadInput(f"{where}: unknown key {key} (got {mapping[key]!r}); a shape takes {', '.join(TYPES)}")
-    for key, value in mapping.items():
-        _check_value(key, value, fail)
+        found.append(f"{key} takes {takes}, got {got}")
+        wrong.add(key)
 
     def need(keys, why):
         for key in keys:
             if key not in mapping:
                 fail(key, f"{_kind(key)}{why}")
 
+    for key in mapping:
+        if key not in TYPES:
+            found.append(f"unknown key {key} (got {mapping[key]!r}); a shape takes {', '.join(TYPES)}")
+    for key in [key for key in mapping if key in TYPES]:
+        _check_value(key, mapping[key], fail)
     need(REQUIRED, "")
-    latent = any(key in mapping for key in LATENT_KEYS)
-    if latent:
-        need(LATENT_KEYS, " (latent attention)")
-        for key in ("n_kv_heads", "d_head"):
-            if key in mapping:
-                fail(key, "no value beside the keys of latent attention")
-        if mapping["positions"] == "relative":
-            fail("positions", "another kind of positions than relative with latent attention")
-    else:
-        need(("n_kv_heads", "d_head"), "")
-        if mapping["n_heads"] % mapping["n_kv_heads"]:
-            fail("n_kv_heads", f"a divisor of n_heads = {mapping['n_heads']}")
-    if mapping["positions"] == "learned" and not mapping.get("max_positions"):
-        fail("max_positions", "a positive whole number with learned positions")
-    _check_experts(mapping, need, fail)
-    filled = dict(mapping)
-    if mapping.get("n_experts"):
-        filled["expert_matrices"] = mapping.get("expert_matrices") or mapping["mlp_matrices"]
-        filled["d_ff_shared"] = mapping.get("d_ff_shared") or mapping["d_ff_expert"]
-    return Shape(**filled)
+    for check in (_check_attention, _check_layers, _check_experts):
+        try:
+            check(_Sound(mapping, wrong), need, fail)
+        except KeyError:  # a key that is missing or wrong, and stands in the list already
+            continue
+    return found
+
+
+class _Sound(dict):
+    """A mapping that has no values for the keys in `wrong`: a check that needs one of them stops."""
+
+    def __init__(self, mapping, wrong):
+        super().__init__({key: value for key, value in mapping.items() if key not in wrong})
+        self.wrong = frozenset(wrong)
+
+    def get(self, key, default=None):
+        if key in self.wrong:
+            raise KeyError(key)
+        return super().get(key, default)
 
 
 def _kind(key):
@@ -143,16 +158,36 @@ def _check_value(key, value, fail):
         fail(key, _kind(key))
 
 
-def _check_experts(mapping, need, fail):
-    experts, layers, dense = mapping.get("n_experts", 0), mapping["layers"], mapping.get("n_dense_layers", 0)
+def _check_attention(mapping, need, fail):
+    if any(key in mapping for key in LATENT_KEYS):
+        need(LATENT_KEYS, " (latent attention)")
+        for key in ("n_kv_heads", "d_head"):
+            if key in mapping:
+                fail(key, "no value beside the keys of latent attention")
+        if mapping["positions"] == "relative":
+            fail("positions", "another kind of positions than relative with latent attention")
+    else:
+        need(("n_kv_heads", "d_head"), "")
+        if mapping["n_heads"] % mapping["n_kv_heads"]:
+            fail("n_kv_heads", f"a divisor of n_heads = {mapping['n_heads']}")
+    if mapping["positions"] == "learned" and not mapping.get("max_positions"):
+        fail("max_positions", "a positive whole number with learned positions")
+
+
+def _check_layers(mapping, need, fail):
+    layers, dense = mapping["layers"], mapping.get("n_dense_layers", 0)
     if dense > layers:
         fail("n_dense_layers", f"at most layers = {layers}")
+    elif not mapping.get("n_experts") and dense not in (0, layers):
+        fail("n_dense_layers", f"0 or layers = {layers} without n_experts")
+
+
+def _check_experts(mapping, need, fail):
+    experts, dense = mapping.get("n_experts", 0), mapping.get("n_dense_layers", 0)
     if not experts:
         for key in EXPERT_KEYS:
             if mapping.get(key):
                 fail(key, "no value without n_experts")
-        if dense not in (0, layers):
-            fail("n_dense_layers", f"0 or layers = {layers} without n_experts")
     else:
         need(("top_k", "d_ff_expert"), " with n_experts")
         if not 1 <= mapping["top_k"] <= experts:

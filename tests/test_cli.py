@@ -60,7 +60,8 @@ def test_params(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "words"), [
     ((), "required"), (("guess",), "invalid choice"), (("claims", "--json", "--check"), "not allowed"), (("claims", "extra"), "extra"),
-    (("params",), "required"), (("params", "missing.toml"), "missing.toml"),
+    (("params",), "required"), (("params", "missing.toml"), "missing.toml"), (("report",), "required"),
+    (("report", "missing.toml"), "missing.toml"), (("report", "gpt4"), "nearest known: gpt-4"),
 ])
 def test_a_mistake_exits_2_with_one_line(arguments, words):
     done = run(*arguments)
@@ -76,3 +77,28 @@ def test_a_broken_shape_names_file_and_entry(tmp_path, change, words):
     file.write_text(LLAMA.replace(*change))
     done = run("params", file)
     assert done.returncode == 2 and "broken.toml" in done.stderr and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_report_of_an_example_and_of_a_file(tmp_path, capsys):
+    from gpt4lib.data import data_file
+
+    assert main(["report", "mixtral-8x7b"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Mixtral 8x7B\n====") and "46.7 billion parameters" in text and "has no [training]" in text
+    file = tmp_path / "mine.toml"
+    file.write_text(data_file("workbench/mixtral-8x7b.toml").read_text("utf-8"))
+    done = run("report", file)
+    assert done.returncode == 0 and done.stdout == text and done.stderr == ""
+    assert main(["report", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"]["parameters"] == 46702792704 and found["serving"]["kv_cache_bytes_per_token"] == 131072
+    assert {"model", "serving", "published", "left_out"} <= set(found)
+
+
+def test_report_lists_every_mistake_and_exits_2(tmp_path, capsys):
+    file = tmp_path / "broken.toml"
+    file.write_text('[model]\nshape = "Mixtral"\n[serving]\ngpu = "A100"\ntensr = 2\n')
+    assert main(["report", str(file)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "broken.toml: 4 mistakes" in said.err
+    assert all(words in said.err for words in ("Mixtral-8x7B", "A100-SXM 80GB", "tensor", "context"))

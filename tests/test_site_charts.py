@@ -28,7 +28,9 @@ def charts():
             yield pytest.param(name, number, json.loads(text), id=f"{Path(name).stem}-{number}")
 
 
-CHARTS = list(charts()) if SITE.exists() else []
+EVERY = list(charts()) if SITE.exists() else []
+CHARTS = [chart for chart in EVERY if "law" in chart.values[2]["usermeta"]]
+WORKBENCH = [chart for chart in EVERY if "steps" in chart.values[2]["usermeta"]]
 
 
 def test_the_finished_chapters_have_charts():
@@ -87,7 +89,46 @@ def test_change_of_theme_keeps_the_sliders(fresh, name, number, spec):
     assert page.evaluate(SIGNAL, [chart.element_handle(), slider]) == moved
 
 
-@pytest.mark.parametrize("name, number, spec", CHARTS)
+@pytest.mark.parametrize("name, number, spec", WORKBENCH)
+def test_workbench_computes_the_laws(fresh, name, number, spec):
+    """Each slider moves some figure, a preset moves all, and every step is what NumPy gives."""
+    from gpt4lib import workbench_page
+
+    page, steps = fresh(name), spec["usermeta"]["steps"]
+    chart = page.locator(".gpt4-chart").nth(number)
+    handle = chart.element_handle()
+    sliders, gpus = spec["usermeta"]["sliders"], workbench_page.GPUS
+
+    def read():
+        page.evaluate("(chart) => chart.view.runAsync().then(() => null)", handle)
+        found = {step: page.evaluate(SIGNAL, [handle, step]) for step in steps}
+        set_ = {symbol: page.evaluate(SIGNAL, [handle, signal]) for symbol, signal in sliders.items()}
+        ours = workbench_page.values(gpu=gpus[page.evaluate(SIGNAL, [handle, "gpu"])], **set_)
+        np.testing.assert_allclose([found[s] for s in steps], [ours[s] for s in steps], rtol=1e-9)
+        return found
+
+    before = read()
+    for symbol, signal in sliders.items():
+        control = chart.locator(f'input[type=range][name="{signal}"]')
+        assert (control.get_attribute("aria-label") or "").strip()
+        control.focus()
+        lowest = workbench_page.SLIDERS[symbol].lo
+        page.keyboard.press("ArrowLeft" if page.evaluate(SIGNAL, [handle, signal]) > lowest else "ArrowRight")
+        after = read()
+        assert after != before, f"moving {signal} changes nothing"
+        before = after
+    presets = spec["usermeta"]["presets"]
+    chart.get_by_label("start from").select_option(presets[-1]["name"])
+    for signal, value in presets[-1]["settings"].items():
+        assert page.evaluate(SIGNAL, [handle, signal]) == value
+    read()
+
+
+def test_the_workbench_is_on_the_site():
+    assert [p.values[0] for p in WORKBENCH] == ["notebooks/14_workbench.html"]
+
+
+@pytest.mark.parametrize("name, number, spec", EVERY)
 def test_picture_stands_where_scripts_do_not_run(browser, site, name, number, spec):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -28,6 +28,27 @@
     return Object.entries(values).filter(([, value]) => ["number", "string", "boolean"].includes(typeof value));
   }
 
+  // A workbench starts from a known model: a choice that moves all sliders at once.
+  function presets(box, view) {
+    const known = (box.spec.usermeta || {}).presets || [];
+    if (!known.length) return;
+    const [row, label, name, choice] = ["div", "label", "span", "select"].map((tag) => document.createElement(tag));
+    row.className = "vega-bind";
+    name.className = "vega-bind-name";
+    name.textContent = "start from";
+    for (const preset of known) choice.add(new Option(preset.name));
+    if (box.preset) choice.value = box.preset;
+    choice.addEventListener("change", () => {
+      box.preset = choice.value;
+      for (const [signal, value] of Object.entries(known[choice.selectedIndex].settings)) view.signal(signal, value);
+      view.runAsync();
+    });
+    label.append(name, choice);
+    row.append(label);
+    box.classList.add("workbench");
+    box.querySelector(".vega-bindings").prepend(row);
+  }
+
   async function draw(box, keep = []) {
     const spec = JSON.parse(box.querySelector("script").textContent);
     delete spec.$schema;  // it names the version for JupyterLab; the one here is newer
@@ -45,6 +66,7 @@
     canvas.setAttribute("aria-label", spec.description || box.querySelector("img").alt);
     box.view = result.view;
     box.spec = spec;
+    presets(box, result.view);
     box.redraw = async () => { const set = signals(box.view); result.finalize(); await draw(box, set); };
     if (single) box.resize = () => box.view.width(box.clientWidth).runAsync();
   }
