@@ -100,8 +100,8 @@ def changed(monkeypatch, tmp_path):
 
 
 def larger(text):
-    if "s*b*h" in text:  # a formula
-        return text.replace("s*b*h", "1.25*s*b*h")
+    if "*" in text:  # a formula
+        return f"1.25*{text}"
     return re.sub(r"\d[\d,]*\.?\d*(?:[eE][+-]?\d+)?", lambda m: repr(1.25 * float(m[0].replace(",", ""))), text)
 
 
@@ -137,6 +137,9 @@ def test_the_row_that_a_fit_starts_from_is_circular(changed):
 
 
 def test_a_convention_is_chosen_without_the_row_it_is_used_on():
+    """Each of two rows would choose the convention that suits it, and gets the other row's."""
+    ours = np.array([[10.0, 12], [12, 10]])
+    assert list(validation_sizes.chosen_elsewhere(ours, np.array([10.0, 10]))) == [12, 12]
     ours = np.array([[10.0, 10, 10, 99], [11, 11, 11, 12]])
     assert list(validation_sizes.chosen_elsewhere(ours, np.array([10.0, 10, 10, 12]))) == [10, 10, 10, 99]
 
