@@ -105,8 +105,8 @@ def megatron_sizes() -> list[Check]:
 
 # ---- scaling laws ---------------------------------------------------------------------------
 def size_label(row: dict, approach: str) -> str:
-    """A row of Chinchilla's optima: "67.0B, approach 1"."""
-    return f"{value(row['params']) / 1e9:,.1f}B, approach {approach}"
+    """A row of Chinchilla's optima: "67B, approach 1"."""
+    return f"{value(row['params']) / 1e9:,g}B, approach {approach}"
 
 
 def misprinted_tokens(table: str, row: dict) -> str:

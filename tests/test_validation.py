@@ -160,7 +160,7 @@ def test_misprints_are_these():
         ("models", "GPT-3 XL"), ("models", "GPT-3 13B"), ("models", "Switch-XXL"), ("models", "GLaM 1.7B/32E"),
         ("gpt3_tableD1_compute", "GPT-3 XL, Table D.1"), ("gpt3_tableD1_compute", "GPT-3 13B, Table D.1"),
         ("gpt3_table2_1", "GPT-3 XL"), ("gpt3_table2_1", "GPT-3 13B"),
-        ("chinchilla_table3_optimal", "67.0B, approach 1"), ("chinchilla_tableA3_optimal", "175.0B, approach 3"),
+        ("chinchilla_table3_optimal", "67B, approach 1"), ("chinchilla_tableA3_optimal", "175B, approach 3"),
         ("llama3_table5_interruptions", "Faulty GPU"),
     }
     assert [c.row for c in CHECKS if c.misprint and c.within] == ["GPT-3 13B"]  # a head of 128.5 for 128
