@@ -12,6 +12,7 @@ settings.load_profile("book")
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
+pytest.register_assert_rewrite("site_pages")
 from browser import chromium, find_chromium  # noqa: E402
 
 SITE = ROOT / "_build" / "html"

@@ -4,14 +4,18 @@ The directives and roles that print data are in `book_facts` and `book_examples`
 """
 
 import csv
+import html
 import json
 import logging
 import re
+import textwrap
 from pathlib import Path
 
 import book_examples
 import book_facts
+import site_weight
 import vl_convert
+from docutils import nodes
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
 
@@ -49,19 +53,26 @@ def execute_in_parallel(app, env, docnames):
 def add_scripts(app, page, template, context, doctree):
     """Load the chart and ledger scripts only where a page needs them, and Thebe nowhere.
 
-    Links in a notebook's outputs name notebooks; on the site they lead to the pages. Docutils calls
+    MathJax and Vega are loaded by these scripts themselves. Links in a notebook's outputs name notebooks; on the site they lead to the pages. Docutils calls
     the bibliography a list that has no items.
     """
     body = NOTEBOOK_LINK.sub(r'\1.html\2', context.get("body", ""))
     body = context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     for files in ("script_files", "css_files"):
-        context[files][:] = [file for file in context[files] if "thebe" not in str(file).lower()]
+        context[files][:] = [file for file in context[files] if not re.search("thebe|tex-svg", str(getattr(file, "filename", file)), re.I)]
     app.add_js_file("site.js", loading_method="defer")
     if "gpt4-chart" in body:
-        app.add_js_file("vega.js", loading_method="defer")
         app.add_js_file("charts.js", loading_method="defer")
     if '<table class="ledger' in body:
         app.add_js_file("ledger.js", loading_method="defer")
+
+
+def describe(app, page, template, context, doctree):
+    """Say in one line what a page is about: its first paragraph, for search engines and previews."""
+    text = "GPT-4, Recomputed: every checkable number of an article on GPT-4's architecture, computed again."
+    first = next((p.astext() for p in doctree.findall(nodes.paragraph) if len(p.astext()) > 40), text) if doctree else text
+    short = textwrap.shorten(first, 155, placeholder="…")
+    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{html.escape(short)}" />\n'
 
 
 def write_vega(app):
@@ -96,11 +107,11 @@ def mend_theme(app, error):
     if error or app.builder.format != "html":
         return
     for path in Path(app.outdir).rglob("*.html"):
-        html = path.read_text(encoding="utf-8")
-        clean = PRELOAD.sub("", html)
-        if 'class="bd-toc-nav' not in html:
+        text = path.read_text(encoding="utf-8")
+        clean = PRELOAD.sub("", text)
+        if 'class="bd-toc-nav' not in text:
             clean = clean.replace(' data-bs-spy="scroll"', "")
-        if clean != html:
+        if clean != text:
             path.write_text(clean, encoding="utf-8")
 
 
@@ -114,6 +125,8 @@ def setup(app):
     app.connect("builder-inited", write_vega)
     app.connect("env-before-read-docs", execute_in_parallel)
     app.connect("html-page-context", add_scripts, priority=900)
+    app.connect("html-page-context", describe)
     app.connect("build-finished", write_ledger)
     app.connect("build-finished", mend_theme)
+    app.connect("build-finished", site_weight.lighten, priority=900)  # after the theme has written its colours
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-// Put the live chart in place of its picture. The picture stays where this script cannot run.
+// Put the live chart in place of its picture when the reader comes near. The picture stays where this cannot run.
 (() => {
   const dark = () => document.documentElement.dataset.theme === "dark";
 
@@ -49,20 +49,22 @@
     if (single) box.resize = () => box.view.width(box.clientWidth).runAsync();
   }
 
-  async function start() {
-    const boxes = [...document.querySelectorAll(".gpt4-chart")];
-    for (const box of boxes) {
-      try { await draw(box); } catch (error) { console.error(error); }
-    }
-    new MutationObserver(() => boxes.forEach((box) => box.redraw && box.redraw()))
-      .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-    let width = innerWidth;
-    addEventListener("resize", () => {
-      if (innerWidth !== width) boxes.forEach((box) => box.resize && box.resize());
-      width = innerWidth;
-    });
-    document.documentElement.dataset.charts = "ready";
+  const boxes = [...document.querySelectorAll(".gpt4-chart")];
+  let vega;
+
+  // One chart at a time, each once; Vega comes with the first.
+  function show(box) {
+    box.shown = box.shown || (vega = (vega || book.script("vega.js")).then(() => draw(box)).catch(console.error));
+    return box.shown;
   }
 
-  start();
+  book.bring.push(() => Promise.all(boxes.map(show)));
+  book.whenNear(boxes, show);
+  new MutationObserver(() => boxes.forEach((box) => box.redraw && box.redraw()))
+    .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) boxes.forEach((box) => box.resize && box.resize());
+    width = innerWidth;
+  });
 })();

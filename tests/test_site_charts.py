@@ -1,0 +1,98 @@
+"""The charts of the built site: sliders, themes, and the picture where scripts do not run."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from site_pages import PAGES, SITE, fresh  # noqa: F401 (a fixture)
+
+CURVES = r"""(chart) => {
+  const data = chart.view.getState({ data: () => true }).data, found = [];
+  for (const name of Object.keys(data))
+    if (/^(data|source)_\d+$/.test(name)) for (const row of chart.view.data(name))
+      if (Number.isFinite(row.x) && Number.isFinite(row.y)) found.push([row.x, row.y]);
+  return found;
+}"""
+
+SIGNAL = "([chart, name]) => chart.view.signal(name)"
+
+
+def charts():
+    """(page, number of the chart on it, its specification) for every chart of the site."""
+    for name in PAGES:
+        found = re.findall(r'<div class="gpt4-chart">.*?<script type="application/json">(.*?)</script>', (SITE / name).read_text("utf-8"), re.S)
+        for number, text in enumerate(found):
+            yield pytest.param(name, number, json.loads(text), id=f"{Path(name).stem}-{number}")
+
+
+CHARTS = list(charts()) if SITE.exists() else []
+
+
+def test_the_finished_chapters_have_charts():
+    assert {p.values[0] for p in CHARTS} >= {"notebooks/02_architecture.html", "notebooks/05_training_cost.html"}
+
+
+def law_values(meta, x, sliders):
+    """What the law itself gives, through NumPy, in the chart's units."""
+    module, _, name = meta["law"].rpartition(".")
+    law = getattr(importlib.import_module(f"gpt4lib.{module}"), name)
+    inputs = {s: value * meta["factors"][s] for s, value in sliders.items()}
+    known = {s.name for s in law.symbols}
+    given = {**meta["fixed"], **inputs, meta["x"]: x * meta["factors"][meta["x"]]}
+    return law(**{k: v for k, v in given.items() if k in known}) / meta["factors"]["y"]
+
+
+@pytest.mark.parametrize("name, number, spec", CHARTS)
+def test_sliders_redraw_the_law(fresh, name, number, spec):
+    """Each slider changes the curve, and the browser's numbers are those of NumPy."""
+    page = fresh(name)
+    meta = spec["usermeta"]
+    chart = page.locator(".gpt4-chart").nth(number)
+    handle = chart.element_handle()
+    sliders = {p["name"]: p for p in spec["params"] if p.get("bind", {}).get("input") == "range"}
+    assert set(meta["sliders"].values()) <= set(sliders) and sliders
+    before = page.evaluate(CURVES, handle)
+    assert len(before) > 50
+    for slider, param in sliders.items():
+        control = chart.locator(f'input[type=range][name="{slider}"]')
+        assert (control.get_attribute("aria-label") or "").strip()
+        control.focus()
+        for _ in range(3):
+            page.keyboard.press("ArrowRight" if param["value"] < param["bind"]["max"] else "ArrowLeft")
+        page.evaluate("(chart) => chart.view.runAsync().then(() => null)", handle)
+        after = page.evaluate(CURVES, handle)
+        assert after != before, f"moving {slider} changes nothing"
+        before = after
+        values = {s: page.evaluate(SIGNAL, [handle, name]) for s, name in meta["sliders"].items()}
+        assert page.evaluate(SIGNAL, [handle, slider]) != param["value"]
+        x, y = np.array(after).T
+        np.testing.assert_allclose(y, law_values(meta, x, values), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name, number, spec", CHARTS[:1])
+def test_change_of_theme_keeps_the_sliders(fresh, name, number, spec):
+    page = fresh(name)
+    slider = next(iter(spec["usermeta"]["sliders"].values()))
+    chart = page.locator(".gpt4-chart").nth(number)
+    chart.locator(f'input[name="{slider}"]').focus()
+    page.keyboard.press("End")
+    moved = page.evaluate(SIGNAL, [chart.element_handle(), slider])
+    page.evaluate("""async () => { const root = document.documentElement, chart = document.querySelector(".gpt4-chart");
+      const old = chart.view; root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+      while (chart.view === old) await new Promise((done) => setTimeout(done, 20)); }""")
+    assert moved == next(p["bind"]["max"] for p in spec["params"] if p.get("name") == slider)
+    assert page.evaluate(SIGNAL, [chart.element_handle(), slider]) == moved
+
+
+@pytest.mark.parametrize("name, number, spec", CHARTS)
+def test_picture_stands_where_scripts_do_not_run(browser, site, name, number, spec):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((SITE / name).as_uri())
+    picture = page.locator(".gpt4-chart img").nth(number)
+    assert picture.is_visible() and re.search(r"\d", picture.get_attribute("alt"))
+    assert picture.bounding_box()["height"] > 100
+    context.close()
