@@ -59,7 +59,7 @@ def add_scripts(app, page, template, context, doctree):
     body = NOTEBOOK_LINK.sub(r'\1.html\2', context.get("body", ""))
     body = context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     for files in ("script_files", "css_files"):
-        context[files][:] = [file for file in context[files] if not re.search("thebe|tex-svg", str(getattr(file, "filename", file)), re.I)]
+        context[files][:] = [file for file in context[files] if not re.search("thebe|tex-svg", f"{file} {vars(file)}", re.I)]
     app.add_js_file("site.js", loading_method="defer")
     if "gpt4-chart" in body:
         app.add_js_file("charts.js", loading_method="defer")
