@@ -19,12 +19,13 @@ ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: help book test lab execute lock clean distclean
+.PHONY: help book test pdf lab execute lock clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book       build the site into $(SITE)"
 	@echo "make test       run every test (builds the site first)"
+	@echo "make pdf        print the whole book into one PDF (needs Chromium)"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make execute    run the notebooks and store their outputs in them"
 	@echo "make lock       pin the newest versions that pyproject.toml allows"
@@ -60,6 +61,9 @@ book: $(INSTALLED)
 
 test: book
 	$(PY) -m pytest -n 2
+
+pdf: book
+	$(PY) book/pdf.py
 
 lab: $(INSTALLED)
 	$(PY) -m jupyterlab notebooks

@@ -212,8 +212,15 @@ class ChapterRole(Fact):
         return nodes.Text(f"{title} (planned)")
 
 
+class PdfLink(Facts):
+    """Where `make pdf` puts the link to the book as a PDF; nothing is seen until then."""
+
+    def run(self):
+        return [nodes.raw("", '<p class="pdf-link" hidden></p>', format="html")]
+
+
 DIRECTIVES = {
-    "verdict-strip": VerdictStrip, "verdict-table": VerdictTable, "chapter-map": ChapterMap,
+    "pdf-link": PdfLink, "verdict-strip": VerdictStrip, "verdict-table": VerdictTable, "chapter-map": ChapterMap,
     "symbol-table": SymbolTable,
 }
 ROLES = {"claim": ClaimRole, "stated": StatedRole, "range": RangeRole, "tally": TallyRole, "chapter": ChapterRole}

@@ -18,6 +18,7 @@ ICON = re.compile(r"fa-[a-z0-9-]+")
 SHEET = re.compile(r'[ \t]*<link\b[^>]*\brel="stylesheet"[^>]*>\n?')
 HREF = re.compile(r'href="([^"?]+)')
 CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
+OPTIONAL = re.compile(r":(?:not|is|where)\([^)]*\)")
 SCRIPT = re.compile(r'<script (?!data-|defer|async)(?=[^>]*src=")')
 OPTIONS = re.compile(r'<script [^>]*src="[^"]*documentation_options\.js[^"]*"></script>')
 ICON_SCRIPT = re.compile(r'\s*<script [^>]*fontawesome[^>]*></script>')
@@ -35,9 +36,9 @@ ICON_RULES = (
 def icons(static, used, css):
     """Write the icons that pages, scripts or the sheets use as one font; return the rules that show them."""
     home = next((static / "vendor" / "fontawesome").iterdir())
-    names = dict(re.findall(r"\.(fa-[a-z0-9-]+):before\{content:\"\\([0-9a-f]+)\"", (home / "css" / "all.min.css").read_text("utf-8")))
-    names |= {n: c for group, c in re.findall(r"((?:\.fa-[a-z0-9-]+:before,?)+)\{content:\"\\([0-9a-f]+)\"", (home / "css" / "all.min.css").read_text("utf-8"))
-              for n in ICON.findall(group)}  # fmt: skip
+    every = (home / "css" / "all.min.css").read_text("utf-8")
+    groups = re.findall(r"((?:\.fa-[a-z0-9-]+:before,?)+)\{content:\"\\([0-9a-f]+)\"", every)
+    names = {name: code for group, code in groups for name in ICON.findall(group)}
     shown = {name: names[name] for name in sorted(used & set(names))}
     font = TTFont(home / "webfonts" / "fa-solid-900.ttf", recalcTimestamp=False)
     cutter = subset.Subsetter(subset.Options(layout_features=[], notdef_outline=False, hinting=False))
@@ -53,8 +54,9 @@ def in_use(rules, words):
     kept = []
     for rule in rules:
         if rule.type == "qualified-rule":
-            parts = [s for s in tinycss2.serialize(rule.prelude).split(",")] if "(" not in tinycss2.serialize(rule.prelude) else [tinycss2.serialize(rule.prelude)]
-            parts = [s.strip() for s in parts if set(CLASS.findall(re.sub(r":not\([^)]*\)", "", s))) <= words]
+            selector = tinycss2.serialize(rule.prelude)
+            parts = [selector] if "(" in selector else selector.split(",")
+            parts = [part.strip() for part in parts if set(CLASS.findall(OPTIONAL.sub("", part))) <= words]
             if parts:
                 kept.append(f"{','.join(parts)}{{{tinycss2.serialize(rule.content).strip()}}}")
         elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports", "layer") and rule.content is not None:
@@ -102,12 +104,10 @@ def lighten(app, error):
     scripts = "".join(p.read_text("utf-8", errors="ignore") for p in static.rglob("*.js") if not {"mathjax", "vendor"} & set(p.parts) and p.name != "vega.js")
     text = "".join(pages.values()) + scripts
     words = set(re.findall(r"[A-Za-z_-][\w-]*", text))
-    first = next(iter(sorted(pages)))
     order = static / "sheets.txt"  # which sheets the theme asked for, kept for builds that rewrite only some pages
     asked = [HREF.search(tag)[1] for page in sorted(pages) for tag in SHEET.findall(pages[page]) if "joined.css" not in tag]
     names = dict.fromkeys((order.read_text("utf-8").split() if order.exists() else []) + [a.partition("_static/")[2] for a in asked])
     order.write_text("\n".join(names) + "\n", encoding="utf-8")
-    assert first in pages and all(names), "a style sheet outside _static"
     joined = []
     for name in names:
         sheet = static / name
