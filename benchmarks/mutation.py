@@ -33,14 +33,10 @@ from gpt4lib.law import Law  # noqa: E402
 
 FIRST = {  # each module with laws, and the tests that know it best: they run first
     "architecture": ["architecture", "shapes"], "training_cost": ["training_cost"], "dataset": ["dataset"],
-    "dense_wall": ["dense_wall"], "batching": ["batching"], "mqa": ["mini_model"], "moe_inference": ["mini_model"],
-    "inference_tradeoffs": ["inference_tradeoffs", "serving_model", "torus", "roofline"],
-    "dense_wall": ["dense_wall"], "batching": ["batching"], "mqa": ["mini_model"], "moe_inference": ["moe_inference", "mini_model"],
     "dense_wall": ["dense_wall"], "batching": ["batching"], "kv_cache": ["mini_model"], "mqa": ["mqa"],
-    "moe_inference": ["mini_model"],
-    "speculative_decoding": ["speculative_decoding"],
+    "moe_inference": ["moe_inference", "mini_model"], "speculative_decoding": ["speculative_decoding"],
+    "inference_tradeoffs": ["inference_tradeoffs", "serving_model", "torus", "roofline"], "vision_io": ["vision_io"],
     "parallelism": ["mini_parallel", "planner", "parallelism", "mini_model"],
-    "parallelism": ["mini_parallel", "planner", "parallelism", "mini_model"], "vision_io": ["vision_io"],
 }
 SLOW = ("test_build", "test_site", "test_cli")  # the built site, and other processes that no mutant reaches
 FACTOR = sympy.Rational(13, 10)

@@ -12,7 +12,7 @@ from sympy import Integer, Max, Min, cancel, sqrt
 from .architecture import head_sharing, pairs
 from .dense_wall import decode_mfu, decode_rate
 from .law import Law
-from .mqa import cache_read, cache_read_of_shape, token_cache
+from .kv_cache import cache_read, cache_read_of_shape, token_cache
 from .parallelism import exchange_traffic, expert_traffic_even, stage_traffic, tensor_traffic, weights_of_rank
 from .symbols import (
     B_ridge, B_seq, C_full, C_pass, C_w, E, E_hit, F, F_pub, L, N, N_exp, N_fix, N_held, N_ref, N_total, Q_kv, Q_left,
@@ -20,7 +20,7 @@ from .symbols import (
     intensity, k_fwd, kv, link, link_in, link_out, links, links_x, links_yz, m, mem, mem_pub, mem_rate, mfu, mfu_one,
     n, n_h, n_kv, n_mat, n_ref, n_tok, overhead, overlap, p, price, rank_gpu, ranks, ridge, t_comm, t_core, t_expert,
     t_hop, t_layer, t_mem, t_mm, t_one, t_pass, t_split, t_tensor, tok, torus_x, torus_yz, tp, transfer, turns,
-    usable, w, weight_bytes, x_busy, x_cap, x_chips, x_comm, x_cost, x_kv, x_prop, x_ridge, x_room, x_scale, x_trade,
+    usable, w, weight_bytes, x_busy, x_cap, x_chips, x_comm, x_dear, x_kv, x_prop, x_ridge, x_room, x_scale, x_trade,
 )
 
 # ---- roofline -----------------------------------------------------------------------------
@@ -99,7 +99,7 @@ first_token = Law(
     "A prompt's matrix products at peak, on the GPUs of one stage",
 )
 length_cost = Law(
-    x_cost, cancel(largest_batch.rhs / largest_batch.rhs.xreplace({S: S_long})), "Cost of a token where memory is full",
+    x_dear, cancel(largest_batch.rhs / largest_batch.rhs.xreplace({S: S_long})), "Cost of a token where memory is full",
 )
 trade = Law(
     x_trade, Min(mfu / mfu_one, t_pass / t_one), "Utilisation and latency of a large batch, over those of a small one",

@@ -23,7 +23,7 @@ from .parallelism import cache_copied
 from .serving_model import Model, Server, decode
 from .symbols import (
     B_fly, B_seq, L, N_attn, N_fix, N_held, Q_score, S, act_bytes, cache_ranks, d_rope, ep, g_kv, kv, kv_bytes, m,
-    n_h, n_kv, n_models, n_single, n_tok, p, r_kv, t_pass, tok, tp, transfer, turns, x_kv, x_single,
+    n_h, n_kv, n_models, n_single, n_tok, p, r_kv, t_pass, tok, tp, transfer, turns, x_heads, x_single,
 )
 from .units import BadInput
 
@@ -37,7 +37,7 @@ cache_of_attention = Law(
     "Cache of one token from the attention's parameters", source="shazeer2019",
 )
 saving = Law(
-    x_kv, token_cache.rhs.xreplace({n_kv: n_h / tp}) / cache_copied.rhs,
+    x_heads, token_cache.rhs.xreplace({n_kv: n_h / tp}) / cache_copied.rhs,
     "Cache on one GPU with a key and value for every head, over that of shared heads",
 )
 

@@ -100,8 +100,6 @@ def must_be(chapter: str) -> Table:
                 now = written(given.stated)
             else:
                 now = display(given.stated.value if given else float(known[name].value), known[name])
-            now = written(given.stated) if given and given.origin != "hardware" else display(
-                given.stated.value if given else float(known[name].value), known[name])
             needs = display(claim.must_be(name), known[name])
             if claim.stated.text[0] in "<>":
                 needs = f"past {needs}"

@@ -21,19 +21,19 @@ from .moe_inference import experts_hit, parameters_read
 from .symbols import (
     B_dead, B_ridge, B_seq, E, N, N_exp, N_fix, N_total, accept, accept_len, bits, bits_len, c_alone, c_draft, c_in,
     c_tok, c_work, gamma, intensity, k, lenience, n_in, n_out, n_round, n_tok, p_long, p_run, ridge, tok, v_check,
-    x_bits, x_bytes, x_double, x_inner, x_late, x_next, x_out, x_price, x_prompt, x_ridge, x_spec, x_tv, x_work,
+    x_bits, x_bytes, x_double, x_inner, x_late, x_next, x_out, x_pay, x_prompt, x_peak, x_spec, x_tv, x_work,
 )
 from .units import BadInput, to_unit
 
 # ---- why decoding is dear -----------------------------------------------------------------
 _dense_ridge = weight_intensity.solve("B_seq").rhs.xreplace({intensity: ridge_point.rhs})
-peak_share = Law(x_ridge, weight_intensity.rhs / ridge, "Share of peak that reading allows").given(ridge_point)
+peak_share = Law(x_peak, weight_intensity.rhs / ridge, "Share of peak that reading allows").given(ridge_point)
 prompt_gain = Law(x_prompt, sympy.Min(n_tok / tok * N / N_total, _dense_ridge),
                   "A lone decoded token over a token of its prompt")
 decode_share = Law(x_out, 1 / (1 + n_in / (x_prompt * n_out)), "Share of decoding in a request's time")
 _prompt = Law(x_prompt, prompt_gain.rhs.xreplace({n_tok: n_in}), prompt_gain.title)
 decode_share_alone = decode_share.given(_prompt)
-price_ratio = Law(x_price, c_tok / c_in, "Output price over input price")
+price_ratio = Law(x_pay, c_tok / c_in, "Output price over input price")
 
 # ---- tokens -------------------------------------------------------------------------------
 tokens = Law(n_round, (1 - accept ** (gamma + 1)) / (1 - accept), "Tokens of one round", source="leviathan2023")

@@ -16,7 +16,7 @@ from .data import devices
 from .dense_wall import price_of_thousand
 from .law import Law, browser_name
 from .moe_inference import experts_hit
-from .mqa import token_cache
+from .kv_cache import token_cache
 from .symbols import C_tok, E, N, N_attn, N_emb, N_exp, N_fix, N_held, N_norm, N_route, N_total, Q_kv, Q_rank, Q_w, k
 from .training_cost import compute, duration, rental_from_compute
 from .units import BadInput, base_unit, unit_factor
