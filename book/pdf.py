@@ -37,8 +37,7 @@ READY = """async () => {
   document.documentElement.dataset.theme = "light";
   if (window.book) await book.everything();
   for (const box of document.querySelectorAll("details")) box.open = true;
-  for (const image of document.images) { image.loading = "eager"; image.hidden = false; }
-  await Promise.all([...document.images].map((image) => image.decode().catch(() => null)));
+  for (const image of document.images) image.hidden = false;
 }"""
 
 

@@ -180,15 +180,15 @@ class Law:
                 roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
             except NotImplementedError:
                 roots = []
-        roots = [root for root in roots if self._returns(root, x)]
+        roots = [r for r in roots if self._returns(r, x)] or [r for r in roots if self._returns(r, x, exactly=True)]
         if len(roots) != 1:
             raise BadInput(f"{self.lhs} = {self.rhs} has {len(roots) or 'no'} closed positive solution for {x}")
         return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
 
-    def _returns(self, root, x) -> bool:
-        rng = random.Random(0)
+    def _returns(self, root, x, exactly: bool = False) -> bool:
+        rng, number = random.Random(0), sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
         for _ in range(4):
-            point = {s: sympy.Float(rng.randint(1, 999), 30) / 1000 * (s.at_most or rng.choice([1, 10, 1000])) for s in self.symbols}
+            point = {s: number(rng.randint(1, 999)) / 1000 * (s.at_most or rng.choice([1, 10, 1000])) for s in self.symbols}
             constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
             there = self.rhs.subs({**constants, **point})
             back = root.subs({self.lhs: there, **constants, **{s: v for s, v in point.items() if s != x}})

@@ -384,7 +384,7 @@ x_small = symbol("x_small", "1", "parameters of the draft model over those that 
 x_fill = symbol("x_fill", "1", "weights and cache over the memory that is to hold them", latex=r"x_{\mathrm{fill}}")
 copies = symbol("copies", "1", "copies of each cache entry in a node", latex=r"n_{\mathrm{copy}}")
 B_fly = symbol("B_fly", "1", "sequences in flight in the whole cluster", latex=r"B_{\mathrm{fly}}")
-x_own_kv = symbol("x_own_kv", "1", "share of the key and value matrices that belong to single experts", latex=r"x_{\mathrm{kv}}", at_most=1)
+x_own_kv = symbol("x_own_kv", "1", "share of the key and value matrices that belong to single experts", latex=r"x_{\mathrm{own}}^{\mathrm{kv}}", at_most=1)
 S_stale = symbol("S_stale", "token", "cached tokens that another choice of experts makes useless", latex=r"S_{\mathrm{stale}}")
 N_ff = symbol("N_ff", "parameter", "parameters in the MLPs of the model compared with", latex=r"N_{\mathrm{ff}}")
 x_ff = symbol("x_ff", "1", "MLP parameters at work over those of the model compared with", latex=r"x_{\mathrm{ff}}")

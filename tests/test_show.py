@@ -28,6 +28,9 @@ def test_every_stated_text_of_the_ledger_reads_without_loss():
                 continue
             digits = re.search(r"[\d,.]+", written(value))[0].replace(",", "")
             first = float(re.search(r"[\d.,]+(e\d+)?", value.text)[0].replace(",", ""))
+            if not first:
+                assert float(digits) == 0
+                continue
             ratio = float(digits) / first
             assert np.isclose(np.log10(ratio), round(np.log10(ratio)), atol=1e-6), (c.id, value.text, written(value))
 

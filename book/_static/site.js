@@ -1,4 +1,4 @@
-// Heavy things come when the reader is near them: equations (MathJax) and charts (Vega).
+// Heavy things come when the reader is near them: pictures, equations (MathJax) and charts (Vega).
 // `book.everything()` brings them all, for paper and for tests.
 window.book = (() => {
   const root = document.documentElement.dataset.content_root || "./";
@@ -21,6 +21,11 @@ window.book = (() => {
     }, { rootMargin: "100% 0px" });
     nodes.forEach((node) => watch.observe(node));
   }
+
+  bring.push(() => Promise.all([...document.images].map((image) => {
+    image.loading = "eager";
+    return image.decode().catch(() => null);
+  })));
 
   const everything = () => Promise.all(bring.map((act) => act()));
   addEventListener("beforeprint", everything);
