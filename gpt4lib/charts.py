@@ -88,7 +88,8 @@ def explore(law: str, *, x: str, x_range: Slider, sliders: dict[str, Slider], y_
     layers = [
         curve.mark_line(strokeWidth=3, color="#0072B2").encode(**where),
         dot.mark_point(filled=True, size=110, opacity=1, color="#D55E00").encode(**where),
-        dot.mark_text(dy=-14, fontSize=14, fontWeight="bold").encode(**where, text=alt.Text("y:Q", format=".3~s")),
+        dot.transform_calculate(label="format(datum.y, abs(datum.y) < 1 ? '.3~g' : '.3~s')")
+        .mark_text(dy=-14, fontSize=14, fontWeight="bold").encode(**where, text="label:N"),
     ]
     if band:
         limits = alt.Chart(alt.InlineData(values=[{"lo": band[0], "hi": band[1], "label": band[2]}]))

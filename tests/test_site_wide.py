@@ -1,5 +1,9 @@
-"""Every page of the built site on a wide screen."""
+"""Every page of the built site on a wide screen; the dark theme too, whose colours no width changes."""
 
 from site_pages import *  # noqa: F403 (the checks)
 
 WIDTH = 1280
+
+
+def test_dark_colours_stand_out(visit):  # noqa: F405
+    assert violations(visit.page, "dark", "runOnly: ['color-contrast', 'link-in-text-block'],") == {}  # noqa: F405
