@@ -75,6 +75,19 @@ def test_sliders_redraw_the_law(fresh, name, number, spec):
 
 
 @pytest.mark.parametrize("name, number, spec", CHARTS[:1])
+def test_chart_follows_the_window(fresh, name, number, spec):
+    """From a phone's width to a wide one: the chart is as wide as its box, and not squashed."""
+    page = fresh(name, 390)
+    for width in (1280, 390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("""(number) => { const box = document.querySelectorAll(".gpt4-chart")[number];
+          const canvas = box.querySelector("canvas").getBoundingClientRect();
+          return box.querySelector("canvas").width === box.clientWidth && canvas.height > 200; }""", arg=number, timeout=5000)
+        page.wait_for_timeout(500)
+    assert page.locator(".gpt4-chart canvas").nth(number).bounding_box()["height"] > 200
+
+
+@pytest.mark.parametrize("name, number, spec", CHARTS[:1])
 def test_change_of_theme_keeps_the_sliders(fresh, name, number, spec):
     page = fresh(name)
     slider = next(iter(spec["usermeta"]["sliders"].values()))

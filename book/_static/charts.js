@@ -68,7 +68,12 @@
     box.spec = spec;
     presets(box, result.view);
     box.redraw = async () => { const set = signals(box.view); result.finalize(); await draw(box, set); };
-    if (single) box.resize = () => box.view.width(box.clientWidth).runAsync();
+    let drawn = box.clientWidth;
+    if (single) box.resize = () => {
+      if (box.clientWidth === drawn) return;
+      drawn = box.clientWidth;
+      box.view.width(drawn).runAsync();
+    };
   }
 
   const boxes = [...document.querySelectorAll(".gpt4-chart")];
@@ -84,9 +89,7 @@
   book.whenNear(boxes, show);
   new MutationObserver(() => boxes.forEach((box) => box.redraw && box.redraw()))
     .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth !== width) boxes.forEach((box) => box.resize && box.resize());
-    width = innerWidth;
-  });
+  // The box, not the window: a sidebar that slides in changes it later than the window does.
+  const sized = new ResizeObserver((seen) => seen.forEach(({ target }) => target.resize && target.resize()));
+  boxes.forEach((box) => sized.observe(box));
 })();
