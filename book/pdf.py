@@ -9,17 +9,16 @@ Chromium; without it says so and stops with status 2.
 import html
 import io
 import re
-import shutil
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from browser import chromium, find_chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 TARGET = SITE / "gpt-4-recomputed.pdf"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LINK = re.compile(r'<p class="pdf-link"[^>]*>.*?</p>', re.S)
 PAPER = """
 .gpt4-chart-live, .headerlink, .copybtn, .bd-header, .bd-sidebar-secondary, .prev-next-footer, .gpt4-chart-hint,
@@ -86,16 +85,11 @@ def join(papers: dict):
 
 def main() -> int:
     """Print all pages, join them, and show the link."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
+    if find_chromium() is None:
         print("no PDF: it is printed by Chromium, and none was found (Debian and Ubuntu: apt-get install chromium)", file=sys.stderr)
         return 2
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
-        book = join({name: printed(running, name) for name in pages()})
-        running.close()
+    with chromium() as browser:
+        book = join({name: printed(browser, name) for name in pages()})
     book.write(TARGET)
     size = f"{len(book.pages)} pages, {TARGET.stat().st_size / 1e6:.0f} MB"
     landing = SITE / "book" / "index.html"

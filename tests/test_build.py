@@ -3,9 +3,9 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+import gpt4book
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,20 +54,10 @@ def test_no_machine_path_and_no_package_index():
     assert found == []
 
 
-def extension():
-    """The book's own Sphinx extension."""
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
-    try:
-        import gpt4book
-    finally:
-        sys.path.pop(0)
-    return gpt4book
-
-
 @pytest.mark.parametrize("url, buttons", [("", False), ("  ", False), (None, False), ("https://github.com/someone/book", True)])
 def test_launch_buttons_only_with_a_repository(url, buttons):
     options = {"repository_url": url, "repository_branch": "main", "launch_buttons": {"colab_url": "https://colab.research.google.com"}, "other": 1}
-    kept = extension().launch_buttons(options)
+    kept = gpt4book.launch_buttons(options)
     assert ("launch_buttons" in kept) is buttons and ("repository_url" in kept) is buttons
     assert kept["other"] == 1 and "launch_buttons" in options
 
@@ -82,7 +72,7 @@ def test_repository_is_one_setting():
 
 
 def test_notebook_links_lead_to_pages():
-    link = extension().NOTEBOOK_LINK
+    link = gpt4book.NOTEBOOK_LINK
     swap = lambda text: link.sub(r"\1.html\2", text)  # noqa: E731
     assert swap('<a href="12_ledger.ipynb#a-b">') == '<a href="12_ledger.html#a-b">'
     assert swap('<a class="x" href="05_x.ipynb">') == '<a class="x" href="05_x.html">'
@@ -150,13 +140,9 @@ def test_every_figure_has_alt_text_with_a_number(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_alt_text_is_the_computed_one(path):
     """What the site shows as alt text is what the cell computed (`make execute` copies it)."""
+    import execute
     import nbformat
 
-    sys.path.insert(0, str(ROOT / "book"))
-    try:
-        import execute
-    finally:
-        sys.path.pop(0)
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         for alt in filter(None, map(execute.alt_text, cell.get("outputs", []))):

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import book_examples
 import pytest
 import yaml
 
@@ -43,16 +44,6 @@ def prose(path):
 def targets():
     """The targets of the Makefile."""
     return set(re.search(r"^\.PHONY: (help .*)$", read("Makefile"), re.M)[1].split())
-
-
-def examples():
-    """The extension that prints examples into pages."""
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
-    try:
-        import book_examples
-    finally:
-        sys.path.pop(0)
-    return book_examples
 
 
 def chapter_entries():
@@ -182,7 +173,7 @@ def test_one_version_and_one_date():
 
 
 def test_how_to_cite_is_the_citation_file():
-    entry = examples().bibtex()
+    entry = book_examples.bibtex()
     assert blocks(read("README.md"), "bibtex") == [entry + "\n"]
     assert "{{GPT-4, Recomputed}}" in entry and "year = {2026}" in entry
 
@@ -299,7 +290,7 @@ def test_the_page_names_every_origin():
     ],
 )
 def test_precision_in_words(text, words):
-    assert examples().read_as(text) == words
+    assert book_examples.read_as(text) == words
 
 
 # ---- glossary and bibliography ------------------------------------------------------------

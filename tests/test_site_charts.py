@@ -17,6 +17,12 @@ CURVES = r"""(chart) => {
   return found;
 }"""
 
+NEAR = """async () => {
+  const chart = document.querySelectorAll(".gpt4-chart")[%d];
+  chart.scrollIntoView({ block: "center", behavior: "instant" });
+  while (!chart.view) await new Promise((done) => setTimeout(done, 20));
+}"""  # scroll to one chart and wait until it is drawn; the rest of the page stays as it is
+
 SIGNAL = "([chart, name]) => chart.view.signal(name)"
 
 
@@ -50,7 +56,7 @@ def law_values(meta, x, sliders):
 @pytest.mark.parametrize("name, number, spec", CHARTS)
 def test_sliders_redraw_the_law(fresh, name, number, spec):
     """Each slider changes the curve, and the browser's numbers are those of NumPy."""
-    page = fresh(name)
+    page = fresh(name, ready=NEAR % number)
     meta = spec["usermeta"]
     chart = page.locator(".gpt4-chart").nth(number)
     handle = chart.element_handle()
@@ -77,7 +83,7 @@ def test_sliders_redraw_the_law(fresh, name, number, spec):
 @pytest.mark.parametrize("name, number, spec", CHARTS[:1])
 def test_chart_follows_the_window(fresh, name, number, spec):
     """From a phone's width to a wide one: the chart is as wide as its box, and not squashed."""
-    page = fresh(name, 390)
+    page = fresh(name, 390, NEAR % number)
     for width in (1280, 390, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_function("""(number) => { const box = document.querySelectorAll(".gpt4-chart")[number];
@@ -89,7 +95,7 @@ def test_chart_follows_the_window(fresh, name, number, spec):
 
 @pytest.mark.parametrize("name, number, spec", CHARTS[:1])
 def test_change_of_theme_keeps_the_sliders(fresh, name, number, spec):
-    page = fresh(name)
+    page = fresh(name, ready=NEAR % number)
     slider = next(iter(spec["usermeta"]["sliders"].values()))
     chart = page.locator(".gpt4-chart").nth(number)
     chart.locator(f'input[name="{slider}"]').focus()
@@ -107,7 +113,7 @@ def test_workbench_computes_the_laws(fresh, name, number, spec):
     """Each slider moves some figure, a preset moves all, and every step is what NumPy gives."""
     from gpt4lib import workbench_page
 
-    page, steps = fresh(name), spec["usermeta"]["steps"]
+    page, steps = fresh(name, ready=NEAR % number), spec["usermeta"]["steps"]
     chart = page.locator(".gpt4-chart").nth(number)
     handle = chart.element_handle()
     sliders, gpus = spec["usermeta"]["sliders"], workbench_page.GPUS

@@ -1,17 +1,14 @@
 """What a page of the built site loads: one sheet, the icons it shows, and heavy scripts only on approach; and the PDF."""
 
 import re
-import sys
 from pathlib import Path
 
+import pdf
 import pytest
+import site_weight
 from fontTools.ttLib import TTFont
 from site_pages import PAGES, ROOT, SITE, outside
 
-sys.path.insert(0, str(ROOT / "book"))
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import pdf  # noqa: E402
-import site_weight  # noqa: E402
 
 
 @pytest.fixture
@@ -93,7 +90,7 @@ def test_the_pdf_has_the_pages_of_the_contents():
 
 
 def test_without_a_browser_the_pdf_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    monkeypatch.setattr(pdf, "find_chromium", lambda: None)
     assert pdf.main() == 2
     assert "Chromium" in capsys.readouterr().err
 

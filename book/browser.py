@@ -1,4 +1,4 @@
-"""Chromium for the tests of the site and for benchmarks/slider_redraw.py."""
+"""Headless Chromium, for the PDF, the tests of the site and benchmarks/slider_redraw.py."""
 
 import shutil
 from contextlib import contextmanager
