@@ -140,7 +140,8 @@ class Claim:
         if self.verdict == "holds if":
             parts.append("Assumes: " + "; ".join(f"{i.meaning} ({written(i.stated)})" for i in self.inputs.values() if i.origin == "assume") + ".")
         if self.verdict == "contradicts":
-            parts.append("Against: " + ", ".join(i.ref for i in self.inputs.values() if i.origin in ("claim", "article")) + ".")
+            against = (i for i in self.inputs.values() if i.origin in ("claim", "article"))
+            parts.append("Collides with: " + "; ".join(f"{i.meaning} ({written(i.stated)})" for i in against) + ".")
         if self.verdict != "holds" and self.inverse:
             known = {s.name: s for s in (*self.law.symbols, *self.law.constants)}
             ways = (f"{known[n].meaning} = {display(self.must_be(n), known[n])}" for n in self.inverse)
