@@ -110,6 +110,14 @@ def test_rate_and_size_by_a_clock(n, width, rate):
     assert found == pytest.approx(rate)
 
 
+def test_the_stated_300_billion_at_the_articles_20_tokens_a_second_and_3_terabytes():
+    """Bytes a card gives in a twentieth of a second, in weights of two bytes, half of them lost to the overhead."""
+    per_card = 3000e9 / 20 / 2 / 2
+    rate, bandwidth = (ledger.given(ref).value for ref in ("article:rate-20", "claim:inference-tradeoffs-h100-bw"))
+    found = dw.largest(n=8, mem_rate=bandwidth, overhead=2, weight_bytes=2, R_out=rate)
+    assert found == 8 * per_card == ledger.given("claim:problem-300b-constraint").value
+
+
 @pytest.mark.parametrize("name", ["A100-SXM 80GB", "H100-SXM 80GB", "H200-SXM", "TPU v5e"])
 def test_full_memory_by_loading_cards_byte_by_gigabyte(name):
     """Put gigabytes on one card after another until all are full, then read them back, every card at once."""
