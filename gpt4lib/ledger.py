@@ -84,6 +84,8 @@ class Claim:
         """What the law gives, with its range over the inputs' precision, as a reader would write it."""
         if self.law is None:
             return "–"
+        if self.interval.hi == float("inf"):
+            return f"at least {self.show(self.interval.lo)}"
         middle, ends = self.show(self.derived), self.show(self.interval)
         return middle if middle == ends else f"{middle} ({ends})"
 

@@ -380,7 +380,7 @@ l_head = symbol("l_head", "1", "layers left for the head node", latex=r"\ell_{\m
 l_emb = symbol("l_emb", "1", "layers that the vocabulary tables weigh as much as", latex=r"\ell_{\mathrm{emb}}")
 l_guess = symbol("l_guess", "1", "layers that the draft model's reads weigh as much as", latex=r"\ell_{\mathrm{draft}}")
 n_guess = symbol("n_guess", "1", "passes of the draft model for each pass of the large one", latex=r"n_{\mathrm{draft}}")
-x_small = symbol("x_small", "1", "parameters of the draft model over those that it drafts for", latex=r"x_{\mathrm{small}}")
+x_small = symbol("x_small", "1", "parameters of the draft model over those that it drafts for", latex=r"x_{\mathrm{small}}", at_most=1)
 x_fill = symbol("x_fill", "1", "weights and cache over the memory that is to hold them", latex=r"x_{\mathrm{fill}}")
 copies = symbol("copies", "1", "copies of each cache entry in a node", latex=r"n_{\mathrm{copy}}")
 B_fly = symbol("B_fly", "1", "sequences in flight in the whole cluster", latex=r"B_{\mathrm{fly}}")

@@ -54,7 +54,8 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
     if value < 0:
         return "−" + fmt(-value, unit, digits)
     if unit in ("%", "percent"):
-        return f"{number(100.0 * value, digits)}%"
+        text = number(100.0 * value, digits)
+        return number(value, digits) if "10⁻" in text else f"{text}%"  # a power of ten carries no percent sign
     base = base_unit(unit)
     if unit not in ("", "1") and base == "1" or base != unit and unit_factor(unit, base) != 1:
         raise BadInput(f"fmt takes a base unit or '%', got {unit!r}")

@@ -366,6 +366,13 @@ def test_the_price_that_is_4096_readers():
         claim = ledger.claim(f"inference-cost-{name}")
         assert stated / 100 < 0.2 * least < least < stated
         assert claim.must_be("mfu") == pytest.approx(least / stated)
+        assert claim.ours == f"at least ${least * 275 / 280:.6f}"  # "about 280" begins at 275; no share, no upper end
+
+
+def test_tiny_shares_carry_no_percent_sign():
+    """Once in a million reads as such, not as a power of ten of a percent."""
+    assert ledger.claim("moe-inference-batch8-skew").ours == "9.54 × 10⁻⁷"
+    assert f"{16 / 8**8:.2e}" == "9.54e-07"
 
 
 def test_ends_of_ranges():

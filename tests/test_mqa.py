@@ -215,9 +215,11 @@ def test_fewer_sequences_than_stages_leave_stages_waiting():
     assert at["cost"] == pytest.approx(120 * HOUR / rate)
 
 
-@pytest.mark.parametrize("gpu, dear", [("A100-SXM 40GB", True), ("A100-SXM 80GB", False)])
-def test_multi_head_is_dearer_than_the_list_price_on_small_cards_only(gpu, dear):
-    at = mqa.at_the_limit(model("gpt4_multi_head"), Server(gpu=gpu, **A100), context=8192, price=HOUR)
+@pytest.mark.parametrize("gpu, weight_bytes, dear", [
+    ("A100-SXM 40GB", 2, True), ("A100-SXM 80GB", 2, False), ("A100-SXM 40GB", 1, False)])
+def test_multi_head_is_dearer_than_the_list_price_on_small_cards_with_two_bytes_only(gpu, weight_bytes, dear):
+    server = Server(gpu=gpu, weight_bytes=weight_bytes, **A100)
+    at = mqa.at_the_limit(model("gpt4_multi_head"), server, context=8192, price=HOUR)
     assert (at["cost"] > 6e-5) == dear
     if dear:
         assert ledger.claim("mqa-without-uneconomic").interval.contains(float(1000 * at["cost"]))
