@@ -78,7 +78,7 @@ def mean_of(p) -> float:
 
 
 def longest(p, slots: int) -> float:
-    """E max = sum over n >= 0 of 1 - F(n)^slots: the mean of the longest of `slots` lengths of distribution P(n)."""
+    """E max = sum over n >= 0 of 1 - Pr(<= n)^slots: the mean of the longest of `slots` lengths of distribution P(n)."""
     if not slots >= 1:
         raise BadInput(f"slots takes a whole number of at least 1, got {slots!r}")
     below = np.concatenate([[0], np.minimum(np.cumsum(_checked(p)), 1)])

@@ -309,7 +309,8 @@ n_long = symbol("n_long", "1", "steps of the longest sequence of a batch, mean o
 x_own = symbol("x_own", "1", "share of its batch's steps that a sequence runs", latex=r"x_{\mathrm{own}}", at_most=1)
 x_static = symbol("x_static", "1", "share of slot time that static batching uses", latex=r"x_{\mathrm{stat}}", at_most=1)
 x_gain = symbol("x_gain", "1", "output of continuous over static batching", latex=r"x_{\mathrm{gain}}")
-gamma_E = constant("gamma_E", "0.5772156649015329", "1", "Euler's constant: harmonic sum less logarithm", latex=r"\gamma")
+gamma_E = constant("gamma_E", "0.5772156649015329", "1", "Euler's constant: harmonic sum less logarithm",
+                   latex=r"\gamma_{\mathrm{E}}")
 load = symbol("load", "1", "share of time that a server works", latex=r"x_{\mathrm{load}}", at_most=1)
 R_in = symbol("R_in", "1/second", "requests that arrive per second", latex=r"\lambda_{\mathrm{in}}")
 t_serve = symbol("t_serve", "second", "time to serve one request, mean", latex=r"t_{\mathrm{serve}}")

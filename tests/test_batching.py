@@ -240,6 +240,8 @@ def test_benchmark_that_is_recomputed_is_the_published_one():
     assert "OPT-13B, A100-40GB, max gen 1536, exponential mean 128" in row["conditions"]
     facts = {k: ledger.given(f"fact:{k}").value for k in ("anyscale-mean-output", "anyscale-top", "opt-weights")}
     assert facts == {"anyscale-mean-output": 128, "anyscale-top": 1536, "opt-weights": 13e9}
+    scripts = [ledger.given(f"fact:anyscale-{k}").value for k in ("static-batch", "budget", "latency-prompt")]
+    assert scripts == [4, 8100, 256], "benchmark_configs of the repository, for answers of up to 1,536"
     shape = [ledger.given(f"fact:opt-{k}").value for k in ("layers", "heads", "head-width", "fp16")]
     assert shape == [40, 40, 128, 2] and ledger.given("fact:anyscale-prompt").value == 512
     assert 12 * 40 * (40 * 128) ** 2 == pytest.approx(13e9, rel=0.04), "the shape holds the parameters"
