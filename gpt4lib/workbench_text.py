@@ -38,9 +38,7 @@ def figure(name: str, value, digits: int = 3) -> str:
 
 def to_text(found: dict) -> str:
     """The whole report. Each line is a label and what the laws say."""
-    lines = [found["name"], "=" * len(found["name"])]
-    if found["about"]:
-        lines += [*wrap(found["about"], WIDTH), ""]
+    lines = [found["name"], "=" * len(found["name"]), *wrap(found["about"], WIDTH), ""]
     sections = {"Model": _model(found["model"])}
     if "training" in found:
         sections["Training"] = _training(found["training"])
