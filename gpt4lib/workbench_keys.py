@@ -19,7 +19,7 @@ FIGURES = {  # what a published figure may be set against: in words, its unit, a
     "training.mfu": ("utilisation", "%", "predicted"),
     "training.mfu_with_scores": ("utilisation, scores too", "%", "predicted"),
     "training.flop_per_s_per_gpu": ("rate of a GPU", "FLOP/second/GPU", "predicted"),
-    "training.machine_flop_per_s_per_gpu": ("rate, repeats too", "FLOP/second/GPU", "predicted"),
+    "training.machine_flop_per_s_per_gpu": ("rate, recompute too", "FLOP/second/GPU", "predicted"),
     "training.days": ("days", "day", "predicted"),
     "training.gpu_hours": ("GPU-hours", "GPU*hour", "predicted"),
     "training.cost_usd": ("training cost", "USD", "predicted"),
