@@ -131,6 +131,11 @@ def _layouts(case, known):
     t = case.training
     task = {"batch_tokens": t["batch_tokens"], "seq": t["seq"], "recipe": t["recipe"]}
     every = plan(case.shape, case.cluster, **task)
+    for key, asked in t["only"].items():
+        there = {every.layout(int(row)).__dict__[key] for row in np.unique(every.columns[key], return_index=True)[1]}
+        if there.isdisjoint(np.atleast_1d(asked).tolist()):
+            allowed = ", ".join(map(str, sorted(there)))
+            raise BadInput(f"layout.{key} takes what divides model, cluster and batch ({allowed}), got {asked}")
     mine = plan(case.shape, case.cluster, **task, only=t["only"]) if t["only"] else every
     row, top = mine.best(), every.best()
     best = mine.explain(row)
@@ -140,7 +145,8 @@ def _layouts(case, known):
     return {
         "layouts": len(every), "layouts_that_fit": int(every.feasible.sum()), "limits": t["only"], "layout": chosen,
         "best_layout": _layout(every, top, known),
-        "flop_per_s_per_gpu": best["mfu"] * known["F"], "machine_flop_per_s_per_gpu": best["flop_per_gpu_s"],
+        "mfu_with_scores": best["mfu"], "flop_per_s_per_gpu": best["mfu"] * known["F"],
+        "machine_flop_per_s_per_gpu": best["flop_per_gpu_s"],
         "step_seconds": best["step_seconds"], "memory_bytes_per_gpu": best["memory_bytes"],
         "memory_bytes_limit": mine.capacity_bytes, "memory_bytes_by_part": held,
         "step_share": {name: value / best["step_seconds"] for name, value in seconds.items() if value},

@@ -71,28 +71,33 @@ def check(mapping: dict, where: str = "case") -> Case:
         layout = section.pop("layout", {}) if name == "training" else {}
         found += _values(name, section, needed=name in sections) + _values("training.layout", layout)
     found += _together(**{name: sections.get(name, {}) for name in ("cluster", "training", "serving")})
+    tensor = sections.get("serving", {}).get("tensor", 1)
+    if shape and whole(tensor) and shape.n_heads % tensor:
+        found.append(f"[serving] tensor takes a divisor of n_heads = {shape.n_heads}, got {tensor}")
     rows = mapping.get("published", [])
-    for row in rows if isinstance(rows, list) else [rows]:
-        found += (wrong := _values("published", row, needed=True))
+    for i, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
+        place = f"[[published]] {i}:" if isinstance(rows, list) else "[[published]]"
+        found += (wrong := _values("published", row, needed=True, place=place))
         if isinstance(row, dict) and ("ref" in row) == ("value" in row):
-            found.append(f"[[published]] takes either value or ref, got {', '.join(row)} ({row.get('figure')!r})")
+            found.append(f"{place} takes either value or ref, got {'both' if 'ref' in row else 'neither'}")
         elif not wrong:
             try:
                 _published(row)
             except BadInput as error:
                 unit = FIGURES[row["figure"]][1]
-                found.append(f"[[published]] ref takes a figure of the ledger in {unit}, got {row['ref']!r} ({error})")
+                found.append(f"{place} ref takes a figure of the ledger in {unit}, got {row['ref']!r} ({error})")
     if found:
         count = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
         raise BadInput("\n".join([f"{where}: {count}", *(f"  {line}" for line in found)]))
     return _case(top, shape, sections, rows, where)
 
 
-def _values(section, given, needed=False):
-    """The mistakes in one section: unknown keys, values, missing keys."""
+def _values(section, given, needed=False, place=None):
+    """The mistakes in one section: unknown keys, values, missing keys. `place` says where, by default [section]."""
+    place = place or f"[{section}]"
     if not isinstance(given, dict):
-        return [f"[{section}] takes a section of keys, got {given!r}"]
-    found, place = [], "" if section == "file" else f"[{section}] "
+        return [f"{place} takes a section of keys, got {given!r}"]
+    found, place = [], "" if section == "file" else f"{place} "
     for key, value in given.items():
         takes = KEYS[section][key](value) if key in KEYS[section] else None
         if key not in KEYS[section]:
@@ -107,7 +112,12 @@ def _unknown(key, value, known):
     try:
         pick(key, known, "key")
     except BadInput as error:
-        return f"{error}, got {str(value)[:40]}"
+        return f"{error}; its value is {_brief(value)}"
+
+
+def _brief(value):
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _shape(given, name):

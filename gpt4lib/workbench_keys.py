@@ -17,8 +17,9 @@ FIGURES = {  # what a published figure may be set against: in words, its unit, a
     "model.training_flop_per_token": ("training FLOP, token", "FLOP/token", "counted"),
     "training.flop": ("training FLOP", "FLOP", "counted"),
     "training.mfu": ("utilisation", "%", "predicted"),
+    "training.mfu_with_scores": ("utilisation, scores too", "%", "predicted"),
     "training.flop_per_s_per_gpu": ("rate of a GPU", "FLOP/second/GPU", "predicted"),
-    "training.machine_flop_per_s_per_gpu": ("rate, repeats too", "FLOP/second/GPU", "predicted"),
+    "training.machine_flop_per_s_per_gpu": ("rate, recompute too", "FLOP/second/GPU", "predicted"),
     "training.days": ("days", "day", "predicted"),
     "training.gpu_hours": ("GPU-hours", "GPU*hour", "predicted"),
     "training.cost_usd": ("training cost", "USD", "predicted"),
@@ -80,6 +81,7 @@ PART = _takes("a share above 0 and up to 1", lambda x: _number(x, 0.0, 1.0))
 MFU = _takes("a share above 0 and up to 1, or [low, high]", _one_or_two(lambda x: _number(x, 0.0, 1.0)))
 LOST = _takes("a share from 0 to 0.99, or [low, high]", _one_or_two(lambda x: _number(x, 0.0, 0.99, strict=False)))
 GPU = known(devices, "accelerator")
+COMPUTE = _takes(f"one of {', '.join(PEAKS)}", lambda x: x in tuple(PEAKS))
 LAYOUT = {f.name: COUNTS for f in fields(Layout)} | {
     "recompute": _takes(f"one of {', '.join(RECOMPUTE)}, or a list of them", _some(lambda x: x in RECOMPUTE)),
     "sequence": _takes("true or false", lambda x: isinstance(x, bool)),
@@ -98,7 +100,7 @@ KEYS = {
     "serving": {
         "gpu": GPU, "context": COUNT, "batch": COUNT, "user_tokens_per_s": NUMBER, "prompt": COUNT, "tensor": COUNT,
         "pipeline": COUNT, "expert": COUNT, "micro_batches": COUNT, "weight_bytes": NUMBER, "kv_bytes": NUMBER,
-        "act_bytes": NUMBER, "compute": known(lambda: PEAKS, "number format"), "nvlink_gb_per_s": NUMBER,
+        "act_bytes": NUMBER, "compute": COMPUTE, "nvlink_gb_per_s": NUMBER,
         "nic_gbit_per_s": NUMBER, "overhead": FROM_ONE, "overlap": SHARE, "ceiling": PART, "transfer": PART,
         "layer_seconds": FROM_ZERO, "usable": PART, "price_usd_per_gpu_hour": RANGE,
     },

@@ -38,9 +38,7 @@ def figure(name: str, value, digits: int = 3) -> str:
 
 def to_text(found: dict) -> str:
     """The whole report. Each line is a label and what the laws say."""
-    lines = [found["name"], "=" * len(found["name"])]
-    if found["about"]:
-        lines += [*wrap(found["about"], WIDTH), ""]
+    lines = [found["name"], "=" * len(found["name"]), *wrap(found["about"], WIDTH), ""]
     sections = {"Model": _model(found["model"])}
     if "training" in found:
         sections["Training"] = _training(found["training"])
@@ -103,11 +101,12 @@ def _model(m):
     share = {name: size / m["parameters"] for name, size in m["parameters_by_part"].items()}
     largest = sorted(share, key=share.get, reverse=True)[:3]
     parts = ", ".join(f"{name.replace('_', ' ')} {fmt(share[name], '%')}" for name in largest)
+    context = f"at a mean context of {number(m['mean_context_tokens'])} tokens, scores {fmt(m['scores_share'], '%')}"
+    scores = context if m["mean_context_tokens"] else "without attention scores: the file gives no context"
     return [
         ("parameters", f"{fmt(m['parameters'], 'parameter')}, {_short(fmt(m['active_parameters'], 'parameter'))} "
                        "active"),
-        ("mostly", parts), ("forward FLOP", f"{fmt(m['forward_flop_per_token'], 'FLOP/token')} at a mean context of "
-                            f"{number(m['mean_context_tokens'])} tokens, scores {fmt(m['scores_share'], '%')}"),
+        ("mostly", parts), ("forward FLOP", f"{fmt(m['forward_flop_per_token'], 'FLOP/token')} {scores}"),
     ]  # fmt: skip
 
 
