@@ -16,7 +16,7 @@ from .symbols import (
     dp, F, G, grad_bytes, half_side, in_flight, inner, islands, k, k_back, k_train, kernel, kv, L, latency, link,
     link_in, link_out, local, logit_bytes, loss_bytes, m, mask_bytes, mem_rate, mfu, moved, N, n, N_copy, n_h, n_kv,
     N_rank, N_split, n_tok, node, opt_bytes, overlap, p, passes, payload, Q_act, Q_edge, Q_kv, Q_more, Q_rank,
-    Q_state, Q_w, Q_work, rank_gpu, ranks, rows, S, S_old, sent, sharing, stride, T, t_again, t_ar, t_comm, t_cover,
+    Q_state, Q_w, Q_work, rank_gpu, ranks, redone, rows, S, S_old, sent, sharing, stride, T, t_again, t_ar, t_comm, t_cover,
     t_data, t_din, t_dw, t_expert, t_fwd, t_head, t_hop, t_mem, t_mm, t_open, t_pipe, t_stage, t_step, t_tensor,
     t_update, t_work, tok, tp, transfer, V, v, volume, weight_bytes, x_comm, x_off,
 )
@@ -146,7 +146,7 @@ zero_bubble = Law(
     bubble, (p - 1) * (t_fwd + t_din - t_dw) / (m * (t_fwd + t_din + t_dw) + (p - 1) * (t_fwd + t_din - t_dw)),
     "Bubble of ZB-H1", source="qi2024",
 )
-kernels_beside_bubble = Law(kernel, mfu / (1 - bubble_of_batch.rhs), "What the kernels must reach beside the bubble")
+kernels_beside_bubble = Law(kernel, redone * mfu / (1 - bubble_of_batch.rhs), "What the kernels must reach beside the bubble")
 _stage_work = k_train * N * n_tok / (tp * p * F * rank_gpu * mfu)
 _hop_time = 2 * stage_traffic.rhs / tp * sharing / link
 hop_share = Law(x_comm, _hop_time / _stage_work, "Transfers between stages over compute")

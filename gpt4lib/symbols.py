@@ -53,6 +53,7 @@ tau = symbol("tau", "second", "working time between two checkpoints", latex=r"\t
 bubble = symbol("bubble", "1", "share of a step that a stage waits for the pipeline", latex=r"x_{\mathrm{bub}}", at_most=1)
 reduce_share = symbol("reduce_share", "1", "share of a step that the all-reduce takes", latex=r"x_{\mathrm{ar}}", at_most=1)
 lost = symbol("lost", "1", "share of time lost to checkpoints and failures", latex=r"x_{\mathrm{fail}}", at_most=1)
+redone = symbol("redone", "1", "work done over the work of the model: more than one where activations are computed again", latex=r"x_{\mathrm{re}}")
 kernel = symbol("kernel", "1", "utilisation while a GPU computes", latex=r"\eta_{\mathrm{k}}", at_most=1)
 part_bubble = symbol("part_bubble", "1", "part of the loss that the bubble explains", latex=r"\phi_{\mathrm{bub}}", at_most=1)
 part_lost = symbol("part_lost", "1", "part of the loss that failures explain", latex=r"\phi_{\mathrm{fail}}", at_most=1)

@@ -102,3 +102,11 @@ def test_report_lists_every_mistake_and_exits_2(tmp_path, capsys):
     said = capsys.readouterr()
     assert said.out == "" and "broken.toml: 4 mistakes" in said.err
     assert all(words in said.err for words in ("Mixtral-8x7B", "A100-SXM 80GB", "tensor", "context"))
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    python = [sys.executable, "-m", "gpt4lib", "claims", "--json"]
+    with subprocess.Popen(python, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait(timeout=120) == 0

@@ -186,9 +186,9 @@ def test_kernels_beside_the_bubble_of_a_replayed_schedule():
     for v, m in ((1, 35), (2, 30)):
         idle = idle_share(pipeline_schedule(15, m, v))
         got = par.kernels_beside_bubble(
-            mfu=0.34, p=15, v=v, b=1, tp=8, n=24_960, T=8192, B_tok=208 * m * 8192,
+            mfu=0.34, p=15, v=v, b=1, tp=8, n=24_960, T=8192, B_tok=208 * m * 8192, redone=8 / 6,
         )  # fmt: skip
-        assert got == pytest.approx(0.34 / (1 - idle))
+        assert got == pytest.approx((2 + 2 + 4) / 6 * 0.34 / (1 - idle))  # forward, forward again, backward
 
 
 # ---- published tables -----------------------------------------------------------------------
@@ -259,13 +259,15 @@ def test_where_the_verdicts_turn():
     assert at(fsdp, link=50e9, mfu=0.32) > 0.5
     assert at(by["parallelism-40gb-zero1"], opt_bytes=1e-9) > 40 * GB  # whatever the optimiser
     assert at(by["parallelism-15-because-memory"], Q_rank=40 * GB, Q_more=5 * GB) > 24
+    eaten = by["parallelism-bubble-eaten"]
+    assert at(eaten) < 0.59 < at(eaten, redone=8 / 6)  # with full recomputation there is no room
 
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: par.weights_of_rank(N_total=-1, weight_bytes=2, tp=8, p=15), "N_total"),
     (lambda: par.weights_of_rank(N_total=1, weight_bytes=2, tp=8), "p is missing"),
     (lambda: par.weights_of_rank(N_total="1 GPU", weight_bytes=2, tp=8, p=15), "N_total"),
-    (lambda: par.kernels_beside_bubble(mfu=1.2, p=15, v=1, b=1, tp=8, n=1, T=1, B_tok=1), "mfu"),
+    (lambda: par.kernels_beside_bubble(redone=1, mfu=1.2, p=15, v=1, b=1, tp=8, n=1, T=1, B_tok=1), "mfu"),
     (lambda: par.fewest_stages(Q_rank=1, Q_more=1, N_total=0, tp=1, n=1, **BYTES), "no finite value"),
     (lambda: par.hop_share(layers=3), "no input 'layers'"),
 ])  # fmt: skip
