@@ -84,7 +84,7 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
             return f"{number(value, digits)} {_PREFIXED[base]}"
         scale, prefix = _pick(value, _PREFIXES, digits)
         return f"{number(value / scale, digits)} {prefix}{_PREFIXED[base]}"
-    scale, word = _pick(value, _WORDS, digits) if value >= 1e6 else (1, "")
+    scale, word = (1, "") if isinstance(value, int) and value < 1e6 else _pick(value, _WORDS, digits)
     return f"{number(value / scale if scale > 1 else value, digits)}{word}{_COUNTED.get(base, ' ' + base)}"
 
 

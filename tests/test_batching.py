@@ -266,3 +266,17 @@ def test_benchmark_that_is_recomputed_is_the_published_one():
 def test_bad_input(call, message):
     with pytest.raises(BadInput, match=message):
         call()
+
+
+def test_the_least_that_is_taken():
+    """Lengths, slots, chunks of one token and a cache of exactly the request's size are no mistakes."""
+    assert ba.uniform(1).tolist() == [1] == ba.observed([1, 1]).tolist() and ba.geometric(1)[0] == 1
+    assert ba.longest([1.0], 1) == 1 == ba.mean_of([1.0])
+    run = ba.simulate([0], [1], [1], slots=1, prompt_chunk=1, kv_tokens=1)
+    assert (run.steps, run.kv_peak, run.latency.tolist(), run.utilisation) == (1, 1, [1.0], 1)
+
+
+def test_a_length_never_ends_below_its_cut():
+    """P(n) of a coin thrown until it falls, cut at 3: half, a quarter, and all the rest."""
+    assert ba.geometric(2, 3).tolist() == [0.5, 0.25, 0.25]
+    assert ba.geometric(2.5).sum() == pytest.approx(1, abs=1e-15)

@@ -110,3 +110,26 @@ def test_a_reader_that_stops_early_is_no_error():
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == "" and process.wait(timeout=120) == 0
+
+
+def test_params_say_what_works_on_a_token(tmp_path, capsys):
+    """Two of four experts: the table's columns and the JSON add up alike."""
+    file = tmp_path / "mixture.toml"
+    routed = "expert_matrices = 3\nn_experts = 4\ntop_k = 2\nd_ff_expert = 11008"
+    file.write_text(LLAMA.replace("d_ff = 11008\nmlp_matrices = 3", routed))
+    assert main(["params", str(file), "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    expert = 32 * 3 * 4096 * 11008  # gate, up and down in each layer
+    assert counted["parts"]["experts"] == 4 * expert and counted["total"] - counted["active"] == 2 * expert
+    assert main(["params", str(file)]) == 0
+    rows = {line.split()[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines()[2:]}
+    assert rows["total"] == [f"{counted['total']:,}", f"{counted['active']:,}"]
+    assert rows["experts"] == [f"{4 * expert:,}", f"{2 * expert:,}"]
+
+
+def test_a_mistake_in_this_process_is_one_line_and_2(capsys):
+    assert main(["params", "missing.toml"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["guess"])
+    assert ended.value.code == 2 and capsys.readouterr().err.count("\n") == 1

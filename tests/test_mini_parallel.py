@@ -330,3 +330,12 @@ def test_columns_that_do_not_divide():
         TensorParallel(Model(shapes.from_mapping(TINY | {"n_heads": 4, "n_kv_heads": 1})), 4)
     with pytest.raises(BadInput, match="at least 1"):
         ExpertParallel(Model(shapes.from_mapping(TINY | {"n_experts": 0, "top_k": 0, "d_ff_expert": 0, "d_ff": 6})), 1)
+
+
+def test_each_rank_sees_its_own_part_of_the_lengths():
+    shape = {"name": "x", "layers": 4, "d_model": 8, "n_heads": 4, "n_kv_heads": 4, "d_head": 2, "vocab": 11, "d_ff": 4}
+    shape |= {"tied_embeddings": True, "mlp_matrices": 2, "positions": "rotary", "n_experts": 4, "top_k": 1, "d_ff_expert": 4}
+    split = ExpertParallel(Model(shapes.from_mapping(shape), seed=0), 2)
+    caches = split.cache(4, 8)
+    split.forward(np.ones((4, 3), int), caches, lengths=[3, 1, 2, 3])
+    assert [cache.lengths.tolist() for cache in caches] == [[3, 1], [2, 3]]

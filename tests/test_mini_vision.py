@@ -155,3 +155,12 @@ def test_flop_by_hand():
     MODEL.forward(TOKENS, cache, after_layer=hook)
     MODEL.forward(TOKENS[:, :1], cache, after_layer=hook)
     assert meter.flop == {"vision": 2 * (once + 2 * (4 + 1) * token)}, "the visual keys and values are computed once"
+
+
+def test_a_gate_adds_what_the_only_visual_token_holds():
+    """With one key every head's weight is 1: the block adds tanh(gate) times the value through the last matrix."""
+    vision, rng = Vision(MODEL.shape), np.random.default_rng(3)
+    vision.blocks[0]["gates"][:] = 0.5, 0
+    x, k, v = (rng.standard_normal(size) for size in ((2, 16), (1, 4, 4), (1, 4, 4)))
+    added = vision.cross(0, x, k, v, Meter()) - x
+    assert added == pytest.approx(np.repeat(np.tanh(0.5) * v.reshape(1, 16) @ vision.blocks[0]["o"], 2, axis=0))

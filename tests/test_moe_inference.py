@@ -385,3 +385,19 @@ def test_ends_of_ranges():
         found = ledger.claim(claim_id).interval
         assert found.lo == pytest.approx(low, rel=1e-6)
         assert found.hi == pytest.approx(high, rel=1e-6) or claim_id == "moe-inference-40gb-room"
+
+
+def test_one_expert_gets_every_token():
+    routes = routing.sets(1, top_k=1)
+    assert routing.reached_of(routes, 7).tolist() == [0, 1] == routing.reached(7, experts=1, top_k=1).tolist()
+    assert routing.draw_loads(routes, 7, draws=3).tolist() == [[7]] * 3
+    assert routing.busiest(7, experts=1, top_k=1).tolist() == [0] * 7 + [1]
+
+
+@pytest.mark.parametrize("n", [1, 20, 99, 100, 101, 1000])
+def test_one_over_a_poisson_probability_to_the_last_digits(n):
+    import mpmath
+
+    with mpmath.workdps(40):
+        exact = mpmath.factorial(n) * mpmath.exp(n) / mpmath.mpf(n) ** n
+        assert abs(routing._over_poisson(n) / exact - 1) < 2e-14

@@ -71,3 +71,20 @@ def test_a_pipeline_runs_at_the_rate_of_the_law(m, p):
 def test_bad_input(call, words):
     with pytest.raises(BadInput, match=words):
         call()
+
+
+def test_a_group_of_one_whole_server_stays_on_its_own_links():
+    p = next(p for p in points(PALM, n_gpus=32, **TRIED) if p[3:] == (8, 1, 4, 16))
+    x = decode(PALM, Server(tensor=8, pipeline=4), batch=16, context=2048, price=1 / 3600)
+    assert (1 / p.seconds, p.cost) == pytest.approx((float(x["user_rate"]), float(x["cost"])))
+
+
+@pytest.mark.parametrize("seconds", [0, float("inf"), float("nan")])
+def test_a_stage_takes_some_time(seconds):
+    with pytest.raises(BadInput, match="stage_seconds takes a positive number"):
+        pipeline_rate(micro_batches=1, stages=1, stage_seconds=seconds)
+
+
+def test_a_pipelines_first_step_ends_with_its_last_micro_batch():
+    assert pipeline_rate(micro_batches=3, stages=1, stage_seconds=1, steps=1) == 1 / 3
+    assert pipeline_rate(micro_batches=2, stages=3, stage_seconds=0.5, steps=1) == 1 / 2

@@ -553,3 +553,20 @@ def test_flop_of_the_planner_are_those_of_the_shape():
     x = explain(GPT3, a100(8), Layout(tensor=8, batch=2), seq=512, efficiency=SOME)
     by_shape = 3 * sum(flop_per_token(GPT3, 512).values()) * 1024
     assert x["mfu"] * 8 * 312e12 * x["step_seconds"] == pytest.approx(by_shape)
+
+
+def test_a_card_without_links_needs_their_rate():
+    task = {"batch_tokens": 64 * 2048, "seq": 2048, "efficiency": SOME}
+    with pytest.raises(BadInput, match="link_in takes a positive number, got 0"):
+        plan(GPT3, Cluster(device="TPU v4", n_gpus=64, nic_bytes_per_s=25e9), **task)
+
+
+@pytest.mark.parametrize(("n", "layout", "words"), [
+    (4, {"data": 4, "micro_batch": 2, "batch": 9}, "a batch of 9 sequences does not divide"),
+    (3, {"pipeline": 3}, "4 layers do not divide"), (3, {"tensor": 3}, "4 heads, 4 of keys and values, do not divide"),
+    (3, {"tensor": 3}, "MLP widths of 64 .dense. and 32"), (3, {"data": 3, "expert": 3, "batch": 3}, "4 experts and 3 data"),
+    (4, {"data": 4, "expert": 3, "batch": 4}, "4 experts and 4 data"),
+])  # fmt: skip
+def test_one_left_over_is_too_many(n, layout, words):
+    reasons = explain(SHAPES[2], a100(n), Layout(**layout), seq=32, efficiency=SOME)["reasons"]
+    assert any(re.match(words, reason) for reason in reasons), reasons

@@ -327,3 +327,11 @@ def test_what_the_script_multiplies(monkeypatch):
     routed = script.route(torch, 1000, 16, 2)
     assert sum(map(len, routed)) == 2000 and min(map(len, routed)) > 60
     assert all(len(set(np.asarray(tokens).tolist())) == len(tokens) for tokens in routed)
+
+
+def test_own_rates_on_a_clock_that_always_shows_one_second(monkeypatch):
+    monkeypatch.setattr(roofline, "timed", lambda work, repeats: 1.0)
+    x = roofline.own(side=40, batches=(1, 2))
+    assert x["bandwidth"] == 4 * 40 * 40  # float32
+    assert x["peak"] == 2 * 10**3  # a square product of a quarter of the side: multiply and add
+    assert x["seconds"].tolist() == [1, 1] and roofline.own(side=3, batches=(1,))["peak"] == 2

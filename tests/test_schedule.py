@@ -133,3 +133,9 @@ def test_schedules_that_do_not_exist_are_refused(bad):
 def test_times_that_do_not_exist_are_refused(times):
     with pytest.raises(BadInput, match="times takes three positive numbers"):
         pipeline_schedule(4, 8, times=times)
+
+
+@pytest.mark.parametrize(("stages", "batches", "chunks"), [(4, 8, 1), (4, 8, 2), (3, 9, 4)])
+def test_the_micro_batches_are_numbered_from_0(stages, batches, chunks):
+    for row in pipeline_schedule(stages, batches, chunks):
+        assert {piece[1] for piece in row} == set(range(batches)) and {piece[2] for piece in row} == set(range(chunks))

@@ -250,3 +250,27 @@ def test_bad_input(how, call, words):
 def test_a_model_that_does_not_fit_is_refused():
     with pytest.raises(BadInput, match=r"does not fit: .* GB of weights on each A100-SXM 80GB"):
         decode(model("gpt4_multi_query"), Server(pipeline=2), batch=1, context=1)
+
+
+@pytest.mark.parametrize("how", [
+    {"ceiling": 1.0, "transfer": 1.0, "usable": 1.0}, {"overlap": 0.0}, {"overlap": 1.0}, {"overhead": 1.0},
+    {"layer_seconds": 0.0},
+])
+def test_the_ends_of_a_range_are_in_it(how):
+    assert Server(**how).facts()["tp"] == 8
+
+
+@pytest.mark.parametrize("how", [
+    {"ceiling": 0}, {"usable": 0}, {"overlap": -0.01}, {"overlap": 1.01}, {"overhead": 0.99}, {"layer_seconds": np.inf},
+    {"overhead": np.inf}, {"micro_batches": 0}, {"nvlink_bytes_per_s": 0}, {"nvlink_bytes_per_s": np.inf},
+])
+def test_what_lies_beyond_an_end_is_refused(how):
+    with pytest.raises(BadInput):
+        Server(**how).facts()
+
+
+def test_every_expert_may_be_reached_and_have_its_rank():
+    x = decode(MIXTURE, Server(tensor=1, expert=4), batch=1, context=1, hit=4)
+    assert x["experts_hit"] == 4
+    with pytest.raises(BadInput, match="expert takes at most the 4 experts"):
+        decode(MIXTURE, Server(tensor=1, expert=5), batch=1, context=1)

@@ -296,3 +296,18 @@ def test_printed_precision():
     assert shapes.agrees(6_749_999_999, "6.7B") and not shapes.agrees(6_760_000_000, "6.7B")
     assert shapes.agrees(175_170_000_000, "175.0B") and not shapes.agrees(174_600_000_000, "175.0B")
     assert asdict(shapes.from_mapping(TINY))["d_ff"] == 30
+
+
+def test_agreement_ends_at_a_thousandth_or_at_the_printed_digits():
+    assert shapes.agrees(1_002_001, "1001000") and not shapes.agrees(1_002_002, "1001000")
+    assert shapes.agrees(999_999, "1001000") and not shapes.agrees(999_998, "1001000")
+    assert shapes.agrees(1_250_000_000, "1.2B") and not shapes.agrees(1_251_300_000, "1.2B")
+    assert shapes.agrees(1_150_000_000_000, "1.2T") and shapes.agrees(349_700_000, "350M")
+
+
+def test_flop_of_no_context_leave_the_scores_out():
+    """Every matrix entry that works on a token is multiplied and added once; the looked-up table is not."""
+    tiny = shapes.from_mapping(TINY)
+    flop = shapes.flop_per_token(tiny, 0)
+    entries = sum(rows * columns for part, rows, columns, _ in arrays(tiny) if part not in ("embedding", "norms"))
+    assert flop["scores"] == 0 and sum(flop.values()) == 2 * entries

@@ -108,3 +108,34 @@ def test_a_figure_carries_its_alt_text(monkeypatch):
     figures.direct_label(ax, 0, 1, "here", figures.COLORS["blue"])
     figures.show_figure("a line that rises by 3")
     assert shown == [(fig, {"image/png": {"alt": "a line that rises by 3"}})] and not plt.get_fignums()
+
+
+def test_glue_keeps_texts_unbroken_and_laws_as_bare_equations(monkeypatch):
+    myst_nb, kept = pytest.importorskip("myst_nb"), {}
+    monkeypatch.setattr(myst_nb, "glue", lambda name, value, display: kept.update({name: (value, display)}))
+    show.glue("power", "2.18 × 10²⁵ FLOP")
+    show.glue("law", training_cost.compute)
+    assert kept["power"] == ("2.18\u00a0×\u00a010²⁵ FLOP", False)
+    equation = kept["law"][0]
+    assert equation._repr_latex_() == f"${training_cost.compute.latex()}$" and repr(equation) == repr(training_cost.compute)
+
+
+def test_the_whole_ledger_is_one_table_with_a_row_and_a_place_for_each_claim():
+    every, html = ledger.load().claims, show.claims_table()._repr_html_()
+    rows = [row for row in html.split("<tr ") if row.startswith('id="')]
+    assert [re.match('id="([^"]+)"', row)[1] for row in rows] == [c.id for c in every]
+    assert '<th scope="col">why</th>' in html
+    for row, c in zip(rows, every, strict=True):
+        assert f'href="{c.chapter}.ipynb"' in row and f'data-filter="{c.verdict}"' in row
+        assert ("data-sort" in row) == (c.law is not None)
+
+
+def test_the_legend_counts_every_claim_once():
+    rows = show.verdict_legend().rows
+    assert [row[0].split(" ", 1)[1] for row in rows] == list(ledger.VERDICTS)
+    assert sum(int(row[2]) for row in rows) == len(ledger.load().claims)
+
+
+def test_a_table_as_text_has_straight_columns():
+    lines = repr(show.table([("a", "bcd"), ("longer", "e")], ("x", "y"))).splitlines()
+    assert lines == ["x       y", "------  ---", "a       bcd", "longer  e"]

@@ -65,3 +65,28 @@ def test_a_number_reads_back_to_its_digits(value, digits):
     text = number(value, digits).replace(",", "").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-"))
     mantissa, _, power = text.partition(" × 10")
     assert float(mantissa) * 10.0 ** int(power or 0) == pytest.approx(value, rel=0.51 * 10 ** (1 - digits))
+
+
+@pytest.mark.parametrize(("value", "unit", "text"), [
+    (1e-4, "1", "0.000100"), (9.994e-5, "1", "9.99 × 10⁻⁵"), (999_499.0, "1", "999,499"),
+    (999_500.0, "1", "1.00 × 10⁶"),
+    (999_999, "1", "999,999"), (1_000_000, "1", "1.00 × 10⁶"), (-5.0, "1", "−5.00"), (float("inf"), "byte", "∞ byte"),
+    (0.1, "USD", "$0.10"), (0.0999, "USD", "$0.0999"), (999.99, "USD", "$999.99"), (1000.0, "USD", "$1,000"),
+    (1.0, "USD", "$1.00"), (999_500.0, "USD", "$1.00 million"), (1e9, "USD", "$1.00 billion"),
+    (25e3, "USD/GPU", "$25,000 per GPU"),
+    (120.0, "second", "2.00 min"), (119.0, "second", "119 s"), (7200.0, "second", "2.00 hours"),
+    (7140.0, "second", "119 min"),
+    (2 * 86400.0, "second", "2.00 days"), (47 * 3600.0, "second", "47.0 hours"),
+    (2 * 365.25 * 86400, "second", "2.00 years"),
+    (730.0 * 86400, "second", "730 days"), (1.0, "second", "1.00 s"), (0.999, "second", "999 ms"),
+    (1e-3, "second", "1.00 ms"),
+    (2e-6, "second", "2.00 µs"), (999e18, "FLOP", "999 EFLOP"), (1e21, "FLOP", "1.00 × 10²¹ FLOP"),
+    (0.0, "FLOP", "0 FLOP"),
+    (999.4, "byte", "999 B"), (999.6, "byte", "1.00 kB"), (999_999.0, "token", "1.00 million tokens"),
+    (999_999, "token", "999,999 tokens"),
+    (1e6, "token", "1.00 million tokens"), (3600 * 999.0, "GPU*second", "999 GPU-hours"),
+    (3.6e9, "GPU*second", "1.00 million GPU-hours"),
+    (1 / 3.6e6, "USD/joule", "$1.00 per kWh"), (2.5e-7, "byte", "0.250 µB"),
+])  # fmt: skip
+def test_where_one_way_of_writing_ends_and_the_next_begins(value, unit, text):
+    assert fmt(value, unit) == text

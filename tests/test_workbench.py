@@ -443,3 +443,36 @@ def test_the_page_shows_every_output_and_says_what_does_not_fit():
 
 def test_the_page_is_the_same_twice():
     assert PAGE._repr_mimebundle_() == workbench_page.page(description="60 million")._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_text_says_the_reports_own_numbers(name):
+    """Each line read back: its first number is the report's, to three digits."""
+    found = REPORTS[name]
+    body = workbench_text.to_text(found).split("Against published")[0]
+    lines = dict(re.findall(r"^(\S.{0,18}?)\s{2,}(\S.*)$", body, re.M))  # serving's, of a label of both
+    first = lambda text: float(re.search(r"\d[\d.,]*", text)[0].replace(",", ""))  # noqa: E731
+    about = lambda value: pytest.approx(value, rel=6e-3)  # noqa: E731
+    if t := found.get("training"):
+        assert first(lines["time"]) == about(t["days"]) and first(lines["cluster"]) == t["gpus"]
+        hours, million = re.search(r"([\d.,]+)( million)? GPU-hours", " ".join(body.split())).groups()
+        assert first(hours) * (1e6 if million else 1) == about(t["gpu_hours"])
+    if s := found.get("serving"):
+        scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+        shown = [float(x) * scale[prefix] for x, prefix in re.findall(r"([\d.]+) ([kMGT]?)B", lines["KV cache"])]
+        assert shown == [about(s["kv_cache_bytes_per_token"]), about(s["kv_cache_bytes_per_sequence"])]
+        share = max(s["pass_seconds_by_part"].values()) / s["pass_seconds"]
+        assert float(re.search(r"([\d.]+)%", lines["binds"])[1]) == about(100 * share)
+        assert first(lines["largest batch"]) == s["largest_batch"]
+        assert first(lines["speed"]) == about(s["tokens_per_s_per_user"])
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_what_binds_is_the_largest_part(name):
+    """Of the step, the largest beside the passes themselves."""
+    if (t := REPORTS[name].get("training")) and "layout" in t:
+        assert t["memory_bytes_by_part"][t["binds_memory"]] == max(t["memory_bytes_by_part"].values())
+        beside = {part: share for part, share in t["step_share"].items() if part != "forward and backward"}
+        assert beside[t["binds_step"]] == max(beside.values())
+    if s := REPORTS[name].get("serving"):
+        assert s["pass_seconds_by_part"][s["binds_pass"]] == max(s["pass_seconds_by_part"].values())
