@@ -14,6 +14,7 @@ import numpy as np
 from .data import pick
 from .shapes import Shape
 from .step_time import Cluster, Efficiency, Layout, Recipe, checked, facts, finish, fit, positive, split
+from .text import fmt
 from .units import BadInput
 
 RECOMPUTE = ("none", "selective", "full")
@@ -22,22 +23,22 @@ KINDS = tuple(product(RECOMPUTE, (False, True), range(4)))
 PIECE = 1 << 13  # layouts evaluated together: few enough for the processor's cache
 
 CLASHES = {  # what rules a layout out: in words, and as a test of the columns
-    "gpus": ("tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n} GPUs",
+    "gpus": ("tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
              lambda x: x["tensor"] * x["pipeline"] * x["data"] != x["n"]),
     "heads": ("{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
               lambda x: (x["n_h"] % x["tensor"] > 0) | (x["n_kv"] % x["tensor"] > 0) & (x["tensor"] % x["n_kv"] > 0)),
-    "width": ("MLP widths of {d_ff} (dense) and {d_exp} (experts) do not divide by tensor = {tensor}",
+    "width": ("MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
               lambda x: (x["d_ff"] % x["tensor"] > 0) | (x["d_exp"] % x["tensor"] > 0)),
     "layers": ("{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
                lambda x: x["L"] % (x["pipeline"] * x["chunks"]) > 0),
     "experts": ("{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
                 lambda x: (x["E"] % x["expert"] > 0) | (x["data"] % x["expert"] > 0)),
-    "batch": ("a batch of {batch} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
+    "batch": ("a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
               lambda x: x["batch"] % (x["data"] * x["micro_batch"]) > 0),
     "chunks": ("chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} micro-batches",
                lambda x: (x["chunks"] > 1) & ((x["pipeline"] == 1)
                                               | (x["batch"] % (x["data"] * x["micro_batch"] * x["pipeline"]) > 0))),
-    "sequence": ("a sequence of {T} tokens is not divided among tensor = {tensor} ranks",
+    "sequence": ("a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
                  lambda x: x["sequence"] & ((x["tensor"] == 1) | (x["T"] % x["tensor"] > 0))),
     "zero": ("ZeRO stage {zero} takes more than one data-parallel rank",
              lambda x: (x["zero"] > 0) & (x["data"] == 1)),
@@ -99,9 +100,9 @@ class Plan:
         rows = np.flatnonzero(mask & self.feasible)
         if not len(rows):
             if not mask.any():
-                raise BadInput(f"no layout has {fixed}")
-            least = self.memory_bytes[mask].min()
-            raise BadInput(f"no layout fits a GPU: the smallest needs {least:.4g} of {self.capacity_bytes:.4g} bytes")
+                raise BadInput(f"no layout has {_named(fixed)}")
+            least = _excess(self.memory_bytes[mask].min(), self.capacity_bytes)
+            raise BadInput(f"no layout fits a GPU: the smallest needs {least}")
         return int(rows[self.mfu[rows].argmax()])
 
     def pareto(self, **fixed) -> np.ndarray:
@@ -184,9 +185,9 @@ def explain(shape: Shape, cluster: Cluster, layout: Layout, *, seq: int, recipe=
     if reasons:
         return {"layout": layout, "reasons": reasons}
     x = finish(split(x, checked), layout.recompute, layout.sequence, layout.zero, checked)
-    m, over = x["m"], x["Q_rank"] - x["memory"]
-    if over > 0:
-        reasons = [f"{x['Q_rank']:.4g} bytes are {over:.4g} more than a GPU has ({x['memory']:.4g})"]
+    m = x["m"]
+    if x["Q_rank"] > x["memory"]:
+        reasons = [f"it needs {_excess(x['Q_rank'], x['memory'])}"]
     seconds = {
         "forward and backward": m * (x["t_work"] - x["t_again"]), "repeated": m * x["t_again"],
         "tensor": m * x["t_tensor"], "expert": m * x["t_expert"], "pipeline": m * x["t_hop"], "loss": m * x["t_head"],
@@ -245,10 +246,10 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: dict) -> d
 def _sequences(tokens, seq: int) -> int:
     """A batch of tokens in sequences."""
     if isinstance(tokens, bool) or not isinstance(tokens, (int, float)) or not 0 < tokens < np.inf:
-        raise BadInput(f"batch_tokens takes a positive multiple of seq = {seq}, got {tokens!r}")
+        raise BadInput(f"batch_tokens takes a positive multiple of seq = {seq:,}, got {tokens!r}")
     if tokens % seq:
         near = max(1, round(tokens / seq)) * seq
-        raise BadInput(f"batch_tokens takes a multiple of seq = {seq}, such as {near:,}, got {tokens!r}")
+        raise BadInput(f"batch_tokens takes a multiple of seq = {seq:,}, such as {near:,}, got {tokens:,}")
     return int(tokens // seq)
 
 
@@ -256,20 +257,33 @@ def _nothing_divides(known: dict, batches: list[int], only: dict) -> str:
     """Why no layout divides, and what would."""
     n, batch = known["n"], max(batches)
     if only:
-        return f"no layout of {n} GPUs and {batch} sequences has {only}"
+        return f"no layout of {n:,} GPUs and a batch of {batch:,} sequences has {_named(only)}"
     clashes = [CLASHES[why][1] for why in ("heads", "width")]
     widths = [t for t in _divisors(known["n_h"]) if not any(clash(known | {"tensor": t}) for clash in clashes)]
     replicas = {t * p for t in widths for p in _divisors(known["L"])}
     largest = max(replicas)
     least = -(-n // largest)
     if least > batch:
-        enough = f"{least * known['T']:,} tokens, or at most {batch * largest} GPUs"
         return (
-            f"{n} GPUs hold at least {least} replicas (of up to {largest} ranks), and a batch of {batch} sequences is "
-            f"less than a micro-batch for each: it takes {enough}"
+            f"n_gpus = {n:,} makes at least {least:,} replicas (of up to {largest:,} GPUs each), and a batch has fewer "
+            f"sequences ({batch:,}): batch_tokens takes at least {least * known['T']:,}, or n_gpus at most "
+            f"{batch * largest:,}"
         )
-    fill = max(size * dp for size in replicas for dp in _divisors(batch) if size * dp <= n)
+    filled = sorted({size * dp for size in replicas for dp in _divisors(batch)})
+    near = [max(x for x in filled if x < n), *[x for x in filled if x > n][:1]]
     return (
-        f"no layout fills {n} GPUs: tensor divides {known['n_h']} heads, pipeline {known['L']} layers, data {batch} "
-        f"sequences; the largest cluster below that one fills has {fill}"
+        f"no layout fills n_gpus = {n:,}: tensor takes a divisor of {known['n_h']:,} heads, pipeline of {known['L']:,} "
+        f"layers, data of the {batch:,} sequences of a batch, and their product is all GPUs; clusters that can be "
+        f"filled have {' or '.join(f'{x:,}' for x in near)} GPUs"
     )
+
+
+def _named(limits: dict) -> str:
+    """Limits as a file writes them: "tensor = 8, zero = 0 or 1"."""
+    texts = {name: " or ".join(map(str, np.atleast_1d(value).tolist())) for name, value in limits.items()}
+    return ", ".join(f"{name} = {text}" for name, text in texts.items())
+
+
+def _excess(needed: float, there: float) -> str:
+    """Bytes that are more than there are, in words."""
+    return f"{fmt(needed, 'byte')}, {fmt(needed - there, 'byte')} more than the {fmt(there, 'byte')} of a GPU"

@@ -8,7 +8,8 @@ serving from `gpt4lib.serving_model`. The file is `gpt4lib.workbench_file`'s; ev
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from math import prod
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from .data import hardware
 from .dense_wall import price_of_thousand
 from .interval import Interval
 from .law import Law
+from .moe_inference import experts_hit
 from .parallelism import pipeline_time, work
 from .planner import plan
 from .serving_model import decode, of, prefill
@@ -26,6 +28,7 @@ from .training_cost import compute, draw, duration, gpu_seconds, product, rental
 from .units import BadInput, unit_factor
 from .workbench_file import Case
 from .workbench_keys import FIGURES
+from .workbench_layout import training_limits
 
 DRAWS = 20_000
 # A step's utilisation has bubble and all-reduce inside already; what the whole run loses comes on top.
@@ -91,13 +94,15 @@ def _model(case):
 def _training(case):
     t, cluster, count = case.training, case.cluster, shapes.count(case.shape)
     known = {"N": count.active, "n": cluster.n_gpus, "F": hardware(cluster.device).bf16_flop_per_s}
-    layouts, clash = None, ""
+    task = {"batch_tokens": t["batch_tokens"], "seq": t["seq"], "recipe": t["recipe"]}
+    every, clash = None, ""
     try:
-        layouts = _layouts(case, known)
-    except BadInput as error:
-        if t["mfu"] is None or "fits a GPU" in str(error):
+        every = plan(case.shape, cluster, **task)
+    except BadInput as error:  # a given utilisation needs no layout
+        if t["mfu"] is None:
             raise
         clash = str(error)
+    layouts = _layouts(case, known, every, task) if every else None
     used = t["mfu"]
     if used is None:
         step = layouts["layout"]["mfu"]
@@ -126,18 +131,17 @@ def _training(case):
     return found | (layouts or {"no_layout": clash})
 
 
-def _layouts(case, known):
+def _layouts(case, known, every, task):
     """What the planner finds: how many layouts, the best one within the file's limits, and what its step is made of."""
     t = case.training
-    task = {"batch_tokens": t["batch_tokens"], "seq": t["seq"], "recipe": t["recipe"]}
-    every = plan(case.shape, case.cluster, **task)
-    for key, asked in t["only"].items():
-        there = {every.layout(int(row)).__dict__[key] for row in np.unique(every.columns[key], return_index=True)[1]}
-        if there.isdisjoint(np.atleast_1d(asked).tolist()):
-            allowed = ", ".join(map(str, sorted(there)))
-            raise BadInput(f"layout.{key} takes what divides model, cluster and batch ({allowed}), got {asked}")
+    training_limits(every, t["only"])
     mine = plan(case.shape, case.cluster, **task, only=t["only"]) if t["only"] else every
-    row, top = mine.best(), every.best()
+    top = every.best()
+    try:
+        row = mine.best()
+    except BadInput as error:
+        fit = f"without the limits of [training.layout], {every.feasible.sum():,} layouts fit"
+        raise BadInput(f"{error}; {fit}") from None
     best = mine.explain(row)
     seconds, held = best["seconds"], best["bytes"]
     most = max((name for name in seconds if name != "forward and backward"), key=seconds.get)
@@ -174,9 +178,17 @@ def _layout(found, row, known):
 # ---- serving --------------------------------------------------------------------------------
 def _serving(case):
     s, model, server = case.serving, of(case.shape), case.serving["server"]
+    sizes, copies = (server.tensor, server.pipeline, server.expert), s["redundant_experts"]
+    if s["n_gpus"] and prod(sizes) > s["n_gpus"]:
+        raise BadInput(f"tensor x pipeline x expert = {' x '.join(map(str, sizes))} takes {prod(sizes):,} GPUs, and "
+                       f"[cluster] has n_gpus = {s['n_gpus']:,}; a gpu in [serving] says that it is served elsewhere")
+    held = replace(model, E=model.E + copies)  # copies take memory, and a pass reads one of each expert that it hits
+
+    def hit(tokens):
+        return experts_hit(E=model.E, k=model.k, B_seq=tokens) if copies else None
 
     def at(batch):
-        return decode(model, server, batch=batch, context=s["context"])
+        return decode(held, server, batch=batch, context=s["context"], hit=hit(batch))
 
     one = at(1)
     limit, cache = int(one["batch_limit"]), float(one["cache_bytes_held"])
@@ -203,14 +215,15 @@ def _serving(case):
         "kv_cache_bytes_per_sequence": model.entries * server.kv_bytes * s["context"],
         "weight_bytes_per_gpu": float(x["weight_bytes_held"]), "cache_bytes_per_gpu": float(x["cache_bytes_held"]),
         "memory_bytes_limit": hardware(server.gpu).memory_bytes * server.usable,
-        "largest_batch": limit, "batch": batch, "batch_from": why, "sequences_in_flight": in_flight,
+        "layers_per_stage": case.shape.layers / server.pipeline, "largest_batch": limit, "batch": batch, "batch_from": why, "sequences_in_flight": in_flight,
         "experts_hit": float(x["experts_hit"]), "pass_seconds": float(x["pass_seconds"]),
         "pass_seconds_by_part": {name: value for name, value in parts.items() if value}, "binds_pass": str(x["bound"]),
         "tokens_per_s_per_user": float(x["user_rate"]), "tokens_per_s": float(x["rate"]),
         "tokens_per_s_per_gpu": float(x["rate"] / x["n_gpus"]), "mfu": float(x["mfu"]),
     }  # fmt: skip
     if s["prompt"]:
-        found["first_token_seconds"] = float(prefill(model, server, batch=1, prompt=s["prompt"])["pass_seconds"])
+        found["first_token_seconds"] = float(
+            prefill(held, server, batch=1, prompt=s["prompt"], hit=hit(s["prompt"]))["pass_seconds"])
     if s["price"]:
         laws = {"n": float(x["n_gpus"]), "R_serve": float(x["rate"])}
         thousand = [price_of_thousand(c_tok=inference_tradeoffs.token_cost(price=p, **laws)) for p in

@@ -6,6 +6,8 @@ Every mistake of a file is found and named at once: the key, what it takes, what
 
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from .serving_model import PEAKS, Server
 from .step_time import Cluster, Recipe
 from .units import BadInput, unit_factor
 from .workbench_keys import FIGURES, KEYS, NEEDED, SECTIONS, TEXT, known, whole
+from .workbench_layout import serving_layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,38 @@ def load(name) -> Case:
     2
     """
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
-        return check(read_toml(path), str(name))
-    return check(read_toml(data_file(f"workbench/{pick(str(name), examples(), 'example')}.toml")), str(name))
+    if path.suffix == ".toml" or str(name) and path.exists():
+        return check(_read(path), str(name))
+    try:
+        example = pick(str(name), examples(), "example")
+    except BadInput as error:
+        raise BadInput(f"{str(name)!r} is neither a file nor an example; {str(error).partition('; ')[2]}") from None
+    return check(read_toml(data_file(f"workbench/{example}.toml")), str(name))
+
+
+def _read(path) -> dict:
+    """A user's file as a dict. Raises BadInput in one line: no file, a folder, not UTF-8, or not TOML and where."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        hint = f"; the example is called {path.stem}, without .toml" if path.stem in examples() else ""
+        raise BadInput(f"{path}: there is no such file{hint}") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path} is a folder, and report takes a TOML file") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
+    try:
+        text = raw.decode("utf-8-sig")  # Windows editors open a file with a mark
+        return tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise BadInput(f"{path} is not UTF-8 text (byte 0x{raw[error.start]:02x} in line {line}); "
+                       "save it as UTF-8") from None  # fmt: skip
+    except tomllib.TOMLDecodeError as error:
+        reason, _, at = str(error).rstrip(")").rpartition(" (at ")  # "... (at line 2, column 7)" or "... of document)"
+        lines = text.rstrip().splitlines()
+        line = int(found[0]) if (found := re.findall(r"\d+", at)) else len(lines)
+        raise BadInput(f"{path} is not valid TOML: line {line}, {_brief(lines[line - 1].strip())}: {reason}") from None
 
 
 def check(mapping: dict, where: str = "case") -> Case:
@@ -71,9 +103,8 @@ def check(mapping: dict, where: str = "case") -> Case:
         layout = section.pop("layout", {}) if name == "training" else {}
         found += _values(name, section, needed=name in sections) + _values("training.layout", layout)
     found += _together(**{name: sections.get(name, {}) for name in ("cluster", "training", "serving")})
-    tensor = sections.get("serving", {}).get("tensor", 1)
-    if shape and whole(tensor) and shape.n_heads % tensor:
-        found.append(f"[serving] tensor takes a divisor of n_heads = {shape.n_heads}, got {tensor}")
+    if shape and sections.get("serving"):
+        found += serving_layout(shape, sections["serving"])
     rows = mapping.get("published", [])
     for i, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
         place = f"[[published]] {i}:" if isinstance(rows, list) else "[[published]]"
@@ -103,12 +134,19 @@ def _values(section, given, needed=False, place=None):
         if key not in KEYS[section]:
             found.append(place + _unknown(key, value, [*KEYS[section], *(["layout"] if section == "training" else [])]))
         elif takes:
-            found.append(f"{place}{key} takes {takes}, got {value!r}")
+            exponent = isinstance(value, float) and value.is_integer() and not KEYS[section][key](int(value))
+            hint = f" (write {int(value):_}, without point or exponent)" if exponent else ""
+            found.append(f"{place}{key} takes {takes}, got {value!r}{hint}")
     missing = [key for key in NEEDED.get(section, ()) if needed and key not in given]
     return found + [f"{place}{key} takes {KEYS[section][key](None)}, got nothing" for key in missing]
 
 
 def _unknown(key, value, known):
+    homes = ["the top of the file"] if key in (*SECTIONS, *KEYS["file"]) else []
+    homes += [f"[{name}]" for name in ("model", "cluster", "training", "serving")
+              if key in (shapes.TYPES if name == "model" else KEYS[name])]  # fmt: skip
+    if homes:
+        return f"unknown key {key!r}; it belongs to {' or '.join(homes)}; its value is {_brief(value)}"
     try:
         pick(key, known, "key")
     except BadInput as error:
@@ -145,7 +183,7 @@ def _together(cluster, training, serving):
     for batch in batches if isinstance(batches, list) else [batches]:
         if whole(seq) and whole(batch) and batch % seq:
             near = max(1, round(batch / seq)) * seq
-            found.append(f"[training] batch_tokens takes multiples of seq = {seq}, such as {near:,}, got {batch:,}")
+            found.append(f"[training] batch_tokens takes multiples of seq = {seq:,}, such as {near:,}, got {batch:,}")
     if training and not cluster:
         found.append("[cluster] is missing, and [training] takes one")
     if serving and "gpu" not in serving and "gpu" not in cluster:
@@ -154,6 +192,9 @@ def _together(cluster, training, serving):
         gpu = section.get("gpu", cluster.get("gpu"))
         if not section or gpu not in devices():
             continue
+        held, there = section.get("reserve_gb", 0), hardware(gpu).memory_bytes / unit_factor("GB", "byte")
+        if isinstance(held, (int, float)) and held >= there:
+            found.append(f"[{name}] reserve_gb takes less than the {there:g} GB of {gpu}, got {held}")
         links = {**cluster, **section} if gpu == cluster.get("gpu") else section
         if hardware(gpu).interconnect_bytes_per_s is None and "nvlink_gb_per_s" not in links:
             found.append(f"[{name}] nvlink_gb_per_s takes a positive number (no sheet has {gpu}'s), got nothing")
@@ -199,6 +240,7 @@ def _case(top, shape, sections, rows, where):
     serving = {
         "server": Server(**{"gpu": c.get("gpu"), **options}), "context": s["context"], "batch": s.get("batch"),
         "user_rate": s.get("user_tokens_per_s"), "prompt": s.get("prompt"),
+        "redundant_experts": s.get("redundant_experts", 0), "n_gpus": None if "gpu" in s else c["n_gpus"],
         "price": _price(s) or (price if same else None),
     } if s else {}  # fmt: skip
     published = tuple(_published(row) for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import fields
 
@@ -74,12 +75,26 @@ COUNT = _takes("a positive whole number", whole)
 COUNTS = _takes("a positive whole number or a list of them", _some(whole))
 NUMBER = _takes("a positive number", _number)
 FROM_ZERO = _takes("a number of at least 0", lambda x: _number(x, strict=False))
+FROM_ZERO_WHOLE = _takes("a whole number of at least 0", lambda x: type(x) is int and x >= 0)
 FROM_ONE = _takes("a number of at least 1", lambda x: _number(x, 1.0, strict=False))
 RANGE = _takes("a positive number or [low, high]", _one_or_two(_number))
 SHARE = _takes("a share from 0 to 1", lambda x: _number(x, 0.0, 1.0, strict=False))
 PART = _takes("a share above 0 and up to 1", lambda x: _number(x, 0.0, 1.0))
 MFU = _takes("a share above 0 and up to 1, or [low, high]", _one_or_two(lambda x: _number(x, 0.0, 1.0)))
 LOST = _takes("a share from 0 to 0.99, or [low, high]", _one_or_two(lambda x: _number(x, 0.0, 0.99, strict=False)))
+
+
+def _source(x):
+    """A key of the bibliography, or any other text; what all but spells a key is taken for a misspelt one."""
+    if not isinstance(x, str) or not x.strip():
+        return "a key of the bibliography, or a source in your own words or as a URL"
+    like_a_key = x.replace("_", "").isalnum() and x.islower() and x not in sources()
+    near = difflib.get_close_matches(x, sources(), n=1, cutoff=0.85) if like_a_key else []
+    if not near:
+        return None
+    return f"a key of the bibliography (nearest known: {near[0]}), or a source in your own words or as a URL"
+
+
 GPU = known(devices, "accelerator")
 COMPUTE = _takes(f"one of {', '.join(PEAKS)}", lambda x: x in tuple(PEAKS))
 LAYOUT = {f.name: COUNTS for f in fields(Layout)} | {
@@ -99,14 +114,14 @@ KEYS = {
     "training.layout": LAYOUT,
     "serving": {
         "gpu": GPU, "context": COUNT, "batch": COUNT, "user_tokens_per_s": NUMBER, "prompt": COUNT, "tensor": COUNT,
-        "pipeline": COUNT, "expert": COUNT, "micro_batches": COUNT, "weight_bytes": NUMBER, "kv_bytes": NUMBER,
+        "pipeline": COUNT, "expert": COUNT, "redundant_experts": FROM_ZERO_WHOLE, "micro_batches": COUNT, "weight_bytes": NUMBER, "kv_bytes": NUMBER,
         "act_bytes": NUMBER, "compute": COMPUTE, "nvlink_gb_per_s": NUMBER,
         "nic_gbit_per_s": NUMBER, "overhead": FROM_ONE, "overlap": SHARE, "ceiling": PART, "transfer": PART,
         "layer_seconds": FROM_ZERO, "usable": PART, "price_usd_per_gpu_hour": RANGE,
     },
     "published": {
         "figure": known(lambda: FIGURES, "figure"), "value": RANGE, "ref": TEXT, "place": TEXT, "note": TEXT,
-        "source": known(sources, "source"),
+        "source": _source,
     },
 }  # fmt: skip
 SECTIONS = ("model", "cluster", "training", "serving", "published")

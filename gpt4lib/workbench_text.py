@@ -51,7 +51,7 @@ def to_text(found: dict) -> str:
             lines += [f"{label:<{LABEL}}{first}", *(" " * LABEL + line for line in rest)]
         lines.append("")
     if found["published"]:
-        lines += ["Against published figures", "-" * 25, repr(against(found["published"])), ""]
+        lines += ["Against published figures", "-" * 25, *_published(found["published"]), ""]
     lines += [f"Left out: {text}." for text in found["left_out"]]
     lines += wrap(
         "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in 2021. "
@@ -68,6 +68,16 @@ def against(published: list) -> Table:
         texts = (figure(row["figure"], value) for value in (printed, row["ours"]))
         rows.append((row["words"], *map(_short, texts), f"{row['ratio']:.2f}", row["source"]))
     return Table(rows, ("figure", "published", "here", "ratio", "source"))
+
+
+def _published(rows):
+    """The table, with sources that are too long for a column below it."""
+    long = list(dict.fromkeys(row["source"] for row in rows if len(row["source"]) > LABEL))
+    noted = [row | {"source": f"[{long.index(row['source']) + 1}]"} if row["source"] in long else row for row in rows]
+    lines = repr(against(noted)).splitlines()
+    for i, source in enumerate(long, 1):
+        lines += wrap(f"[{i}] {source}", WIDTH, break_on_hyphens=False, break_long_words=False)
+    return lines
 
 
 def _short(text):
@@ -147,6 +157,8 @@ def _training(t):
 def _serving(s):
     rows = [
         ("server", f"{s['gpus']} x {s['gpu']}, {number(s['context_tokens'])} tokens of context"),
+        *([("stages", f"{number(s['layers_per_stage'])} layers each on average: stages count as evenly loaded")]
+          if s["layers_per_stage"] % 1 else []),
         ("KV cache", f"{fmt(s['kv_cache_bytes_per_token'], 'byte')} a token, "
                      f"{fmt(s['kv_cache_bytes_per_sequence'], 'byte')} a sequence"),
         ("memory of a GPU", f"{fmt(s['weight_bytes_per_gpu'], 'byte')} weights, "

@@ -480,7 +480,7 @@ def test_best_is_the_fastest_that_fits(gpt3):
     assert gpt3.step_seconds[best] == gpt3.step_seconds[mask].min() and mask[best]
     assert 0.3 < gpt3.mfu[gpt3.best()] < 0.6
     x = gpt3.explain(int(np.argmax(gpt3.over_bytes)))
-    assert len(x["reasons"]) == 1 and f"{gpt3.over_bytes.max():.4g} more" in x["reasons"][0]
+    assert len(x["reasons"]) == 1 and f"{gpt3.over_bytes.max() / 1e12:.2f} TB more" in x["reasons"][0]
 
 
 def test_several_batches_are_the_single_searches_together():
@@ -499,22 +499,22 @@ def test_several_batches_are_the_single_searches_together():
 
 # ---- bad input ------------------------------------------------------------------------------
 @pytest.mark.parametrize(("change", "message"), [
-    ({"n_gpus": 1009}, r"no layout fills 1009 GPUs: .*fills has 864"),
+    ({"n_gpus": 1009}, r"no layout fills n_gpus = 1,009: .* filled have 864 or 1,024 GPUs"),
     ({"n_gpus": -8}, "n_gpus takes a positive whole number, got -8"),
     ({"n_gpus": 8.0}, "n_gpus takes a positive whole number"),
     ({"nic_bytes_per_s": 0}, "link_out takes a positive number, got 0"),
     ({"reserve_bytes": 90e9}, "memory takes a positive number"),
     ({"device": "A100"}, "nearest known"),
     ({"nvlink_bytes_per_s": math.nan}, "link_in takes a positive number"),
-    ({"batch_tokens": 1000}, "batch_tokens takes a multiple of seq = 2048, such as 2,048, got 1000"),
+    ({"batch_tokens": 1000}, "batch_tokens takes a multiple of seq = 2,048, such as 2,048, got 1,000"),
     ({"batch_tokens": -2048}, "positive multiple"),
     ({"batch_tokens": "2048"}, "positive multiple"),
-    ({"n_gpus": 36864, "batch_tokens": 2048}, "less than a micro-batch .*it takes 8,192 tokens, or at most 9216 "),
+    ({"n_gpus": 36864, "batch_tokens": 2048}, "has fewer .*takes at least 8,192, or n_gpus at most 9,216"),
     ({"seq": 0}, "seq takes a positive whole number"),
     ({"recipe": Recipe(data_overlap=1.5)}, "data_overlap takes a share from 0 to 1, got 1.5"),
     ({"recipe": Recipe(opt_bytes=-1)}, "opt_bytes takes a positive number"),
     ({"only": {"tensors": (8,)}}, "unknown dimension 'tensors'; nearest known: tensor"),
-    ({"only": {"tensor": (7,)}}, "no layout of 1024 GPUs"),
+    ({"only": {"tensor": (7,)}}, "no layout of 1,024 GPUs and a batch of 1,536 sequences has tensor = 7"),
 ])  # fmt: skip
 def test_bad_input_says_what_clashes_and_what_would_fit(change, message):
     machine = {"device": "A100-SXM 80GB", "n_gpus": 1024, "nic_bytes_per_s": 25e9}
@@ -530,12 +530,17 @@ def test_the_cluster_that_the_message_names_is_filled():
         task = {"batch_tokens": batch * 2048, "seq": 2048, "efficiency": SOME}
         with pytest.raises(BadInput) as caught:
             plan(GPT3, a100(n), **task)
-        fill = int(str(caught.value).split()[-1])
-        assert fill < n and len(plan(GPT3, a100(fill), **task))
+        below, above = (int(x.replace(",", "")) for x in str(caught.value).split()[-4:-1] if x != "or")
+        assert below < n < above and all(len(plan(GPT3, a100(fill), **task)) for fill in (below, above))
+        if batch == 7:
+            continue
+        for other in range(below + 1, above):  # the nearest: none between them is filled
+            with pytest.raises(BadInput, match="no layout fills"):
+                plan(GPT3, a100(other), **task)
 
 
 def test_a_layout_that_fits_nowhere(gpt3):
-    with pytest.raises(BadInput, match=r"no layout fits a GPU: the smallest needs .* of 8e\+10 bytes"):
+    with pytest.raises(BadInput, match=r"no layout fits a GPU: the smallest needs 1.40 TB, 1.32 TB more than the 80.0 GB of"):
         gpt3.best(tensor=2, pipeline=1, zero=0)
     with pytest.raises(BadInput, match="no layout has"):
         gpt3.best(tensor=3)

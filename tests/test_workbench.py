@@ -132,11 +132,11 @@ def test_a_given_utilisation_is_used_and_the_planner_only_shown():
 
 def test_no_layout_is_no_obstacle_where_the_utilisation_is_given():
     mapping = changed("gpt-3-175b", cluster__n_gpus=10000, cluster__gpu="V100-SXM2 32GB")
-    with pytest.raises(BadInput, match="no layout fills 10000 GPUs"):
+    with pytest.raises(BadInput, match="no layout fills n_gpus = 10,000: .* have 9,216 or 12,288 GPUs"):
         workbench.report(check(mapping))
     mapping["training"]["mfu"] = 0.197  # 24.6 of 125 TFLOP/s
     found = workbench.report(check({k: mapping[k] for k in ("model", "cluster", "training")}))
-    assert "no layout fills 10000" in found["training"]["no_layout"]
+    assert "no layout fills n_gpus = 10,000" in found["training"]["no_layout"]
     assert found["training"]["days"] == pytest.approx(14.8, rel=0.01)  # Patterson et al. 2021
 
 
@@ -205,7 +205,7 @@ MISTAKES = [  # a change, and what its line must name
     ({"cluster": None}, ["[cluster] is missing"]), ({"training__tokens": "13T"}, ["tokens", "got '13T'"]),
     ({"training__tokens": math.inf}, ["tokens", "got inf"]),
     ({"training__seq": None}, ["[training] seq", "got nothing"]),
-    ({"training__batch_tokens": 8193}, ["batch_tokens takes multiples of seq = 8192, such as 8,192, got 8,193"]),
+    ({"training__batch_tokens": 8193}, ["batch_tokens takes multiples of seq = 8,192, such as 8,192, got 8,193"]),
     ({"training__mfu": 1.2}, ["mfu takes a share above 0 and up to 1", "got 1.2"]),
     ({"training__lost_share": 1.0}, ["lost_share takes a share from 0 to 0.99", "got 1.0"]),
     ({"training__layuot": 1}, ["[training] unknown key 'layuot'", "layout", "its value is 1"]),
@@ -229,6 +229,17 @@ MISTAKES = [  # a change, and what its line must name
      ["ref", "claim:nothing"]),
     ({"published": [{"figure": "training.days", "ref": "claim:training-cost-mfu", "source": "kaplan2020"}]},
      ["in day"]),
+    ({"serving__expert": 3}, ["[serving] expert takes a divisor of n_experts = 16 (1, 2, 4, 8, 16), got 3"]),
+    ({"serving__expert": 0}, ["[serving] expert takes a positive whole number, got 0"]),
+    ({"serving__pipeline": -4}, ["[serving] pipeline takes a positive whole number, got -4"]),
+    ({"serving__pipeline": 121}, ["[serving] pipeline takes at most layers = 120, got 121"]),
+    ({"serving__tensor": 9}, ["[serving] tensor takes a divisor of d_ff_expert = 37248, got 9"]),
+    ({"serving__redundant_experts": 0.5}, ["redundant_experts takes a whole number of at least 0, got 0.5"]),
+    ({"cluster__reserve_gb": 80}, ["[cluster] reserve_gb takes less than the 80 GB of A100-SXM 80GB, got 80"]),
+    ({"serving__seq": 8192}, ["[serving] unknown key 'seq'; it belongs to [training]"]),
+    ({"training__published": 3}, ["[training] unknown key 'published'; it belongs to the top of the file"]),
+    ({"training__batch_tokens": 6e7}, ["got 60000000.0 (write 60_000_000, without point or exponent)"]),
+    ({"published": [{"figure": "training.days", "value": 1, "source": " "}]}, ["in your own words or as a URL, got ' '"]),
     ({"published": 3}, ["[[published]] takes a section of keys, got 3"]),
 ]  # fmt: skip
 
@@ -271,8 +282,8 @@ def test_shapes_mistakes_come_together_too():
 @pytest.mark.parametrize(("name", "changes", "words"), [
     ("llama-3.1-405b", {"serving__weight_bytes": 2}, ["[serving]", "does not fit: 101.5 GB", "80.0 GB"]),
     ("llama-3.1-405b", {"training__layout": {"tensor": 8, "zero": 0}},
-     ["[training]", "no layout fits a GPU", "8e+10 bytes"]),
-    ("gpt-4", {"training__layout": {"tensor": 7}}, ["[training] layout.tensor", "(1, 2, 3, 4,", "got 7"]),
+     ["[training]", "no layout fits a GPU", "more than the 80.0 GB of a GPU", "layouts fit"]),
+    ("gpt-4", {"training__layout": {"tensor": 7}}, ["[training] layout.tensor takes 1, 2, 3, 4,", "got 7"]),
     ("gpt-4", {"serving__batch": 1000}, ["batch = 1,000 does not fit", "62.9 GB", "51.3 GB", "816"]),
     ("gpt-4", {"serving__context": 10**8, "serving__batch": None},  # 61,440 bytes x 1e8 over eight ranks
      ["cache of one sequence a pass, of 100,000,000 tokens, is 768.0 GB", "51.3 GB"]),
@@ -476,3 +487,98 @@ def test_what_binds_is_the_largest_part(name):
         assert beside[t["binds_step"]] == max(beside.values())
     if s := REPORTS[name].get("serving"):
         assert s["pass_seconds_by_part"][s["binds_pass"]] == max(s["pass_seconds_by_part"].values())
+
+
+# ---- files that cannot be read, sources of one's own, layouts that cannot be ----------------
+@pytest.mark.parametrize(("raw", "words"), [
+    (b'name = "x"\n[model\n', "not valid TOML: line 2, '[model': Expected ']'"),
+    (b'name = "x"\nname = "y"\n', "not valid TOML: line 2, 'name = \"y\"': Cannot overwrite a value"),
+    (b'name = "x"\nabout = """\nopen', "not valid TOML: line 3, 'open': "),
+    (b'name = "x"\nabout = "Zo\xeb"\n', "not UTF-8 text (byte 0xeb in line 2)"),
+    (None, "there is no such file"), ("folder", "is a folder"),
+])  # fmt: skip
+def test_a_file_that_cannot_be_read_says_why_in_one_line(tmp_path, raw, words):
+    file = tmp_path / "mine.toml"
+    if raw == "folder":
+        file.mkdir()
+    elif raw is not None:
+        file.write_bytes(raw)
+    with pytest.raises(BadInput) as caught:
+        load(file)
+    said = str(caught.value)
+    assert said.startswith(str(file)) and words in said and "\n" not in said
+
+
+def test_names_that_are_neither_file_nor_example(tmp_path):
+    for name, words in (("gpt4", "nearest known: gpt-4"), ("", "known: deepseek-v3, "), ("gpt-4.toml", "without .toml")):
+        with pytest.raises(BadInput, match=words):
+            load(name)
+    file = tmp_path / "mine.toml"
+    file.write_text("\ufeff[model]\nshape = 'gpt4_multi_query'\n", "utf-8")  # as a Windows editor saves it
+    assert load(file).shape == CASES["gpt-4"].shape
+
+
+@pytest.mark.parametrize("source", [
+    "Kaplan 2020", "https://example.org/a-report", "internal", "Our own log of the run, written in May 2024 by three of us, "
+    "with the rate of every day and the hours in which nothing ran at all",
+    "https://example.org/" + "a-long-address-without-a-space/" * 3,
+])  # fmt: skip
+def test_a_source_in_ones_own_words_is_shown_as_it_is(source):
+    row = {"figure": "model.parameters", "value": 1.8e12, "source": source}
+    found = workbench.report(check(changed("gpt-4", published=[row])))
+    assert found["published"][0]["source"] == source
+    lines = workbench_text.to_text(found).splitlines()
+    assert source in " ".join(lines)
+    assert all(len(line) <= 80 or "example.org" in line for line in lines)
+
+
+@pytest.mark.parametrize(("name", "changes", "words"), [
+    ("gpt-4", {"training__layout": {"tensor": 8, "pipeline": 15, "data": 104}},
+     ["layout.data takes 208 beside tensor = 8, pipeline = 15", "n_gpus = 24,960", "got 104"]),
+    ("gpt-4", {"training__layout": {"tensor": 24960}}, ["layout.tensor takes 1, 2, 3,", "got 24960"]),
+    ("gpt-4", {"training__layout": {"tensor": 7}, "training__mfu": 0.3}, ["layout.tensor takes 1, 2, 3,", "got 7"]),
+    ("gpt-4", {"cluster__n_gpus": 120, "training": None},
+     ["tensor x pipeline x expert = 8 x 16 x 1 takes 128 GPUs", "n_gpus = 120"]),
+])  # fmt: skip
+def test_a_layout_that_cannot_be_is_refused(name, changes, words):
+    with pytest.raises(BadInput) as caught:
+        workbench.report(check(changed(name, **changes)))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_server_with_a_gpu_of_its_own_is_not_bound_to_the_cluster():
+    changes = {"cluster__n_gpus": 120, "training": None, "published": []}
+    found = workbench.report(check(changed("gpt-4", serving__gpu="A100-SXM 80GB", **changes)))
+    assert found["serving"]["gpus"] == 128
+
+
+def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_spread():
+    dense = {"layers": 12, "d_model": 1536, "n_heads": 12, "n_kv_heads": 12, "d_head": 128, "d_ff": 6144,
+             "mlp_matrices": 2, "vocab": 50257, "tied_embeddings": True, "positions": "rotary"}  # fmt: skip
+    mapping = {"model": dense, "serving": {"gpu": "A100-SXM 80GB", "context": 2048}}
+    with pytest.raises(BadInput, match="tensor takes a divisor of n_heads = 12, got 8, the default"):
+        check(mapping)
+    mapping["serving"] |= {"tensor": 4, "expert": 2, "redundant_experts": 1}
+    with pytest.raises(BadInput, match="2 mistakes") as caught:
+        check(mapping)
+    assert "expert takes no value above 1 without experts in [model], got 2" in str(caught.value)
+    assert workbench.report(check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}}))
+
+
+def test_copies_of_experts_take_memory_and_no_time():
+    """288 on 144 GPUs are two on each; without the copies 256 do not divide, and 128 GPUs hold two each as well."""
+    with pytest.raises(BadInput, match=r"expert takes a divisor of n_experts = 256 \(1, 2, 4, .*\), got 144"):
+        check(changed("deepseek-v3", serving__redundant_experts=None))
+    s, case = REPORTS["deepseek-v3"]["serving"], CASES["deepseek-v3"]
+    two = 2 * 58 * 3 * 7168 * 2048  # two experts of 58 layers, a byte each
+    rest = 671026404352 - 256 * 58 * 3 * 7168 * 2048
+    assert s["weight_bytes_per_gpu"] == pytest.approx(two + rest, rel=1e-3)
+    plain = decode(of(case.shape), case.serving["server"], batch=s["batch"], context=4989)
+    assert s["pass_seconds"] == pytest.approx(float(plain["pass_seconds"]), rel=1e-12)
+    assert s["largest_batch"] < float(plain["batch_limit"])
+
+
+def test_stages_that_do_not_divide_the_layers_are_told():
+    assert "7.50 layers each on average" in workbench_text.to_text(REPORTS["gpt-4"])
+    even = workbench.report(check(changed("gpt-4", serving__pipeline=15)))
+    assert "on average" not in workbench_text.to_text(even)
