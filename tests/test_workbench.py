@@ -288,6 +288,12 @@ def test_shapes_mistakes_come_together_too():
     ("gpt-4", {"serving__context": 10**8, "serving__batch": None},  # 61,440 bytes x 1e8 over eight ranks
      ["cache of one sequence a pass, of 100,000,000 tokens, is 768.0 GB", "51.3 GB"]),
     ("mixtral-8x7b", {"serving__user_tokens_per_s": 500}, ["user_tokens_per_s = 500 is out of reach", "gets 1"]),
+    ("gpt-4", {"training__layout": {"tensor": 8, "pipeline": 15, "data": 104}},
+     ["layout.data takes 208 beside tensor = 8, pipeline = 15", "n_gpus = 24,960", "got 104"]),
+    ("gpt-4", {"training__layout": {"tensor": 24960}}, ["layout.tensor takes 1, 2, 3,", "got 24960"]),
+    ("gpt-4", {"training__layout": {"tensor": 7}, "training__mfu": 0.3}, ["layout.tensor takes 1, 2, 3,", "got 7"]),
+    ("gpt-4", {"cluster__n_gpus": 120, "training": None},
+     ["tensor x pipeline x expert = 8 x 16 x 1 takes 128 GPUs", "n_gpus = 120"]),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused_with_the_numbers(name, changes, words):
     with pytest.raises(BadInput) as caught:
@@ -530,20 +536,6 @@ def test_a_source_in_ones_own_words_is_shown_as_it_is(source):
     lines = workbench_text.to_text(found).splitlines()
     assert source in " ".join(lines)
     assert all(len(line) <= 80 or "example.org" in line for line in lines)
-
-
-@pytest.mark.parametrize(("name", "changes", "words"), [
-    ("gpt-4", {"training__layout": {"tensor": 8, "pipeline": 15, "data": 104}},
-     ["layout.data takes 208 beside tensor = 8, pipeline = 15", "n_gpus = 24,960", "got 104"]),
-    ("gpt-4", {"training__layout": {"tensor": 24960}}, ["layout.tensor takes 1, 2, 3,", "got 24960"]),
-    ("gpt-4", {"training__layout": {"tensor": 7}, "training__mfu": 0.3}, ["layout.tensor takes 1, 2, 3,", "got 7"]),
-    ("gpt-4", {"cluster__n_gpus": 120, "training": None},
-     ["tensor x pipeline x expert = 8 x 16 x 1 takes 128 GPUs", "n_gpus = 120"]),
-])  # fmt: skip
-def test_a_layout_that_cannot_be_is_refused(name, changes, words):
-    with pytest.raises(BadInput) as caught:
-        workbench.report(check(changed(name, **changes)))
-    assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 def test_a_server_with_a_gpu_of_its_own_is_not_bound_to_the_cluster():
