@@ -25,10 +25,15 @@ def main() -> None:
     """Simulate the trace several times and print the median rate."""
     rng = np.random.default_rng(0)
     arrival = np.cumsum(rng.exponential(0.2, REQUESTS))
-    prompt, output = (rng.geometric(1 / given(f"fact:chat-{part}").value, REQUESTS) for part in ("prompt", "answer"))
-    for name, how in (("continuous", {}), ("continuous, prompts in chunks of 256", {"prompt_chunk": 256}),
-                      ("continuous, cache of 20,000 tokens with eviction", {"kv_tokens": 20_000, "evict": True}),
-                      ("static", {"continuous": False})):  # fmt: skip
+    prompt, output = (
+        rng.geometric(1 / given(f"fact:chat-{part}").value, REQUESTS) for part in ("prompt", "answer")
+    )
+    for name, how in (
+        ("continuous", {}),
+        ("continuous, prompts in chunks of 256", {"prompt_chunk": 256}),
+        ("continuous, cache of 20,000 tokens with eviction", {"kv_tokens": 20_000, "evict": True}),
+        ("static", {"continuous": False}),
+    ):
         taken = []
         for _ in range(REPEATS):
             start = perf_counter()

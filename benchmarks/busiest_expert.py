@@ -17,15 +17,21 @@ def main():
     """Print the best time, the total and the mean; say by the exit status whether the target is met."""
     missed = False
     alike, skewed = np.ones(16), np.arange(1, 17) ** -0.5
-    for name, batch, weights in (("uniform", 8, alike), ("uniform", 4096, alike), ("weights 1/i^0.5", 4096, skewed)):
+    for name, batch, weights in (
+        ("uniform", 8, alike),
+        ("uniform", 4096, alike),
+        ("weights 1/i^0.5", 4096, skewed),
+    ):
         taken = []
         for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
             start = time.perf_counter()
             p = busiest(batch, top_k=2, weights=weights)
             taken.append(time.perf_counter() - start)
         off, (mean, deviation) = p.sum() - 1, moments(p)
-        print(f"{name}, batch {batch:,}: {min(taken):.3f} s, total 1 {off:+.1e}, busiest {mean:.3f} +- {deviation:.3f}")
-        missed |= abs(off) > 1e-12 or name == "uniform" and min(taken) >= 1
+        print(
+            f"{name}, batch {batch:,}: {min(taken):.3f} s, total 1 {off:+.1e}, busiest {mean:.3f} +- {deviation:.3f}"
+        )
+        missed |= abs(off) > 1e-12 or (name == "uniform" and min(taken) >= 1)
     sys.exit(missed)
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gpt4lib.data import devices  # noqa: E402
-from gpt4lib.roofline import COLUMNS  # noqa: E402
+from gpt4lib.data import devices
+from gpt4lib.roofline import COLUMNS
 
 BATCHES = tuple(2**i for i in range(13))  # 1 to 4,096
 ROWS, INNER = 8192, 8192  # one decode-shaped matrix: 134 MB in bfloat16
@@ -26,10 +26,16 @@ EXPERTS, TOP_K, D_MODEL, D_FF = 16, 2, 4096, 14336
 PEAK_SIDE, COPY_SIDE = 8192, 16384
 FLUSH_BYTES = 256 * 2**20  # more than any card caches
 GUESSES = {  # words of a card's name, and the row of hardware.csv
-    "A100-SXM 40GB": ("A100-SXM4-40GB",), "A100-SXM 80GB": ("A100-SXM4-80GB",), "H100-SXM 80GB": ("H100 80GB HBM3",),
-    "H100-PCIe 80GB": ("H100 PCIe",), "H200-SXM": ("H200",), "B200-SXM": ("B200",),
-    "V100-SXM2 32GB": ("V100-SXM2-32GB",), "MI300X": ("MI300X",), "MI250X": ("MI250X",),
-}  # fmt: skip
+    "A100-SXM 40GB": ("A100-SXM4-40GB",),
+    "A100-SXM 80GB": ("A100-SXM4-80GB",),
+    "H100-SXM 80GB": ("H100 80GB HBM3",),
+    "H100-PCIe 80GB": ("H100 PCIe",),
+    "H200-SXM": ("H200",),
+    "B200-SXM": ("B200",),
+    "V100-SXM2 32GB": ("V100-SXM2-32GB",),
+    "MI300X": ("MI300X",),
+    "MI250X": ("MI250X",),
+}
 
 
 def guess(card: str) -> str:
@@ -52,7 +58,9 @@ def plan(fp8: bool) -> list[dict]:
     rows = [row("copy", "bfloat16", 1, COPY_SIDE, COPY_SIDE)]
     rows += [row("peak", dtype, PEAK_SIDE, PEAK_SIDE, PEAK_SIDE) for dtype in dtypes]
     rows += [row("decode", dtype, batch, ROWS, INNER) for dtype in dtypes for batch in BATCHES]
-    routed = [row("experts", "bfloat16", batch, D_FF, D_MODEL, experts=EXPERTS, top_k=TOP_K) for batch in BATCHES]
+    routed = [
+        row("experts", "bfloat16", batch, D_FF, D_MODEL, experts=EXPERTS, top_k=TOP_K) for batch in BATCHES
+    ]
     return rows + routed
 
 
@@ -87,7 +95,9 @@ def multiply(torch, dtype, batch, rows, columns):
 
 def route(torch, batch, experts, top_k, seed=0):
     """Uniform routing: for each expert the tokens that chose it, `top_k` different experts a token."""
-    chosen = torch.rand(batch, experts, generator=torch.Generator().manual_seed(seed)).topk(top_k, dim=1).indices
+    chosen = (
+        torch.rand(batch, experts, generator=torch.Generator().manual_seed(seed)).topk(top_k, dim=1).indices
+    )
     return [(chosen == e).any(dim=1).nonzero().flatten() for e in range(experts)]
 
 
@@ -96,7 +106,9 @@ def expert_layer(torch, batch, rows, columns, experts, top_k):
     x = torch.randn(batch, columns, device="cuda", dtype=torch.bfloat16)
     up = [torch.randn(columns, rows, device="cuda", dtype=torch.bfloat16) for _ in range(experts)]
     down = [torch.randn(rows, columns, device="cuda", dtype=torch.bfloat16) for _ in range(experts)]
-    parts = [(e, tokens.cuda()) for e, tokens in enumerate(route(torch, batch, experts, top_k)) if len(tokens)]
+    parts = [
+        (e, tokens.cuda()) for e, tokens in enumerate(route(torch, batch, experts, top_k)) if len(tokens)
+    ]
     out = torch.zeros_like(x)
 
     def work():
@@ -120,6 +132,7 @@ def work_of(torch, row):
 
 def timed(torch, work, flush):
     """Median seconds of a call by the device's timers, and the number of repeats, after warm-up."""
+
     def once():
         flush.zero_()  # the weights leave the cache
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -138,17 +151,29 @@ def no_gpu():
     try:
         import torch
     except ImportError:
-        return None, "PyTorch is not installed: pip install torch (an optional extra, only this script needs it)"
+        return (
+            None,
+            "PyTorch is not installed: pip install torch (an optional extra, only this script needs it)",
+        )
     if not torch.cuda.is_available():
-        return None, f"PyTorch {torch.__version__} finds no CUDA or ROCm GPU on this computer; nothing was measured"
+        return (
+            None,
+            f"PyTorch {torch.__version__} finds no CUDA or ROCm GPU on this computer; nothing was measured",
+        )
     return torch, ""
 
 
 def main(arguments=None):
     """Measure everything and write the CSV; return the exit status."""
-    parser = argparse.ArgumentParser(description="Measure a GPU for the book's comparison of laws and clocks.")
-    parser.add_argument("--out", required=True, metavar="CSV", help="where to write: gpt4lib/data/measured/CARD.csv")
-    parser.add_argument("--device", default=None, metavar="NAME", help="the card's row in gpt4lib/data/hardware.csv")
+    parser = argparse.ArgumentParser(
+        description="Measure a GPU for the book's comparison of laws and clocks."
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="CSV", help="where to write: gpt4lib/data/measured/CARD.csv"
+    )
+    parser.add_argument(
+        "--device", default=None, metavar="NAME", help="the card's row in gpt4lib/data/hardware.csv"
+    )
     options = parser.parse_args(arguments)
     if options.device is not None and options.device not in devices():
         parser.error(f"--device takes one of {', '.join(devices())}, got {options.device!r}")
@@ -159,15 +184,22 @@ def main(arguments=None):
     card = torch.cuda.get_device_name(0)
     device = options.device or guess(card)
     print(f"{card}, taken for {device or 'no row of hardware.csv'}")
-    about = {"card": card, "device": device, "date": datetime.date.today().isoformat(), "torch": torch.__version__,
-             "cuda": torch.version.cuda or torch.version.hip or ""}  # fmt: skip
+    about = {
+        "card": card,
+        "device": device,
+        "date": datetime.date.today().isoformat(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda or torch.version.hip or "",
+    }
     fp8 = torch.cuda.get_device_capability(0) >= (8, 9) and hasattr(torch, "_scaled_mm")
     flush, rows = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device="cuda"), []
     for row in plan(fp8):
         work = work_of(torch, row)
         seconds, repeats = timed(torch, work, flush)
         rows.append({**row, "seconds": f"{seconds:.6g}", "repeats": repeats})
-        print(f"{len(rows):3d}  {row['kind']:8s} {row['dtype']:9s} batch {row['batch']:5d}  {seconds * 1e6:12.1f} us")
+        print(
+            f"{len(rows):3d}  {row['kind']:8s} {row['dtype']:9s} batch {row['batch']:5d}  {seconds * 1e6:12.1f} us"
+        )
         del work
         torch.cuda.empty_cache()
     write(options.out, rows, about)

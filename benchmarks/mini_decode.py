@@ -14,10 +14,10 @@ import time
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from gpt4lib.mini.meter import Meter  # noqa: E402
-from gpt4lib.mini.model import Model, default_shape  # noqa: E402
+from gpt4lib.mini.meter import Meter
+from gpt4lib.mini.model import Model, default_shape
 
 TARGET, PROMPT = 1000, 32
 
@@ -43,7 +43,9 @@ def main():
         times, meter = measure(batch, steps, dtype)
         rates[dtype], read = batch / statistics.median(times), sum(meter.weight_bytes_read.values())
         print(f"{dtype.__name__}: {rates[dtype]:,.0f} tokens/s, median of {steps} steps of {batch} tokens")
-        print(f"  a step reads {read / 1e6:,.0f} MB of weights and does {sum(meter.flop.values()) / 1e9:.2f} GFLOP")
+        print(
+            f"  a step reads {read / 1e6:,.0f} MB of weights and does {sum(meter.flop.values()) / 1e9:.2f} GFLOP"
+        )
     sys.exit(rates[np.float64] < TARGET)
 
 

@@ -20,8 +20,17 @@ ROOT = Path(__file__).resolve().parent.parent
 LOOKS = ("figures", "symbols", "__init__")  # colours and sizes; names, units and texts; where a name lives
 FACTOR = sympy.Rational(13, 10)
 SWAPS = {
-    ast.Add: ast.Sub, ast.Mult: ast.Div, ast.Lt: ast.LtE, ast.Gt: ast.GtE, ast.Eq: ast.NotEq, ast.And: ast.Or,
-    "min": "max", "minimum": "maximum", "Min": "Max", "argmin": "argmax", "floor": "ceil",
+    ast.Add: ast.Sub,
+    ast.Mult: ast.Div,
+    ast.Lt: ast.LtE,
+    ast.Gt: ast.GtE,
+    ast.Eq: ast.NotEq,
+    ast.And: ast.Or,
+    "min": "max",
+    "minimum": "maximum",
+    "Min": "Max",
+    "argmin": "argmax",
+    "floor": "ceil",
 }
 SWAPS |= {b: a for a, b in SWAPS.items()}
 
@@ -96,8 +105,13 @@ def change_ledger(claim_id, name):
 
     def build_changed(entries, **tables):
         wrong = {"stated": scaled} if name is None else {}
-        return build([(where, entry | {key: f(entry[key]) for key, f in wrong.items() if entry["id"] == claim_id})
-                      for where, entry in entries], **tables)  # fmt: skip
+        return build(
+            [
+                (where, entry | {key: f(entry[key]) for key, f in wrong.items() if entry["id"] == claim_id})
+                for where, entry in entries
+            ],
+            **tables,
+        )
 
     def one_changed(entry, *tables):
         claim = one(entry, *tables)
@@ -138,7 +152,11 @@ def edits(tree):
     for name, body in [*functions(tree), *(("", table) for table in tables)]:
         for node in plain(body):
             for field, new in slots(node):
-                old, before, change = getattr(node, field), ast.unparse(node), partial(setattr, node, field, new)
+                old, before, change = (
+                    getattr(node, field),
+                    ast.unparse(node),
+                    partial(setattr, node, field, new),
+                )
                 change()
                 after = ast.unparse(node)
                 setattr(node, field, old)
@@ -148,9 +166,18 @@ def edits(tree):
 def plain(node):
     """The node and those below it, but for errors' texts, annotations, formats and the looks of charts."""
     yield node
-    drawn = isinstance(node, ast.Call) and re.match("mark_|properties|configure_", getattr(node.func, "attr", ""))
+    drawn = isinstance(node, ast.Call) and re.match(
+        "mark_|properties|configure_", getattr(node.func, "attr", "")
+    )
     for field, value in ast.iter_fields(node):
-        if field not in ("annotation", "returns", "decorator_list", "format_spec", "exc", "keywords" if drawn else ""):
+        if field not in (
+            "annotation",
+            "returns",
+            "decorator_list",
+            "format_spec",
+            "exc",
+            "keywords" if drawn else "",
+        ):
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and getattr(child, "arg", "") != "indent":
                     yield from plain(child)
@@ -172,7 +199,9 @@ def slots(node):
             yield field, SWAPS[getattr(node, field)]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield "operand", ast.UnaryOp(ast.Not(), node.operand)
-    product = isinstance(node, ast.Return) and isinstance(node.value, ast.BinOp) and type(node.value.op) in SWAPS
+    product = (
+        isinstance(node, ast.Return) and isinstance(node.value, ast.BinOp) and type(node.value.op) in SWAPS
+    )
     if product and not is_text(node.value):
         yield "value", ast.UnaryOp(ast.USub(), node.value)
 
@@ -201,6 +230,7 @@ def load_as(trees):
 
 def change_source(module, number):
     """Load a module with its `number`-th change."""
+
     def changed():
         tree = tree_of(module)
         list(edits(tree))[number][3]()
@@ -224,7 +254,9 @@ def all_mutants():
 
     def seen(module, number, lhs, rhs):
         for i, (what, _) in enumerate(changes(rhs)):
-            found.append((f"law {module} {number} {lhs}: {what}", module, "", change_law, (module, number, i)))
+            found.append(
+                (f"law {module} {number} {lhs}: {what}", module, "", change_law, (module, number, i))
+            )
         return rhs
 
     watch_laws(seen)

@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT))
 
-import altair, hypothesis, IPython, matplotlib.pyplot, numpy, pint, pytest, sympy  # noqa: E401, E402, F401  loaded once
+import altair  # noqa: E402, F401  loaded once
+import pytest
 from hypothesis.internal.conjecture import engine  # noqa: E402
 from mutants import all_mutants, load_as, marked, sources  # noqa: E402
 
@@ -57,7 +58,10 @@ def quiet():
 
 def first_red(path):
     """Run one file's tests, or a module's doctests: the first that fails, or "" where all pass."""
-    plugin, plain = FirstFailure(), ["--assert=plain", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:nbval"]
+    plugin, plain = (
+        FirstFailure(),
+        ["--assert=plain", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:nbval"],
+    )
     status = pytest.main(["-x", "-q", "--tb=no", *plain, "--doctest-modules", path], [plugin])
     return "" if status in (0, 5) else plugin.name or f"{path}: pytest ended with {status!r}"
 
@@ -123,7 +127,9 @@ def main():
     """List or run the mutants; print each one's first red test, then the share killed and the survivors."""
     parser = argparse.ArgumentParser(description="Which changes of the library does no test notice?")
     parser.add_argument("--only", default="", metavar="REGEX", help="mutants whose label matches")
-    parser.add_argument("--sample", type=int, metavar="N", help="N mutants drawn at random, the same each time")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="N mutants drawn at random, the same each time"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another sample (0)")
     parser.add_argument("--list", action="store_true", help="print the labels and stop")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time (2)")

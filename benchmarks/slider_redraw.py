@@ -51,7 +51,9 @@ def main():
     for page, number, times in measure(int(sys.argv[1]) if len(sys.argv) > 1 else 60):
         median = statistics.median(times)
         slow |= median >= TARGET
-        print(f"{page} chart {number}: median {median:.1f} ms, worst {max(times):.1f} ms over {len(times)} moves")
+        print(
+            f"{page} chart {number}: median {median:.1f} ms, worst {max(times):.1f} ms over {len(times)} moves"
+        )
     sys.exit(1 if slow else 0)
 
 

@@ -22,7 +22,11 @@ CHART = "application/vnd.vegalite.v5+json"
 def alt_text(output):
     """The alt text that an output carries, or None."""
     data = output.get("data", {})
-    return data[CHART]["description"] if CHART in data else output.get("metadata", {}).get("image/png", {}).get("alt")
+    return (
+        data[CHART]["description"]
+        if CHART in data
+        else output.get("metadata", {}).get("image/png", {}).get("alt")
+    )
 
 
 def keep_alt_texts(notebook):
@@ -43,7 +47,13 @@ def saved_pictures(notebook):
 def execute(path):
     """Run one notebook in its folder and write it back."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=120, record_timing=False, kernel_name="python3", resources={"metadata": {"path": str(Path(path).parent)}})
+    client = NotebookClient(
+        notebook,
+        timeout=120,
+        record_timing=False,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(Path(path).parent)}},
+    )
     client.execute()
     keep_alt_texts(notebook)
     nbformat.write(notebook, path)

@@ -43,7 +43,10 @@ READY = """async () => {
 def pages() -> list[str]:
     """The pages of the table of contents, in order, as paths below the site."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return [f"{name}.html" for name in [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]]
+    return [
+        f"{name}.html"
+        for name in [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+    ]
 
 
 def printed(browser, name: str) -> bytes:
@@ -52,9 +55,19 @@ def printed(browser, name: str) -> bytes:
     page.goto((SITE / name).as_uri())
     page.add_style_tag(content=PAPER)
     page.evaluate(READY)
-    foot = '<div style="font-size:8px;width:100%;text-align:center;color:#555"><span class="title"></span></div>'
-    paper = page.pdf(format="A4", scale=0.8, print_background=True, tagged=True, display_header_footer=True, header_template="<span></span>",
-                     footer_template=foot, margin={"top": "15mm", "bottom": "15mm", "left": "15mm", "right": "15mm"})  # fmt: skip
+    foot = (
+        '<div style="font-size:8px;width:100%;text-align:center;color:#555"><span class="title"></span></div>'
+    )
+    paper = page.pdf(
+        format="A4",
+        scale=0.8,
+        print_background=True,
+        tagged=True,
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=foot,
+        margin={"top": "15mm", "bottom": "15mm", "left": "15mm", "right": "15mm"},
+    )
     page.close()
     return paper
 
@@ -77,7 +90,9 @@ def join(papers: dict):
             target = first.get(Path(unquote(address.path)).resolve()) if address.scheme == "file" else None
             if target is not None:
                 del note["/A"]
-                note[NameObject("/Dest")] = ArrayObject([book.pages[target].indirect_reference, NameObject("/FitH"), NullObject()])
+                note[NameObject("/Dest")] = ArrayObject(
+                    [book.pages[target].indirect_reference, NameObject("/FitH"), NullObject()]
+                )
     book.add_metadata({"/Title": "GPT-4, Recomputed"})
     book.compress_identical_objects()
     return book
@@ -86,7 +101,10 @@ def join(papers: dict):
 def main() -> int:
     """Print all pages, join them, and show the link."""
     if find_chromium() is None:
-        print("no PDF: it is printed by Chromium, and none was found (Debian and Ubuntu: apt-get install chromium)", file=sys.stderr)
+        print(
+            "no PDF: it is printed by Chromium, and none was found (Debian and Ubuntu: apt-get install chromium)",
+            file=sys.stderr,
+        )
         return 2
     with chromium() as browser:
         book = join({name: printed(browser, name) for name in pages()})

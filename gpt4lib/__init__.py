@@ -7,11 +7,31 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 _HOME = {
-    "Law": "law", "symbol": "law", "constant": "law", "Interval": "interval", "stated": "interval", "BadInput": "units",
-    "hardware": "data", "published": "data", "sources": "data", "fmt": "text", "written": "text", "claim": "ledger", "given": "ledger", "must_be": "show", "sensitivities": "show",
-    "show_figure": "figures", "glue": "show", "table": "show",
-    "claims_table": "show", "assumptions": "show", "explore": "charts", "Slider": "charts", "use_style": "figures",
-    "direct_label": "figures", "COLORS": "figures",
+    "Law": "law",
+    "symbol": "law",
+    "constant": "law",
+    "Interval": "interval",
+    "stated": "interval",
+    "BadInput": "units",
+    "hardware": "data",
+    "published": "data",
+    "sources": "data",
+    "fmt": "text",
+    "written": "text",
+    "claim": "ledger",
+    "given": "ledger",
+    "must_be": "show",
+    "sensitivities": "show",
+    "show_figure": "figures",
+    "glue": "show",
+    "table": "show",
+    "claims_table": "show",
+    "assumptions": "show",
+    "explore": "charts",
+    "Slider": "charts",
+    "use_style": "figures",
+    "direct_label": "figures",
+    "COLORS": "figures",
 }
 
 

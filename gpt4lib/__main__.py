@@ -25,7 +25,11 @@ def claims(options) -> int:
             print(f"{claim.id}: expected {claim.expect!r}, computed {claim.verdict!r}")
         print(f"{len(book.claims)} claims, {len(wrong)} unexpected verdicts")
         return 1 if wrong else 0
-    print(json.dumps([c.record() for c in book.claims], indent=1, ensure_ascii=False) if options.json else show.Claims(book.claims))
+    print(
+        json.dumps([c.record() for c in book.claims], indent=1, ensure_ascii=False)
+        if options.json
+        else show.Claims(book.claims)
+    )
     return 0
 
 
@@ -39,7 +43,11 @@ def params(options) -> int:
         print(json.dumps({"total": count.total, "active": count.active, "parts": count.parts}, indent=1))
     else:
         rows = [(part, f"{size:,}", f"{count.active_parts[part]:,}") for part, size in count.parts.items()]
-        print(Table([*rows, ("total", f"{count.total:,}", f"{count.active:,}")], ("part", "parameters", "active")))
+        print(
+            Table(
+                [*rows, ("total", f"{count.total:,}", f"{count.active:,}")], ("part", "parameters", "active")
+            )
+        )
     return 0
 
 
@@ -56,7 +64,10 @@ def main(arguments=None) -> int:
     """Run one command; 0 done, 1 a check failed, 2 a mistake in the call or its file."""
     from .units import BadInput
 
-    parser = Parser(prog="python -m gpt4lib", description="The claims of the book, parameter counts from a model's shape, and reports on whole runs.")
+    parser = Parser(
+        prog="python -m gpt4lib",
+        description="The claims of the book, parameter counts from a model's shape, and reports on whole runs.",
+    )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     command = commands.add_parser("claims", help="every claim with its verdict")
     how = command.add_mutually_exclusive_group()
@@ -67,8 +78,12 @@ def main(arguments=None) -> int:
     command.add_argument("file", metavar="FILE.toml")
     command.add_argument("--json", action="store_true", help="total, active and parts")
     command.set_defaults(run=params)
-    command = commands.add_parser("report", help="the full report on a model, a cluster, a training run and a serving target")
-    command.add_argument("file", metavar="FILE.toml", help="a file of the workbench, or the name of an example such as gpt-4")
+    command = commands.add_parser(
+        "report", help="the full report on a model, a cluster, a training run and a serving target"
+    )
+    command.add_argument(
+        "file", metavar="FILE.toml", help="a file of the workbench, or the name of an example such as gpt-4"
+    )
     command.add_argument("--json", action="store_true", help="everything, with units in the keys")
     command.set_defaults(run=report)
     options = parser.parse_args(arguments)

@@ -18,8 +18,32 @@ import sympy
 
 from .law import Law
 from .symbols import (
-    B_seq, N, Q_kv, Q_w, R_in, R_out, cv, gamma_E, load, mem_rate, n_gpu_1, n_long, n_mean, n_own, n_there, t_fix,
-    t_iter, t_seq, t_serve, t_stay, t_wait, tok, weight_bytes, x_gain, x_own, x_static,
+    B_seq,
+    N,
+    Q_kv,
+    Q_w,
+    R_in,
+    R_out,
+    cv,
+    gamma_E,
+    load,
+    mem_rate,
+    n_gpu_1,
+    n_long,
+    n_mean,
+    n_own,
+    n_there,
+    t_fix,
+    t_iter,
+    t_seq,
+    t_serve,
+    t_stay,
+    t_wait,
+    tok,
+    weight_bytes,
+    x_gain,
+    x_own,
+    x_static,
 )
 from .units import BadInput
 
@@ -28,20 +52,28 @@ own_share = Law(x_own, n_own / n_long, "Share of its batch's steps that one sequ
 static_use = Law(x_static, n_mean / n_long, "Slot time that static batching uses")
 gain = Law(x_gain, n_long / n_mean, "Continuous over static batching, slots never empty", source="yu2022")
 longest_exponential = Law(
-    n_long, n_mean * (sympy.log(B_seq) + gamma_E + 1 / (2 * B_seq)), "Longest of a batch, exponential lengths")
+    n_long, n_mean * (sympy.log(B_seq) + gamma_E + 1 / (2 * B_seq)), "Longest of a batch, exponential lengths"
+)
 longest_uniform = Law(n_long, 2 * n_mean * B_seq / (B_seq + 1), "Longest of a batch, uniform lengths")
 gain_exponential = gain.given(longest_exponential)
 gain_uniform = gain.given(longest_uniform)
 
 # ---- queues -------------------------------------------------------------------------------
 offered = Law(load, R_in * t_serve, "Load of one server")
-queue_wait = Law(t_wait, load * t_serve * (1 + cv**2) / (2 * (1 - load)), "Mean wait for one server", source="kleinrock1975")
+queue_wait = Law(
+    t_wait,
+    load * t_serve * (1 + cv**2) / (2 * (1 - load)),
+    "Mean wait for one server",
+    source="kleinrock1975",
+)
 little = Law(n_there, R_in * t_stay, "Requests in the system", source="little1961")
 
 # ---- steps --------------------------------------------------------------------------------
 weights_read = Law(Q_w, N * weight_bytes, "Weights that every step reads")
 fixed_time = Law(t_fix, Q_w / (mem_rate * n_gpu_1), "Time to read the weights", source="pope2022")
-sequence_time = Law(t_seq, Q_kv / (mem_rate * n_gpu_1), "Time to read one sequence's cache", source="pope2022")
+sequence_time = Law(
+    t_seq, Q_kv / (mem_rate * n_gpu_1), "Time to read one sequence's cache", source="pope2022"
+)
 batch_time = Law(t_iter, t_fix + t_seq * B_seq, "Time of one step")
 output_rate = Law(R_out, tok * B_seq / t_iter, "Tokens put out, all slots at work").given(batch_time)
 capacity = Law(R_in, B_seq / (n_mean * t_iter), "Requests served, all slots at work").given(batch_time)
@@ -128,8 +160,18 @@ def one_second(batch: int, prompt_tokens: int) -> float:
     return 1.0
 
 
-def simulate(arrival, prompt, output, *, slots: int, continuous: bool = True, step_time=one_second,
-             prompt_chunk: float = inf, kv_tokens: float = inf, evict: bool = False) -> Run:
+def simulate(
+    arrival,
+    prompt,
+    output,
+    *,
+    slots: int,
+    continuous: bool = True,
+    step_time=one_second,
+    prompt_chunk: float = inf,
+    kv_tokens: float = inf,
+    evict: bool = False,
+) -> Run:
     """Serve requests with `arrival` in seconds, `prompt` and `output` in tokens, first come, first served.
 
     A step takes `step_time(batch, prompt_tokens)` seconds; the rows of a static batch that are done still count.
@@ -201,12 +243,21 @@ def simulate(arrival, prompt, output, *, slots: int, continuous: bool = True, st
 
 def _check(arrival, prompt, output, slots, chunk, kv_tokens, static_evict):
     if not len(arrival) == len(prompt) == len(output) > 0:
-        raise BadInput(f"arrival, prompt and output take one entry a request, got {len(arrival)}, {len(prompt)}, {len(output)}")
-    for name, least, low in (("arrival", arrival.min(), 0), ("prompt", prompt.min(), 1), ("output", output.min(), 1),
-                             ("slots", slots, 1), ("prompt_chunk", chunk, 1)):
+        raise BadInput(
+            f"arrival, prompt and output take one entry a request, got {len(arrival)}, {len(prompt)}, {len(output)}"
+        )
+    for name, least, low in (
+        ("arrival", arrival.min(), 0),
+        ("prompt", prompt.min(), 1),
+        ("output", output.min(), 1),
+        ("slots", slots, 1),
+        ("prompt_chunk", chunk, 1),
+    ):
         if not least >= low:
             raise BadInput(f"{name} takes numbers of at least {low}, got {least}")
     if (prompt + output - 1).max() > kv_tokens:
-        raise BadInput(f"kv_tokens takes room for the longest request, {(prompt + output - 1).max()}, got {kv_tokens!r}")
+        raise BadInput(
+            f"kv_tokens takes room for the longest request, {(prompt + output - 1).max()}, got {kv_tokens!r}"
+        )
     if static_evict:
         raise BadInput("evict takes continuous batching, got static")

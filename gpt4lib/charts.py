@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from .law import Law, browser_name
+from .law import browser_name
 from .units import BadInput, unit_factor
 
 POINTS = 201
@@ -50,9 +50,21 @@ class Chart:
         return self.spec["description"]
 
 
-def explore(law: str, *, x: str, x_range: Slider, sliders: dict[str, Slider], y_unit: str, y_label: str,
-            description: str, fixed: dict | None = None, band: tuple | None = None, log_x: bool = False,
-            log_y: bool = False, y_range: tuple | None = None) -> Chart:
+def explore(
+    law: str,
+    *,
+    x: str,
+    x_range: Slider,
+    sliders: dict[str, Slider],
+    y_unit: str,
+    y_label: str,
+    description: str,
+    fixed: dict | None = None,
+    band: tuple | None = None,
+    log_x: bool = False,
+    log_y: bool = False,
+    y_range: tuple | None = None,
+) -> Chart:
     """The law named "module.law" over its input `x`, every other input a slider or `fixed`.
 
     A dot and a number mark the value at `x_range.start`, itself a slider. `band` is (lo, hi, label) in
@@ -66,39 +78,80 @@ def explore(law: str, *, x: str, x_range: Slider, sliders: dict[str, Slider], y_
     missing = {s.name for s in found.symbols} - {x, *sliders, *fixed}
     strange = {x, *sliders, *fixed} - {s.name for s in (*found.symbols, *found.constants)}
     if missing or strange:
-        raise BadInput(f"{law}: no slider for {sorted(missing)}" if missing else f"{law} has no input {sorted(strange)}")
+        raise BadInput(
+            f"{law}: no slider for {sorted(missing)}" if missing else f"{law} has no input {sorted(strange)}"
+        )
     units = {s.name: s.unit for s in (*found.symbols, *found.constants)}
     factors = {name: unit_factor(s.unit, units[name]) for name, s in {x: x_range, **sliders}.items()}
     y_factor = unit_factor(y_unit, found.lhs.unit)
     terms = {name: f"{value!r}" for name, value in fixed.items()}
-    terms |= {name: f"({'datum.x' if name == x else browser_name(name)} * {factor!r})" for name, factor in factors.items()}
+    terms |= {
+        name: f"({'datum.x' if name == x else browser_name(name)} * {factor!r})"
+        for name, factor in factors.items()
+    }
     expression = f"({found.browser(terms)}) / {y_factor!r}"
 
     params = [alt.param(name="x_at", value=x_range.start, bind=_range(x_range, x, found))]
-    params += [alt.param(name=browser_name(name), value=s.start, bind=_range(s, name, found)) for name, s in sliders.items()]
+    params += [
+        alt.param(name=browser_name(name), value=s.start, bind=_range(s, name, found))
+        for name, s in sliders.items()
+    ]
     ratio = f"datum.i / {POINTS - 1}"
-    spread = f"{x_range.lo!r} * pow({x_range.hi / x_range.lo!r}, {ratio})" if log_x else f"{x_range.lo!r} + {x_range.hi - x_range.lo!r} * {ratio}"
-    curve = alt.Chart(alt.sequence(0, POINTS, as_="i")).transform_calculate(x=spread).transform_calculate(y=expression)
-    dot = alt.Chart(alt.InlineData(values=[{}])).transform_calculate(x="x_at").transform_calculate(y=expression)
-    y_scale = alt.Scale(type="log" if log_y else "linear", **({} if log_y else {"zero": False}), **({"domain": list(y_range), "clamp": True} if y_range else {}))
+    spread = (
+        f"{x_range.lo!r} * pow({x_range.hi / x_range.lo!r}, {ratio})"
+        if log_x
+        else f"{x_range.lo!r} + {x_range.hi - x_range.lo!r} * {ratio}"
+    )
+    curve = (
+        alt.Chart(alt.sequence(0, POINTS, as_="i"))
+        .transform_calculate(x=spread)
+        .transform_calculate(y=expression)
+    )
+    dot = (
+        alt.Chart(alt.InlineData(values=[{}])).transform_calculate(x="x_at").transform_calculate(y=expression)
+    )
+    y_scale = alt.Scale(
+        type="log" if log_y else "linear",
+        **({} if log_y else {"zero": False}),
+        **({"domain": list(y_range), "clamp": True} if y_range else {}),
+    )
     where = {
-        "x": alt.X("x:Q", title=_label(x_range, x, found), scale=alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)),
+        "x": alt.X(
+            "x:Q",
+            title=_label(x_range, x, found),
+            scale=alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False),
+        ),
         "y": alt.Y("y:Q", title=y_label, scale=y_scale),
     }
     layers = [
         curve.mark_line(strokeWidth=3, color="#0072B2").encode(**where),
         dot.mark_point(filled=True, size=110, opacity=1, color="#D55E00").encode(**where),
         dot.transform_calculate(label="format(datum.y, abs(datum.y) < 1 ? '.3~g' : '.3~s')")
-        .mark_text(dy=-14, fontSize=14, fontWeight="bold").encode(**where, text="label:N"),
+        .mark_text(dy=-14, fontSize=14, fontWeight="bold")
+        .encode(**where, text="label:N"),
     ]
     if band:
         limits = alt.Chart(alt.InlineData(values=[{"lo": band[0], "hi": band[1], "label": band[2]}]))
-        layers.insert(0, limits.mark_rect(color="#E69F00", opacity=0.35).encode(y=alt.Y("lo:Q", title=y_label, scale=y_scale), y2="hi:Q"))
-        layers.append(limits.mark_text(align="left", x=6, dy=-8, fontSize=13).encode(y="hi:Q", text="label:N"))
+        layers.insert(
+            0,
+            limits.mark_rect(color="#E69F00", opacity=0.35).encode(
+                y=alt.Y("lo:Q", title=y_label, scale=y_scale), y2="hi:Q"
+            ),
+        )
+        layers.append(
+            limits.mark_text(align="left", x=6, dy=-8, fontSize=13).encode(y="hi:Q", text="label:N")
+        )
     chart = alt.layer(*layers).properties(width=560, height=300, description=description).add_params(*params)
     spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
     spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
-    spec["usermeta"] = {"law": law, "x": x, "y": found.lhs.name, "factors": {**factors, "y": y_factor}, "fixed": fixed, "sliders": {name: browser_name(name) for name in sliders}}
+    spec["usermeta"] = {
+        "law": law,
+        "x": x,
+        "y": found.lhs.name,
+        "factors": {**factors, "y": y_factor},
+        "fixed": fixed,
+        "sliders": {name: browser_name(name) for name in sliders},
+    }
     return Chart(spec)
 
 
@@ -110,4 +163,9 @@ def _label(slider, name, law):
 def _range(slider, name, law):
     import altair as alt
 
-    return alt.binding_range(min=slider.lo, max=slider.hi, step=slider.step or (slider.hi - slider.lo) / 200, name=_label(slider, name, law) + " ")
+    return alt.binding_range(
+        min=slider.lo,
+        max=slider.hi,
+        step=slider.step or (slider.hi - slider.lo) / 200,
+        name=_label(slider, name, law) + " ",
+    )

@@ -93,8 +93,16 @@ def rows_of(table: str) -> list[tuple[int, dict]]:
 
 
 def column(
-    table: str, name: str, law: str, *, kind: str, inputs: str, unit: str = "1", scale: float = 1.0,
-    pattern: str = NUMBER, **shared,
+    table: str,
+    name: str,
+    law: str,
+    *,
+    kind: str,
+    inputs: str,
+    unit: str = "1",
+    scale: float = 1.0,
+    pattern: str = NUMBER,
+    **shared,
 ) -> Callable[..., Check]:
     """A function that makes the checks of one column: `make(line, ours, row)`.
 

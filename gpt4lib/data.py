@@ -41,7 +41,11 @@ def read_csv(name: str) -> list[dict]:
 
 def published(name: str) -> list[dict]:
     """The rows of a published table, as printed: `published("training_runs")`."""
-    known = [p.name.removesuffix(".csv") for p in (files("gpt4lib") / "data" / "published").iterdir() if p.name.endswith(".csv")]
+    known = [
+        p.name.removesuffix(".csv")
+        for p in (files("gpt4lib") / "data" / "published").iterdir()
+        if p.name.endswith(".csv")
+    ]
     return read_csv(f"published/{pick(name, known, 'published table')}.csv")
 
 
@@ -52,13 +56,18 @@ def pick(name: str, known, kind: str) -> str:
         return name
     lowered = {k.lower(): k for k in known}
     near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.3)]
-    raise BadInput(f"unknown {kind} {name!r}; " + (f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(known)}"))
+    raise BadInput(
+        f"unknown {kind} {name!r}; "
+        + (f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(known)}")
+    )
 
 
 @cache
 def sources() -> frozenset[str]:
     """The keys of the bibliography."""
-    return frozenset(re.findall(r"^@\w+\{([^,\s]+),", data_file("references.bib").read_text(encoding="utf-8"), re.M))
+    return frozenset(
+        re.findall(r"^@\w+\{([^,\s]+),", data_file("references.bib").read_text(encoding="utf-8"), re.M)
+    )
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,13 @@ class Device:
 
 
 DEVICE_UNITS = {
-    "memory_bytes": "byte/GPU", "bandwidth_bytes_per_s": "byte/second/GPU", "interconnect_bytes_per_s": "byte/second/GPU",
-    "bf16_flop_per_s": "FLOP/second/GPU", "fp8_flop_per_s": "FLOP/second/GPU", "int8_op_per_s": "FLOP/second/GPU", "tdp_watt": "watt/GPU",
+    "memory_bytes": "byte/GPU",
+    "bandwidth_bytes_per_s": "byte/second/GPU",
+    "interconnect_bytes_per_s": "byte/second/GPU",
+    "bf16_flop_per_s": "FLOP/second/GPU",
+    "fp8_flop_per_s": "FLOP/second/GPU",
+    "int8_op_per_s": "FLOP/second/GPU",
+    "tdp_watt": "watt/GPU",
 }
 
 
@@ -89,7 +103,12 @@ def devices() -> dict[str, Device]:
     """All accelerators of `data/hardware.csv` by name."""
     found = {}
     for row in read_csv("hardware.csv"):
-        values = {f.name: (row[f.name] if f.name not in DEVICE_UNITS else float(row[f.name]) if row[f.name] else None) for f in fields(Device)}
+        values = {
+            f.name: (
+                row[f.name] if f.name not in DEVICE_UNITS else float(row[f.name]) if row[f.name] else None
+            )
+            for f in fields(Device)
+        }
         found[row["name"]] = Device(**values)
     return found
 

@@ -17,10 +17,69 @@ from .interval import Interval
 from .law import Law, symbol
 from .ledger import given
 from .symbols import (
-    A, B, B_0, B_crit, B_exp, B_ref, B_star, B_tok, C, C_full, C_pair, C_tok, D, D_eff, D_pub, D_ramp, D_ref, E, E_hat,
-    E_start, N, N_eq, N_ref, R, R_star, R_work, T, T_long, T_pub, U, U_code, U_text, a_N, a_r, alpha, alpha_B, b_D, b_r,
-    beta, bubble, c_r, ell, ell_min, epochs, epochs_code, epochs_text, k, n_steps, q, stock, t, t_fill, t_ramp, t_step,
-    tok, w, worth, x_batch, x_code, x_cost, x_ctx, x_ramp, x_stock, x_waste,
+    B_0,
+    A,
+    B,
+    B_crit,
+    B_exp,
+    B_ref,
+    B_star,
+    B_tok,
+    C,
+    C_full,
+    C_pair,
+    D,
+    D_eff,
+    D_pub,
+    D_ramp,
+    D_ref,
+    E,
+    E_hat,
+    E_start,
+    N,
+    N_eq,
+    N_ref,
+    R,
+    R_star,
+    R_work,
+    T,
+    T_long,
+    T_pub,
+    U,
+    U_code,
+    U_text,
+    a_N,
+    a_r,
+    alpha,
+    alpha_B,
+    b_D,
+    b_r,
+    beta,
+    bubble,
+    c_r,
+    ell,
+    ell_min,
+    epochs,
+    epochs_code,
+    epochs_text,
+    k,
+    n_steps,
+    q,
+    stock,
+    t,
+    t_fill,
+    t_ramp,
+    t_step,
+    tok,
+    w,
+    worth,
+    x_batch,
+    x_code,
+    x_cost,
+    x_ctx,
+    x_ramp,
+    x_stock,
+    x_waste,
 )
 from .units import BadInput
 
@@ -34,12 +93,16 @@ text_left = Law(x_stock, stock / U, "Text that exists over text scraped")
 
 # ---- what a repeat is worth ---------------------------------------------------------------
 effective = Law(
-    D_eff, U * (1 + R_star * (1 - exp((1 - epochs) / R_star))), "Fresh tokens that repeated ones are worth",
+    D_eff,
+    U * (1 + R_star * (1 - exp((1 - epochs) / R_star))),
+    "Fresh tokens that repeated ones are worth",
     source="muennighoff2023",
 )
 _text = effective.rhs.xreplace({U: text_unique.rhs, epochs: epochs_text})
 _code = effective.rhs.xreplace({U: code_unique.rhs, epochs: epochs_code})
-effective_mix = Law(D_eff, _text + _code, "Fresh tokens that text and code are worth", source="muennighoff2023")
+effective_mix = Law(
+    D_eff, _text + _code, "Fresh tokens that text and code are worth", source="muennighoff2023"
+)
 worth_of_mix = Law(worth, (effective_mix.rhs / D).expand(), "Worth of the mix", source="muennighoff2023")
 
 # ---- compute-optimal tokens ---------------------------------------------------------------
@@ -48,22 +111,30 @@ data_term = Law(ell, B * (D / tok) ** -beta, "Loss for want of data", source="ho
 parametric = Law(ell, ell_min + size_term.rhs + data_term.rhs, "Loss of size and data", source="hoffmann2022")
 # At fixed N D the loss is least where alpha * size_term = beta * data_term.
 optimal_tokens = Law(
-    D, data_term.solve("D").given(Law(ell, alpha / beta * size_term.rhs)).rhs, "Compute-optimal tokens",
+    D,
+    data_term.solve("D").given(Law(ell, alpha / beta * size_term.rhs)).rhs,
+    "Compute-optimal tokens",
     source="hoffmann2022",
 )
 _plain = symbol("n_plain", "1", "parameters as a plain number")
 _budget = training_cost.compute.given(optimal_tokens).rhs.xreplace({N: w * _plain})
 optimal_size = Law(
-    N, w * Law(C, powsimp(_budget.expand(force=True), force=True)).solve("n_plain").rhs, "Compute-optimal size",
+    N,
+    w * Law(C, powsimp(_budget.expand(force=True), force=True)).solve("n_plain").rhs,
+    "Compute-optimal size",
     source="hoffmann2022",
 )
 size_exponent = Law(a_N, beta / (alpha + beta), "Exponent of the compute-optimal size", source="hoffmann2022")
-scaled_tokens = Law(D, D_ref * (N / N_ref) ** (b_D / a_N), "Tokens from a published optimum", source="hoffmann2022")
+scaled_tokens = Law(
+    D, D_ref * (N / N_ref) ** (b_D / a_N), "Tokens from a published optimum", source="hoffmann2022"
+)
 tokens_by_rule = Law(D, q * N, "A fixed number of tokens per parameter", source="hoffmann2022")
 _slope = a_r - c_r * log(E_hat) / log(10)
 _dense = _slope.xreplace({E_hat: E_start})
 dense_equivalent = Law(
-    N_eq, w * (N / w) ** (_slope / _dense) * (E_hat / E_start) ** (b_r / _dense), "Effective parameter count",
+    N_eq,
+    w * (N / w) ** (_slope / _dense) * (E_hat / E_start) ** (b_r / _dense),
+    "Effective parameter count",
     source="clark2022",
 ).given(architecture.saturation)
 
@@ -73,7 +144,8 @@ steps = Law(n_steps, D / B_tok, "Steps at a fixed batch")
 step_of_run = Law(t_step, t * B_tok / D, "Time of a step")
 ramp_tokens = Law(D_ramp, R * t_ramp, "Tokens trained on during the ramp")
 ramp_steps = Law(
-    n_steps, D / B_tok + D_ramp * (log(B_tok / B_0) / (B_tok - B_0) - 1 / B_tok),
+    n_steps,
+    D / B_tok + D_ramp * (log(B_tok / B_0) / (B_tok - B_0) - 1 / B_tok),
     "Steps, the batch growing in proportion to the tokens seen",
 )
 ramp_time = Law(t_ramp, x_ramp * t, "Time of the ramp")
@@ -84,13 +156,17 @@ run_time = Law(t, D / R_work + n_steps * t_fill, "Time of the run: work, and one
 expert_tokens = Law(B_exp, B_tok * k / E, "Tokens for one expert")
 batch_ratio = Law(x_batch, B_tok / B_ref, "Batch against another")
 critical_batch = Law(B_crit, B_star * ell ** (-1 / alpha_B), "Critical batch", source="kaplan2020")
-more_tokens = Law(x_waste, 1 + B_tok / B_crit, "Tokens needed over the fewest possible", source="mccandlish2018")
+more_tokens = Law(
+    x_waste, 1 + B_tok / B_crit, "Tokens needed over the fewest possible", source="mccandlish2018"
+)
 
 # ---- context ------------------------------------------------------------------------------
 same_context = Law(T, T_pub, "Context as published")
 context_ratio = Law(x_ctx, T_long / T, "Longer context over shorter")
 context_cost = Law(
-    x_cost, architecture.full.rhs.xreplace({C_pair: x_ctx * C_pair}) / C_full, "FLOP of a token in the longer context",
+    x_cost,
+    architecture.full.rhs.xreplace({C_pair: x_ctx * C_pair}) / C_full,
+    "FLOP of a token in the longer context",
 ).given(architecture.full)
 
 
@@ -160,12 +236,16 @@ def fits() -> dict[str, Fit]:
     a_l, twenty = float(llama["a_N"]), given("fact:chinchilla-tokens").value
     return {
         "kaplan": Fit("Kaplan 2020", "kaplan2020", _by_law("kaplan-joint")),
-        "refit": Fit("Besiroglu refit", "besiroglu2024", refit, _span(PIVOT, refit(PIVOT), a, [1 - a[1], 1 - a[0]])),
+        "refit": Fit(
+            "Besiroglu refit", "besiroglu2024", refit, _span(PIVOT, refit(PIVOT), a, [1 - a[1], 1 - a[0]])
+        ),
         "c4": Fit("Muennighoff C4", "muennighoff2023", _by_law("muennighoff")),
         "rule": Fit("20 a parameter", "hoffmann2022", lambda size: tokens_by_rule(N=size, q=twenty)),
         "1": _chinchilla("1", "chinchilla_table3_optimal", "tokens"),
         "2": _chinchilla("2", "chinchilla_tableA3_optimal", "tokens_2"),
-        "llama3": Fit("Llama 3", "llama3", _by_exponent(float(llama["N_ref"]), float(llama["D_ref"]), a_l, 1 - a_l)),
+        "llama3": Fit(
+            "Llama 3", "llama3", _by_exponent(float(llama["N_ref"]), float(llama["D_ref"]), a_l, 1 - a_l)
+        ),
         "3": Fit("Chinchilla 3", "hoffmann2022", _by_law("chinchilla-3")),
     }
 

@@ -12,9 +12,41 @@ import numpy as np
 
 from .law import Law
 from .symbols import (
-    B_seq, C, C_ref, D_serve, F, M, M_pub, N, N_total, R_out, R_serve, bandwidth, c_tok, chars_tok, chars_word, k_fwd,
-    mem, mem_rate, mfu, minute, n, overhead, t, thousand, tok, tok_user, tok_word, users, weight_bytes, wpm, wpm_pub,
-    x_C, x_mem, x_read, x_serve,
+    B_seq,
+    C,
+    C_ref,
+    D_serve,
+    F,
+    M,
+    M_pub,
+    N,
+    N_total,
+    R_out,
+    R_serve,
+    bandwidth,
+    c_tok,
+    chars_tok,
+    chars_word,
+    k_fwd,
+    mem,
+    mem_rate,
+    mfu,
+    minute,
+    n,
+    overhead,
+    t,
+    thousand,
+    tok,
+    tok_user,
+    tok_word,
+    users,
+    weight_bytes,
+    wpm,
+    wpm_pub,
+    x_C,
+    x_mem,
+    x_read,
+    x_serve,
 )
 from .units import BadInput
 
@@ -28,7 +60,9 @@ reads = Law(x_read, 1 / B_seq, "Reads of each weight for one token")
 bandwidth_needed = Law(bandwidth, overhead * weight_bytes * N * R_out / tok, "Memory rate needed")
 bandwidth_to_read = bandwidth_needed.given(reading_rate)
 decode_rate = Law(
-    R_out, bandwidth_needed.solve("R_out").rhs.xreplace({bandwidth: n * mem_rate}), "Tokens per second from memory",
+    R_out,
+    bandwidth_needed.solve("R_out").rhs.xreplace({bandwidth: n * mem_rate}),
+    "Tokens per second from memory",
 )
 largest = decode_rate.solve("N")
 memory_share = Law(x_mem, weight_bytes * N_total / (n * mem), "Weights over memory")
@@ -48,7 +82,14 @@ break_even = Law(D_serve, M / c_tok, "Served tokens that cost as much as trainin
 
 # ---- counting -----------------------------------------------------------------------------
 def step_bytes(
-    *, layers: int, d_model: int, d_ff: int, vocab: int, context: int, weight_bytes: float = 2, kv_bytes: float = 2,
+    *,
+    layers: int,
+    d_model: int,
+    d_ff: int,
+    vocab: int,
+    context: int,
+    weight_bytes: float = 2,
+    kv_bytes: float = 2,
 ) -> Counter:
     """Bytes that one token of a dense multi-head decoder reads, by part, one matrix and one cached token at a time.
 
@@ -60,8 +101,12 @@ def step_bytes(
         if not isinstance(size, int) or size < (name != "context"):
             raise BadInput(f"{name} takes a whole number of at least {int(name != 'context')}, got {size!r}")
     matrices = {
-        "query": (d_model, d_model), "key": (d_model, d_model), "value": (d_model, d_model),
-        "output": (d_model, d_model), "up": (d_model, d_ff), "down": (d_ff, d_model),
+        "query": (d_model, d_model),
+        "key": (d_model, d_model),
+        "value": (d_model, d_model),
+        "output": (d_model, d_model),
+        "up": (d_model, d_ff),
+        "down": (d_ff, d_model),
     }
     read = Counter(vocabulary=vocab * d_model * weight_bytes)
     for _ in range(layers):
@@ -73,16 +118,29 @@ def step_bytes(
 
 
 def days_to_spend(
-    *, users: int, messages: float, tokens: float, cost_usd: float, budget_usd: float, seed: int = 0, most: int = 100_000,
+    *,
+    users: int,
+    messages: float,
+    tokens: float,
+    cost_usd: float,
+    budget_usd: float,
+    seed: int = 0,
+    most: int = 100_000,
 ) -> int:
     """Days until serving has cost `budget_usd`, each user's messages of a day and each message's length drawn.
 
     Messages per user and day are Poisson with mean `messages`, lengths geometric with mean `tokens`; a token costs
     `cost_usd`. Raises BadInput for a size that is not positive and where `most` days are not enough.
     """
-    given = {"users": users, "messages": messages, "tokens": tokens, "cost_usd": cost_usd, "budget_usd": budget_usd}
+    given = {
+        "users": users,
+        "messages": messages,
+        "tokens": tokens,
+        "cost_usd": cost_usd,
+        "budget_usd": budget_usd,
+    }
     for name, value in given.items():
-        if not value > 0 or name == "tokens" and value < 1:
+        if not value > 0 or (name == "tokens" and value < 1):
             raise BadInput(f"{name} takes a number of at least {int(name == 'tokens')}, got {value!r}")
     rng, spent = np.random.default_rng(seed), 0.0
     for day in range(1, most + 1):

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 # Okabe and Ito's palette: distinguishable with any colour vision.
 COLORS = {
-    "blue": "#0072B2", "orange": "#D55E00", "green": "#009E73", "purple": "#CC79A7",
-    "sky": "#56B4E9", "yellow": "#E69F00", "black": "#000000", "grey": "#767676",
+    "blue": "#0072B2",
+    "orange": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "yellow": "#E69F00",
+    "black": "#000000",
+    "grey": "#767676",
 }
 
 
@@ -14,14 +20,30 @@ def use_style() -> None:
     import matplotlib as mpl
 
     order = ("blue", "orange", "green", "purple", "sky", "yellow", "black")
-    mpl.rcParams.update({
-        "figure.figsize": (5.6, 3.6), "figure.dpi": 100, "savefig.dpi": 160, "figure.facecolor": "white",
-        "savefig.facecolor": "white", "savefig.bbox": "tight", "figure.constrained_layout.use": True,
-        "font.size": 12, "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e3e3e3",
-        "axes.axisbelow": True, "lines.linewidth": 2, "legend.frameon": False,
-        "axes.prop_cycle": mpl.cycler(color=[COLORS[c] for c in order]),
-    })
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (5.6, 3.6),
+            "figure.dpi": 100,
+            "savefig.dpi": 160,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "font.size": 12,
+            "axes.labelsize": 12,
+            "xtick.labelsize": 11,
+            "ytick.labelsize": 11,
+            "legend.fontsize": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e3e3e3",
+            "axes.axisbelow": True,
+            "lines.linewidth": 2,
+            "legend.frameon": False,
+            "axes.prop_cycle": mpl.cycler(color=[COLORS[c] for c in order]),
+        }
+    )
 
 
 def show_figure(alt: str) -> None:
@@ -38,4 +60,12 @@ def show_figure(alt: str) -> None:
 
 def direct_label(ax, x, y, text, color, **options) -> None:
     """Write `text` in `color` at (x, y) in data coordinates, beside what it names."""
-    ax.annotate(text, (x, y), xytext=options.pop("offset", (4, 4)), textcoords="offset points", color=color, fontweight="bold", **options)
+    ax.annotate(
+        text,
+        (x, y),
+        xytext=options.pop("offset", (4, 4)),
+        textcoords="offset points",
+        color=color,
+        fontweight="bold",
+        **options,
+    )

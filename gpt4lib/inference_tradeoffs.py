@@ -11,16 +11,103 @@ from sympy import Integer, Max, Min, cancel, sqrt
 
 from .architecture import head_sharing, pairs
 from .dense_wall import decode_mfu, decode_rate
-from .law import Law
 from .kv_cache import cache_read, cache_read_of_shape, token_cache
+from .law import Law
 from .parallelism import exchange_traffic, expert_traffic_even, stage_traffic, tensor_traffic, weights_of_rank
 from .symbols import (
-    B_ridge, B_seq, C_full, C_pass, C_w, E, E_hit, F, F_pub, L, N, N_exp, N_fix, N_held, N_ref, N_total, Q_kv, Q_left,
-    Q_w, R_out, R_serve, S, S_long, act_bytes, c_tok, cache_ranks, ceiling, d, d_ff, d_h, d_qk, d_v, ep, g_n,
-    intensity, k_fwd, kv, link, link_in, link_out, links, links_x, links_yz, m, mem, mem_pub, mem_rate, mfu, mfu_one,
-    n, n_h, n_kv, n_mat, n_ref, n_tok, overhead, overlap, p, price, rank_gpu, ranks, ridge, t_comm, t_core, t_expert,
-    t_hop, t_layer, t_mem, t_mm, t_one, t_pass, t_split, t_tensor, tok, torus_x, torus_yz, tp, transfer, turns,
-    usable, w, weight_bytes, x_busy, x_cap, x_chips, x_comm, x_dear, x_kv, x_prop, x_ridge, x_room, x_scale, x_trade,
+    B_ridge,
+    B_seq,
+    C_full,
+    C_pass,
+    C_w,
+    E,
+    E_hit,
+    F,
+    F_pub,
+    L,
+    N,
+    N_exp,
+    N_fix,
+    N_held,
+    N_ref,
+    N_total,
+    Q_kv,
+    Q_left,
+    Q_w,
+    R_out,
+    R_serve,
+    S,
+    S_long,
+    act_bytes,
+    c_tok,
+    cache_ranks,
+    ceiling,
+    d,
+    d_ff,
+    d_h,
+    d_qk,
+    d_v,
+    ep,
+    g_n,
+    intensity,
+    k_fwd,
+    kv,
+    link,
+    link_in,
+    link_out,
+    links,
+    links_x,
+    links_yz,
+    m,
+    mem,
+    mem_pub,
+    mem_rate,
+    mfu,
+    mfu_one,
+    n,
+    n_h,
+    n_kv,
+    n_mat,
+    n_ref,
+    n_tok,
+    overhead,
+    overlap,
+    p,
+    price,
+    rank_gpu,
+    ranks,
+    ridge,
+    t_comm,
+    t_core,
+    t_expert,
+    t_hop,
+    t_layer,
+    t_mem,
+    t_mm,
+    t_one,
+    t_pass,
+    t_split,
+    t_tensor,
+    tok,
+    torus_x,
+    torus_yz,
+    tp,
+    transfer,
+    turns,
+    usable,
+    w,
+    weight_bytes,
+    x_busy,
+    x_cap,
+    x_chips,
+    x_comm,
+    x_dear,
+    x_kv,
+    x_prop,
+    x_ridge,
+    x_room,
+    x_scale,
+    x_trade,
 )
 
 # ---- roofline -----------------------------------------------------------------------------
@@ -28,35 +115,55 @@ weight_flop = Law(C_w, k_fwd * B_seq * tok * w, "FLOP for each weight read", sou
 weight_intensity = Law(intensity, weight_flop.rhs / (w * weight_bytes), "FLOP for each byte of weights read")
 _per_token = pairs.rhs.xreplace({d_qk: d_h, d_v: d_h}) * tok
 _cache = cache_read_of_shape.rhs.xreplace({B_seq: Integer(1)})
-cache_intensity = Law(intensity, cancel(_per_token / _cache), "FLOP for each byte of cache read", source="shazeer2019")
-ridge_point = Law(ridge, F / mem_rate, "Intensity at which compute and memory take equally long", source="williams2009")
+cache_intensity = Law(
+    intensity, cancel(_per_token / _cache), "FLOP for each byte of cache read", source="shazeer2019"
+)
+ridge_point = Law(
+    ridge, F / mem_rate, "Intensity at which compute and memory take equally long", source="williams2009"
+)
 sheet_rate = Law(mem_rate, mem_pub, "Memory rate by the data sheet")
 sheet_peak = Law(F, F_pub, "Dense peak by the data sheet")
-imbalance = Law(
-    x_ridge, ridge / intensity, "Reading the weights over computing with them",
-).given(ridge_point, weight_intensity)
-_busy = Law(x_busy, Min(Integer(1), intensity / ridge), "Share of the reading time in which the arithmetic works")
+imbalance = Law(x_ridge, ridge / intensity, "Reading the weights over computing with them").given(
+    ridge_point, weight_intensity
+)
+_busy = Law(
+    x_busy, Min(Integer(1), intensity / ridge), "Share of the reading time in which the arithmetic works"
+)
 weights_busy = _busy.given(ridge_point, weight_intensity)
 cache_busy = _busy.given(ridge_point, cache_intensity, head_sharing)
 
 # ---- memory and compute of a pass ---------------------------------------------------------
-rank_weights = Law(Q_w, weight_bytes * (N_fix + E_hit * N_exp / ep) / tp, "Weights that a rank of each stage reads")
+rank_weights = Law(
+    Q_w, weight_bytes * (N_fix + E_hit * N_exp / ep) / tp, "Weights that a rank of each stage reads"
+)
 rank_cache = Law(Q_kv, kv * B_seq * S / (ep * cache_ranks), "Cache that a rank of each stage reads")
-memory_time = Law(t_mem, (Q_w + Q_kv) / (mem_rate * rank_gpu * transfer), "Time to read them", source="pope2022")
+memory_time = Law(
+    t_mem, (Q_w + Q_kv) / (mem_rate * rank_gpu * transfer), "Time to read them", source="pope2022"
+)
 pass_flop = Law(C_pass, C_full * n_tok, "FLOP of a pass")
-compute_time = Law(t_mm, C_pass / (tp * ep * F * rank_gpu * ceiling), "Time to compute them", source="pope2022")
-core_time = Law(t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and products, more or less overlapped")
+compute_time = Law(
+    t_mm, C_pass / (tp * ep * F * rank_gpu * ceiling), "Time to compute them", source="pope2022"
+)
+core_time = Law(
+    t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and products, more or less overlapped"
+)
 
 # ---- communication of a pass --------------------------------------------------------------
 _group, _rank = {n_tok: n_tok / ep}, {n_tok: n_tok / (ep * tp)}
-tensor_time = Law(t_tensor, tensor_traffic.rhs.xreplace(_group) / (link_in * transfer), "Two all-reduces a layer")
-split_time = Law(t_split, exchange_traffic.rhs.xreplace(_group) / (link_in * transfer), "Cache divided by sequences")
+tensor_time = Law(
+    t_tensor, tensor_traffic.rhs.xreplace(_group) / (link_in * transfer), "Two all-reduces a layer"
+)
+split_time = Law(
+    t_split, exchange_traffic.rhs.xreplace(_group) / (link_in * transfer), "Cache divided by sequences"
+)
 _spread = expert_traffic_even.rhs.xreplace({**_rank, ranks: ep})
 expert_time = Law(t_expert, _spread / (link_out * transfer), "Tokens to their experts and back")
 _hop = stage_traffic.rhs.xreplace(_rank)
 hop_time = Law(t_hop, (p - 1) * _hop / (link_out * transfer), "From stage to stage")
 pass_time = Law(
-    t_pass, overhead * t_core + t_tensor + t_split + t_expert + t_hop + L * t_layer, "Time of a pass through all stages"
+    t_pass,
+    overhead * t_core + t_tensor + t_split + t_expert + t_hop + L * t_layer,
+    "Time of a pass through all stages",
 )
 
 # ---- rates, utilisation, money ------------------------------------------------------------
@@ -70,9 +177,11 @@ token_cost = Law(c_tok, price * n / R_serve, "Cost of a token")
 # ---- memory left --------------------------------------------------------------------------
 held_weights = Law(Q_w, weight_bytes * (N_held + E * N_exp / ep) / (tp * p), "Weights that a rank holds")
 memory_left = Law(Q_left, usable * mem * rank_gpu - Q_w, "Memory left to the cache")
-held_cache = Law(Q_kv, m * kv * B_seq * S / (p * ep * cache_ranks), "Cache that a rank holds, all sequences in flight")
+held_cache = Law(
+    Q_kv, m * kv * B_seq * S / (p * ep * cache_ranks), "Cache that a rank holds, all sequences in flight"
+)
 largest_batch = Law(
-    B_seq, held_cache.solve("B_seq").rhs.xreplace({Q_kv: Q_left}), "Sequences of a pass that memory allows",
+    B_seq, held_cache.solve("B_seq").rhs.xreplace({Q_kv: Q_left}), "Sequences of a pass that memory allows"
 )
 
 # ---- chapter 6: batch, chips, length, price -----------------------------------------------
@@ -80,29 +189,42 @@ cache_over_weights = Law(x_kv, cache_read.rhs / (weight_bytes * N_total), "Cache
 cache_over_weights_of_shape = cache_over_weights.given(token_cache)
 _one_group = {m: p, ep: Integer(1), cache_ranks: tp, usable: Integer(1)}
 ridge_batch = Law(
-    B_ridge, weight_bytes * N_total * F / (k_fwd * N * tok * mem_rate),
+    B_ridge,
+    weight_bytes * N_total * F / (k_fwd * N * tok * mem_rate),
     "Batch at which computing takes as long as reading",
 )
 room = Law(
-    B_seq, largest_batch.given(memory_left, weights_of_rank).rhs.xreplace(_one_group),
+    B_seq,
+    largest_batch.given(memory_left, weights_of_rank).rhs.xreplace(_one_group),
     "Sequences of a pass, every stage busy",
 )
-capacity_share = Law(x_cap, room.rhs / ridge_batch.rhs, "Batch that memory allows over batch that fills the arithmetic")
+capacity_share = Law(
+    x_cap, room.rhs / ridge_batch.rhs, "Batch that memory allows over batch that fills the arithmetic"
+)
 _left = memory_left.given(weights_of_rank).rhs.xreplace(_one_group)
-room_gain = Law(x_room, _left.xreplace({p: g_n * p}) / _left, "Room for the cache on each GPU, over that before")
+room_gain = Law(
+    x_room, _left.xreplace({p: g_n * p}) / _left, "Room for the cache on each GPU, over that before"
+)
 _speed = cancel(decode_rate.rhs.xreplace({n: g_n * n}) / decode_rate.rhs)
 chips_gain = Law(x_chips, Min(_speed, room_gain.rhs), "What more GPUs bring at least, in speed or in room")
 _slower = [law.rhs.xreplace({tp: g_n * tp}) / law.rhs for law in (tensor_time, compute_time)]
-link_growth = Law(x_scale, cancel(_slower[0] / _slower[1]), "Communication over compute, as tensor ranks are added")
+link_growth = Law(
+    x_scale, cancel(_slower[0] / _slower[1]), "Communication over compute, as tensor ranks are added"
+)
 first_token = Law(
-    t_mm, compute_time.given(pass_flop).rhs.xreplace({C_full: k_fwd * N, ep: Integer(1), ceiling: Integer(1)}),
+    t_mm,
+    compute_time.given(pass_flop).rhs.xreplace({C_full: k_fwd * N, ep: Integer(1), ceiling: Integer(1)}),
     "A prompt's matrix products at peak, on the GPUs of one stage",
 )
 length_cost = Law(
-    x_dear, cancel(largest_batch.rhs / largest_batch.rhs.xreplace({S: S_long})), "Cost of a token where memory is full",
+    x_dear,
+    cancel(largest_batch.rhs / largest_batch.rhs.xreplace({S: S_long})),
+    "Cost of a token where memory is full",
 )
 trade = Law(
-    x_trade, Min(mfu / mfu_one, t_pass / t_one), "Utilisation and latency of a large batch, over those of a small one",
+    x_trade,
+    Min(mfu / mfu_one, t_pass / t_one),
+    "Utilisation and latency of a large batch, over those of a small one",
 )
 size_over_chips = Law(x_prop, (t_pass / t_one) / ((N / n) / (N_ref / n_ref)), "Two times, over size per GPU")
 
@@ -110,19 +232,27 @@ size_over_chips = Law(x_prop, (t_pass / t_one) / ((N / n) / (N_ref / n_ref)), "T
 _outer, _inner = 2 * d / links_yz, (n_mat * d_ff + 2 * (n_h + n_kv) * d_h) / links_x
 _over = _outer / torus_x * (1 - 1 / torus_yz) + _inner / torus_yz * (1 - 1 / torus_x)
 stationary_time = Law(
-    t_comm, L * n_tok * act_bytes * _over / link,
-    "Weights stay, activations move: width over one axis, inner widths over the others", source="pope2022",
+    t_comm,
+    L * n_tok * act_bytes * _over / link,
+    "Weights stay, activations move: width over one axis, inner widths over the others",
+    source="pope2022",
 )
 wide_time = Law(
-    t_comm, L * n_tok * act_bytes * 2 * sqrt(_outer * _inner * rank_gpu / n) / link,
-    "The same on many chips, split between the axes as it goes fastest", source="pope2022",
+    t_comm,
+    L * n_tok * act_bytes * 2 * sqrt(_outer * _inner * rank_gpu / n) / link,
+    "The same on many chips, split between the axes as it goes fastest",
+    source="pope2022",
 )
-link_over_reads = Law(x_comm, wide_time.rhs / (weight_bytes * N / (n * mem_rate)), "Communication over weight reads")
+link_over_reads = Law(
+    x_comm, wide_time.rhs / (weight_bytes * N / (n * mem_rate)), "Communication over weight reads"
+)
 link_over_products = Law(
-    x_comm, wide_time.rhs / (k_fwd * N * n_tok / (n * F * ceiling)), "Communication over products",
+    x_comm, wide_time.rhs / (k_fwd * N * n_tok / (n * F * ceiling)), "Communication over products"
 )
 gathered_time = Law(
-    t_comm, weight_bytes * N * (1 - rank_gpu / n) / (links * link), "Activations stay, weights are gathered",
+    t_comm,
+    weight_bytes * N * (1 - rank_gpu / n) / (links * link),
+    "Activations stay, weights are gathered",
     source="pope2022",
 )
 torus_pass = Law(t_pass, t_mm + t_mem + t_comm + L * t_layer, "Time of a pass on a torus, nothing overlapped")

@@ -53,7 +53,9 @@ class Stated:
 
 
 _NUMBER = r"\d[\d,_]*(?:\.\d*)?(?:[eE][+-]?\d+)?"
-_STATED = re.compile(rf"(?P<mark>~|=|>=|<=|>|<)?\s*(?P<a>{_NUMBER})(?:\s*-\s*(?P<b>{_NUMBER}))?(?:\s+(?P<unit>\S.*))?")
+_STATED = re.compile(
+    rf"(?P<mark>~|=|>=|<=|>|<)?\s*(?P<a>{_NUMBER})(?:\s*-\s*(?P<b>{_NUMBER}))?(?:\s+(?P<unit>\S.*))?"
+)
 
 
 def stated(text: str) -> Stated:
@@ -70,7 +72,9 @@ def stated(text: str) -> Stated:
     """
     match = _STATED.fullmatch(str(text).strip())
     if not match:
-        raise BadInput(f"a stated value takes a form such as '~1.8e12 parameter', '90-100 day', '> 10' or '=16', got {text!r}")
+        raise BadInput(
+            f"a stated value takes a form such as '~1.8e12 parameter', '90-100 day', '> 10' or '=16', got {text!r}"
+        )
     mark, a, b, unit = match["mark"], _number(match["a"]), match["b"], (match["unit"] or "1").strip()
     parse_unit(unit)
     base = base_unit(unit)
@@ -133,11 +137,16 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
     symbols = sorted((s for s in box if s in expr.free_symbols), key=str)
     slopes = [sympy.factor(sympy.diff(expr, s)) if box[s].lo < box[s].hi else 0 * s for s in symbols]
     problem = _Problem(
-        expr, symbols, sympy.lambdify(symbols, expr, "math"), _over_intervals(symbols, expr),
+        expr,
+        symbols,
+        sympy.lambdify(symbols, expr, "math"),
+        _over_intervals(symbols, expr),
         [_over_intervals(symbols, slope) for slope in slopes],
     )
     start = tuple((box[s].lo, box[s].hi) for s in symbols)
-    return Interval(_minimum(problem, start, 1, tolerance, max_boxes), -_minimum(problem, start, -1, tolerance, max_boxes))
+    return Interval(
+        _minimum(problem, start, 1, tolerance, max_boxes), -_minimum(problem, start, -1, tolerance, max_boxes)
+    )
 
 
 @dataclass(frozen=True)
@@ -156,15 +165,32 @@ def _over_intervals(symbols, expr):
 
     if expr.has(sympy.Piecewise, sympy.DiracDelta, sympy.Derivative, sympy.floor, sympy.ceiling):
         return lambda sides: (-INF, INF)
-    ends = {f.__name__: lambda *a, f=f: iv.mpf([f(float(iv.mpf(x).a) for x in a), f(float(iv.mpf(x).b) for x in a)]) for f in (max, min)}
+    ends = {
+        f.__name__: lambda *a, f=f: iv.mpf(
+            [f(float(iv.mpf(x).a) for x in a), f(float(iv.mpf(x).b) for x in a)]
+        )
+        for f in (max, min)
+    }
     ends["Heaviside"] = lambda x, *_: iv.mpf([float(iv.mpf(x).a > 0), float(iv.mpf(x).b >= 0)])
-    function = sympy.lambdify(symbols, expr, [ends, {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}])
+    function = sympy.lambdify(
+        symbols,
+        expr,
+        [ends, {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}],
+    )
 
     def over(sides):
         try:
             result = iv.mpf(function(*(iv.mpf([lo, hi]) for lo, hi in sides)))
             lo, hi = float(result.a), float(result.b)
-        except (ZeroDivisionError, ValueError, TypeError, NameError, AttributeError, NotImplementedError, OverflowError):
+        except (
+            ZeroDivisionError,
+            ValueError,
+            TypeError,
+            NameError,
+            AttributeError,
+            NotImplementedError,
+            OverflowError,
+        ):
             return -INF, INF
         return (-INF if math.isnan(lo) else lo), (INF if math.isnan(hi) else hi)
 
@@ -191,7 +217,11 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         for half in _halves(sides):
             half = _shrink(problem, half, sign)
             best = min(best, *(sign * _value(problem, probe) for probe in _probes(half)))
-            low_half = sign * _value(problem, tuple(lo for lo, _ in half)) if all(a == b for a, b in half) else bound(half)
+            low_half = (
+                sign * _value(problem, tuple(lo for lo, _ in half))
+                if all(a == b for a, b in half)
+                else bound(half)
+            )
             if low_half <= best:
                 heapq.heappush(heap, (low_half, len(heap) + count * 1e-6, half))
         if not heap:

@@ -15,10 +15,28 @@ import sympy
 from sympy.printing.jscode import JavascriptCodePrinter
 
 from .interval import Interval, image
-from .units import BadInput, parse_unit, to_unit, unit_factor, base_unit
+from .units import BadInput, base_unit, parse_unit, to_unit, unit_factor
 
 _defined = count()
-_VEGA_WORDS = {"E", "PI", "LN2", "LN10", "LOG2E", "LOG10E", "SQRT2", "SQRT1_2", "NaN", "Infinity", "datum", "item", "event", "parent", "width", "height", "data"}
+_VEGA_WORDS = {
+    "E",
+    "PI",
+    "LN2",
+    "LN10",
+    "LOG2E",
+    "LOG10E",
+    "SQRT2",
+    "SQRT1_2",
+    "NaN",
+    "Infinity",
+    "datum",
+    "item",
+    "event",
+    "parent",
+    "width",
+    "height",
+    "data",
+}
 
 
 class Quantity(sympy.Symbol):
@@ -27,7 +45,7 @@ class Quantity(sympy.Symbol):
     Made by `symbol` and `constant`. Two quantities are equal when name, unit and meaning are.
     """
 
-    __slots__ = ("unit", "meaning", "tex", "at_most", "value", "source", "_rank")
+    __slots__ = ("_rank", "at_most", "meaning", "source", "tex", "unit", "value")
 
     def __new__(cls, name, unit, meaning, tex=None, at_most=None, value=None, source=None):
         self = sympy.Symbol.__xnew__(cls, name, positive=True)
@@ -50,14 +68,18 @@ class Quantity(sympy.Symbol):
         return self.tex
 
 
-def symbol(name: str, unit: str, meaning: str, *, latex: str | None = None, at_most: float | None = None) -> Quantity:
+def symbol(
+    name: str, unit: str, meaning: str, *, latex: str | None = None, at_most: float | None = None
+) -> Quantity:
     """A positive quantity in a coherent unit (second, FLOP, byte, ...); `at_most` bounds its input."""
     if not name.isidentifier():
         raise BadInput(f"a symbol's name takes an identifier, got {name!r}")
     return Quantity(name, unit, meaning, latex, at_most)
 
 
-def constant(name: str, value, unit: str, meaning: str, *, source: str | None = None, latex: str | None = None) -> Quantity:
+def constant(
+    name: str, value, unit: str, meaning: str, *, source: str | None = None, latex: str | None = None
+) -> Quantity:
     """A coefficient with a value and a unit, such as 6 FLOP/parameter/token; typeset as its number unless `latex` is given."""
     exact = _exact(value)
     if exact is None:
@@ -116,7 +138,9 @@ class Law:
         numbers = self._inputs(values)
         with np.errstate(all="ignore"):
             try:
-                result = np.asarray(self._numpy(*(numbers[s.name] for s in (*self.symbols, *self.constants))), dtype=float)
+                result = np.asarray(
+                    self._numpy(*(numbers[s.name] for s in (*self.symbols, *self.constants))), dtype=float
+                )
             except (ZeroDivisionError, OverflowError):
                 result = np.asarray(np.nan)
         if not np.isfinite(result).all():
@@ -127,7 +151,9 @@ class Law:
         """The value as an exact SymPy number; inputs as for a call, numbers only."""
         floats = self._inputs(values)
         given = {s.name: values.get(s.name, s.value) for s in (*self.symbols, *self.constants)}
-        exact = {name: _exact(v) if _exact(v) is not None else _exact(floats[name]) for name, v in given.items()}
+        exact = {
+            name: _exact(v) if _exact(v) is not None else _exact(floats[name]) for name, v in given.items()
+        }
         return self.rhs.xreplace({s: exact[s.name] for s in (*self.symbols, *self.constants)})
 
     def _over(self, values):
@@ -141,7 +167,9 @@ class Law:
                 box[s] = v
             elif s.value is None or s.name in values:
                 if not isinstance(points[s.name], float):
-                    raise BadInput(f"{s.name} takes a number or an Interval beside other intervals, got {v!r}")
+                    raise BadInput(
+                        f"{s.name} takes a number or an Interval beside other intervals, got {v!r}"
+                    )
                 box[s] = Interval(points[s.name], points[s.name])
         return image(self.rhs.xreplace({s: s.value for s in self.constants if s not in box}), box)
 
@@ -153,7 +181,9 @@ class Law:
                 raise BadInput(f"{self.lhs} has no input {name!r} (got {value!r}); it takes {takes}")
         for s in self.symbols:
             if s.name not in values:
-                raise BadInput(f"{s.name} is missing: {self.lhs} takes {takes}, got {', '.join(values) or 'nothing'}")
+                raise BadInput(
+                    f"{s.name} is missing: {self.lhs} takes {takes}, got {', '.join(values) or 'nothing'}"
+                )
         numbers = {s.name: float(s.value) for s in self.constants}
         numbers.update({n: to_unit(v, known[n].unit, n, at_most=known[n].at_most) for n, v in values.items()})
         return numbers
@@ -161,7 +191,9 @@ class Law:
     def _named(self, name) -> Quantity:
         found = [s for s in self.rhs.free_symbols if s.name == str(name)]
         if not found:
-            raise BadInput(f"{self.lhs} has no input {str(name)!r}; it takes {', '.join(s.name for s in self.symbols)}")
+            raise BadInput(
+                f"{self.lhs} has no input {str(name)!r}; it takes {', '.join(s.name for s in self.symbols)}"
+            )
         return found[0]
 
     def solve(self, name) -> Law:
@@ -180,15 +212,22 @@ class Law:
                 roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
             except NotImplementedError:
                 roots = []
-        roots = [r for r in roots if self._returns(r, x)] or [r for r in roots if self._returns(r, x, exactly=True)]
+        roots = [r for r in roots if self._returns(r, x)] or [
+            r for r in roots if self._returns(r, x, exactly=True)
+        ]
         if len(roots) != 1:
-            raise BadInput(f"{self.lhs} = {self.rhs} has {len(roots) or 'no'} closed positive solution for {x}")
+            raise BadInput(
+                f"{self.lhs} = {self.rhs} has {len(roots) or 'no'} closed positive solution for {x}"
+            )
         return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
 
     def _returns(self, root, x, exactly: bool = False) -> bool:
         rng, number = random.Random(0), sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
         for _ in range(4):
-            point = {s: number(rng.randint(1, 999)) / 1000 * (s.at_most or rng.choice([1, 10, 1000])) for s in self.symbols}
+            point = {
+                s: number(rng.randint(1, 999)) / 1000 * (s.at_most or rng.choice([1, 10, 1000]))
+                for s in self.symbols
+            }
             constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
             there = self.rhs.subs({**constants, **point})
             back = root.subs({self.lhs: there, **constants, **{s: v for s, v in point.items() if s != x}})
@@ -222,7 +261,11 @@ class Law:
 
     def latex(self) -> str:
         """The equation in LaTeX, constants as their numbers."""
-        shown = {s: sympy.Integer(s.value) if s.value.is_Integer else sympy.Float(float(s.value)) for s in self.constants if s.tex == s.name}
+        shown = {
+            s: sympy.Integer(s.value) if s.value.is_Integer else sympy.Float(float(s.value))
+            for s in self.constants
+            if s.tex == s.name
+        }
         return f"{self.lhs.tex} = {sympy.latex(self.rhs.xreplace(shown))}"
 
     def _repr_latex_(self):
@@ -235,7 +278,10 @@ class Law:
         """
         names = names or {}
         swap = {s: sympy.Symbol(names.get(s.name, browser_name(s.name)), positive=True) for s in self.symbols}
-        swap |= {s: sympy.Symbol(names[s.name], positive=True) if s.name in names else s.value for s in self.constants}
+        swap |= {
+            s: sympy.Symbol(names[s.name], positive=True) if s.name in names else s.value
+            for s in self.constants
+        }
         return _VegaPrinter().doprint(self.rhs.xreplace(swap)).replace("Math.", "")
 
     def check_dimensions(self) -> None:

@@ -27,7 +27,22 @@ VERDICTS = {
     "not checkable": ("–", "an opinion, a forecast, or nothing to compute with"),
 }
 SYMBOLS = {verdict: symbol for verdict, (symbol, _) in VERDICTS.items()}
-_KEYS = {"id", "chapter", "kind", "claim", "stated", "law", "solve", "inputs", "inverse", "expect", "note", "reason", "corrected_unit", "show"}
+_KEYS = {
+    "id",
+    "chapter",
+    "kind",
+    "claim",
+    "stated",
+    "law",
+    "solve",
+    "inputs",
+    "inverse",
+    "expect",
+    "note",
+    "reason",
+    "corrected_unit",
+    "show",
+}
 _KINDS = ("claim", "article", "constant", "fact", "assume", "hardware")
 
 
@@ -119,7 +134,12 @@ class Claim:
     @property
     def factor(self) -> float | None:
         """How many times apart the derived and the stated value are (at least 1)."""
-        if self.law is None or not self.stated.value or not self.derived or base_unit(self.stated.unit) != self.unit:
+        if (
+            self.law is None
+            or not self.stated.value
+            or not self.derived
+            or base_unit(self.stated.unit) != self.unit
+        ):
             return None
         return max(self.derived / self.stated.value, self.stated.value / self.derived)
 
@@ -127,7 +147,10 @@ class Claim:
         """The inverse reading: the value of the input `name` at which the stated value comes out exactly."""
         others = {n: i.stated.value for n, i in self.inputs.items() if n != name}
         inverse = self.law.solve(name)
-        return inverse(**{s.name: others[s.name] for s in inverse.symbols if s.name in others}, **{self.law.lhs.name: self.target.value})
+        return inverse(
+            **{s.name: others[s.name] for s in inverse.symbols if s.name in others},
+            **{self.law.lhs.name: self.target.value},
+        )
 
     @cached_property
     def why(self) -> str:
@@ -135,15 +158,29 @@ class Claim:
         if self.law is None:
             return self.note
         show = self.show
-        parts = [self.note.format(
-            derived=show(self.derived), low=show(self.interval.lo), high=show(self.interval.hi), stated=self.stated_text,
-            factor=f"{self.factor:.3g}" if self.factor else "–", corrected=self.corrected_unit,
-        )]
+        parts = [
+            self.note.format(
+                derived=show(self.derived),
+                low=show(self.interval.lo),
+                high=show(self.interval.hi),
+                stated=self.stated_text,
+                factor=f"{self.factor:.3g}" if self.factor else "–",
+                corrected=self.corrected_unit,
+            )
+        ]
         if self.verdict == "holds if":
-            parts.append("Assumes: " + "; ".join(f"{i.meaning} ({written(i.stated)})" for i in self.inputs.values() if i.origin == "assume") + ".")
+            parts.append(
+                "Assumes: "
+                + "; ".join(
+                    f"{i.meaning} ({written(i.stated)})" for i in self.inputs.values() if i.origin == "assume"
+                )
+                + "."
+            )
         if self.verdict == "contradicts":
             against = (i for i in self.inputs.values() if i.origin in ("claim", "article"))
-            parts.append("Collides with: " + "; ".join(f"{i.meaning} ({written(i.stated)})" for i in against) + ".")
+            parts.append(
+                "Collides with: " + "; ".join(f"{i.meaning} ({written(i.stated)})" for i in against) + "."
+            )
         if self.verdict != "holds" and self.inverse:
             known = {s.name: s for s in (*self.law.symbols, *self.law.constants)}
             ways = (f"{known[n].meaning} = {display(self.must_be(n), known[n])}" for n in self.inverse)
@@ -154,8 +191,14 @@ class Claim:
     def record(self) -> dict:
         """The claim as a flat record: id, chapter, claim, stated, unit, derived, verdict, why."""
         return {
-            "id": self.id, "chapter": self.chapter, "claim": self.claim, "stated": self.stated_text,
-            "unit": self.unit, "derived": self.derived, "verdict": self.verdict, "why": self.why,
+            "id": self.id,
+            "chapter": self.chapter,
+            "claim": self.claim,
+            "stated": self.stated_text,
+            "unit": self.unit,
+            "derived": self.derived,
+            "verdict": self.verdict,
+            "why": self.why,
         }
 
 
@@ -200,7 +243,12 @@ def given(ref: str) -> Stated:
 @cache
 def _tables() -> tuple[dict, dict, dict]:
     folder = files("gpt4lib") / "data" / "ledger"
-    entries = {entry["id"]: entry for path in folder.iterdir() if path.name.endswith(".toml") for entry in read_toml(path).get("claim", [])}
+    entries = {
+        entry["id"]: entry
+        for path in folder.iterdir()
+        if path.name.endswith(".toml")
+        for entry in read_toml(path).get("claim", [])
+    }
     return entries, read_toml(data_file("article.toml")), read_toml(data_file("constants.toml"))
 
 
@@ -215,10 +263,15 @@ def load() -> Ledger:
     folder = files("gpt4lib") / "data" / "ledger"
     entries = [
         (path.name, entry)
-        for path in sorted(folder.iterdir(), key=lambda p: p.name) if path.name.endswith(".toml")
+        for path in sorted(folder.iterdir(), key=lambda p: p.name)
+        if path.name.endswith(".toml")
         for entry in read_toml(path).get("claim", [])
     ]
-    return build(entries, article=read_toml(data_file("article.toml")), constants=read_toml(data_file("constants.toml")))
+    return build(
+        entries,
+        article=read_toml(data_file("article.toml")),
+        constants=read_toml(data_file("constants.toml")),
+    )
 
 
 def build(entries, *, article: dict, constants: dict) -> Ledger:
@@ -230,7 +283,10 @@ def build(entries, *, article: dict, constants: dict) -> Ledger:
         if entry["id"] in ids:
             raise BadInput(f"{where}: {entry['id']}: the id stands twice")
         ids[entry["id"]] = entry
-    for name, table, kinds in (("article.toml", article, None), ("constants.toml", constants, ("constant", "fact", "assume"))):
+    for name, table, kinds in (
+        ("article.toml", article, None),
+        ("constants.toml", constants, ("constant", "fact", "assume")),
+    ):
         for key, row in table.items():
             _guard(f"{name}: {key}", _check_row, row, kinds)
     for where, entry in entries:
@@ -258,7 +314,7 @@ def _check_row(row, kinds):
 
 def _text(entry, key, default=None):
     value = entry.get(key, default)
-    if not isinstance(value, str) or not value and default is None:
+    if not isinstance(value, str) or (not value and default is None):
         raise BadInput(f"{key} takes a text, got {value!r}")
     return value
 
@@ -271,12 +327,22 @@ def _claim(entry, ids, article, constants) -> Claim:
         raise BadInput(f"expect takes one of {', '.join(VERDICTS)}, got {entry.get('expect')!r}")
     if entry.get("kind") not in ("stated", "implicit"):
         raise BadInput(f"kind takes 'stated' or 'implicit', got {entry.get('kind')!r}")
-    common = {"id": entry["id"], "chapter": _text(entry, "chapter"), "kind": entry["kind"], "claim": _text(entry, "claim"),
-              "expect": entry["expect"], "shown": _text(entry, "show", "")}
+    common = {
+        "id": entry["id"],
+        "chapter": _text(entry, "chapter"),
+        "kind": entry["kind"],
+        "claim": _text(entry, "claim"),
+        "expect": entry["expect"],
+        "shown": _text(entry, "show", ""),
+    }
     if "law" not in entry:
         if stray := {"inputs", "inverse", "solve", "corrected_unit"} & set(entry):
             raise BadInput(f"without a law there is no {', '.join(sorted(stray))}")
-        return Claim(**common, stated=stated(entry["stated"]) if "stated" in entry else None, note=_text(entry, "reason"))
+        return Claim(
+            **common,
+            stated=stated(entry["stated"]) if "stated" in entry else None,
+            note=_text(entry, "reason"),
+        )
     law = find_law(_text(entry, "law"))
     if "solve" in entry:
         law = law.solve(_text(entry, "solve"))
@@ -287,7 +353,9 @@ def _claim(entry, ids, article, constants) -> Claim:
     known = {s.name: s for s in (*law.symbols, *law.constants)}
     for name, given in inputs.items():
         if name not in known:
-            raise BadInput(f"unknown symbol {name!r}: {law.lhs} takes {', '.join(s.name for s in law.symbols)}")
+            raise BadInput(
+                f"unknown symbol {name!r}: {law.lhs} takes {', '.join(s.name for s in law.symbols)}"
+            )
         try:
             unit_factor(given.stated.written_unit, known[name].unit)
         except BadInput as error:
@@ -298,9 +366,19 @@ def _claim(entry, ids, article, constants) -> Claim:
     if strange := [n for n in inverse if n not in known]:
         raise BadInput(f"unknown symbol in inverse: {', '.join(map(repr, strange))}")
     if entry["expect"] != "holds" and not inverse:
-        raise BadInput(f"a claim expected to be {entry['expect']!r} takes an inverse: what would have to be true")
-    return Claim(**common, stated=value, law=law, law_name=entry["law"], inputs=inputs, inverse=inverse,
-                 note=_text(entry, "note"), corrected_unit=corrected)
+        raise BadInput(
+            f"a claim expected to be {entry['expect']!r} takes an inverse: what would have to be true"
+        )
+    return Claim(
+        **common,
+        stated=value,
+        law=law,
+        law_name=entry["law"],
+        inputs=inputs,
+        inverse=inverse,
+        note=_text(entry, "note"),
+        corrected_unit=corrected,
+    )
 
 
 def display(value: float, quantity) -> str:
@@ -331,7 +409,9 @@ def resolve(ref: str, ids, article, constants) -> Input:
         if field_name not in DEVICE_UNITS or getattr(device, field_name) is None:
             raise BadInput(f"{name} has no figure {field_name!r}; it takes one of {', '.join(DEVICE_UNITS)}")
         value = stated(f"={getattr(device, field_name)!r} {DEVICE_UNITS[field_name]}")
-        return Input(origin, key, f"{field_name.split('_')[0].upper()} figure of the {name}", value, device.source)
+        return Input(
+            origin, key, f"{field_name.split('_')[0].upper()} figure of the {name}", value, device.source
+        )
     table = {"claim": ids, "article": article}.get(origin, constants)
     if key not in table:
         raise BadInput(f"unknown {origin} {key!r}")
@@ -340,4 +420,10 @@ def resolve(ref: str, ids, article, constants) -> Input:
         raise BadInput(f"{key!r} is kept as {row['kind']!r}, not {origin!r}")
     if origin == "claim" and "stated" not in row:
         raise BadInput(f"claim {key!r} states no value")
-    return Input(origin, key, row["claim"] if origin == "claim" else row["meaning"], stated(row["stated" if origin == "claim" else "value"]), row.get("source", ""))
+    return Input(
+        origin,
+        key,
+        row["claim"] if origin == "claim" else row["meaning"],
+        stated(row["stated" if origin == "claim" else "value"]),
+        row.get("source", ""),
+    )

@@ -13,26 +13,80 @@ from .dense_wall import price_of_thousand
 from .inference_tradeoffs import serving_mfu, token_cost
 from .law import Law
 from .symbols import (
-    B_fly, B_seq, E, E_hit, L, L_free, N, N_emb, N_exp, N_ff, N_fix, N_node, N_read, N_ref, N_total, Q_tok, Q_w, R_out,
-    R_serve, S, S_stale, b_exp, b_max, c_ref, c_tok, copies, k, kv, l_emb, l_guess, l_head, l_node, load_day, mem, n,
-    n_guess, p, p_all, swing, tok, tp, var_hit, weight_bytes, x_bal, x_ff, x_fill, x_idle, x_jit, x_own_kv, x_price,
-    x_small, x_util, z_max,
+    B_fly,
+    B_seq,
+    E,
+    E_hit,
+    L,
+    L_free,
+    N,
+    N_emb,
+    N_exp,
+    N_ff,
+    N_fix,
+    N_node,
+    N_read,
+    N_ref,
+    N_total,
+    Q_tok,
+    Q_w,
+    R_out,
+    R_serve,
+    S,
+    S_stale,
+    b_exp,
+    b_max,
+    c_ref,
+    c_tok,
+    copies,
+    k,
+    kv,
+    l_emb,
+    l_guess,
+    l_head,
+    l_node,
+    load_day,
+    mem,
+    n,
+    n_guess,
+    p,
+    p_all,
+    swing,
+    tok,
+    tp,
+    var_hit,
+    weight_bytes,
+    x_bal,
+    x_ff,
+    x_fill,
+    x_idle,
+    x_jit,
+    x_own_kv,
+    x_price,
+    x_small,
+    x_util,
+    z_max,
 )
 
 # ---- experts reached ----------------------------------------------------------------------
 experts_hit = Law(
-    E_hit, E * (1 - (1 - k / E) ** B_seq), "Distinct experts that a batch reaches, uniform routing, mean",
+    E_hit, E * (1 - (1 - k / E) ** B_seq), "Distinct experts that a batch reaches, uniform routing, mean"
 )
 _idle, _idle_pair = (1 - k / E) ** B_seq, ((E - k) * (E - k - 1) / (E * (E - 1))) ** B_seq
 hit_variance = Law(
-    var_hit, E * _idle + E * (E - 1) * _idle_pair - E**2 * _idle**2, "Variance of the distinct experts, the same",
+    var_hit,
+    E * _idle + E * (E - 1) * _idle_pair - E**2 * _idle**2,
+    "Variance of the distinct experts, the same",
 )
 all_on_one = Law(
-    p_all, E * (k / E) ** B_seq - E * (E - 1) / 2 * (k * (k - 1) / (E * (E - 1))) ** B_seq,
+    p_all,
+    E * (k / E) ** B_seq - E * (E - 1) / 2 * (k * (k - 1) / (E * (E - 1))) ** B_seq,
     "Some expert gets the whole batch, at most two experts a token",
 )
 busiest_normal = Law(
-    b_max, b_exp + z_max * sqrt(b_exp * (1 - k / E) * E / (E - 1)), "Busiest expert, loads taken as normal numbers",
+    b_max,
+    b_exp + z_max * sqrt(b_exp * (1 - k / E) * E / (E - 1)),
+    "Busiest expert, loads taken as normal numbers",
 )
 busiest_load = busiest_normal.given(expert_batch)
 imbalance = Law(x_bal, (busiest_load.rhs / expert_batch.rhs).expand(), "Busiest expert over the mean")
@@ -56,7 +110,8 @@ head_layers = Law(l_head, L - (p - 1) * l_node, "Layers that the other nodes lea
 table_layers = Law(l_emb, N_emb * L / N_total, "Weight of the vocabulary tables, in layers").given(tables)
 draft_layers = Law(l_guess, n_guess * x_small * N * L / N_total, "Reads of a draft model, in layers")
 memory_fill = Law(
-    x_fill, (weight_bytes * N_total + copies * kv * B_fly * S) / (n * mem),
+    x_fill,
+    (weight_bytes * N_total + copies * kv * B_fly * S) / (n * mem),
     "Weights and cache over the memory of the cluster",
 )
 stale_cache = Law(S_stale, x_own_kv * S, "Cached tokens that another choice of experts makes useless")
@@ -70,7 +125,9 @@ flight_rate = Law(R_serve, B_fly * R_out, "Tokens per second of all sequences in
 cost_of_flight = token_cost.given(flight_rate)
 thousand_of_flight = price_of_thousand.given(cost_of_flight)
 price_ratio = Law(x_price, c_tok / c_ref, "Price against another model")
-utilisation_gap = Law(x_util, x_price * N_ref / N, "Utilisation of the model compared with over ours, at equal rent")
+utilisation_gap = Law(
+    x_util, x_price * N_ref / N, "Utilisation of the model compared with over ours, at equal rent"
+)
 mlp_ratio = Law(x_ff, k * N_exp / N_ff, "MLP parameters at work against another model")
 
 # ---- a day --------------------------------------------------------------------------------

@@ -41,7 +41,16 @@ class Point(NamedTuple):
 
 
 def points(
-    model: Model, *, n_gpus: int, tensor, expert, batch, context, price: float, gpu: str = "A100-SXM 80GB", **server,
+    model: Model,
+    *,
+    n_gpus: int,
+    tensor,
+    expert,
+    batch,
+    context,
+    price: float,
+    gpu: str = "A100-SXM 80GB",
+    **server,
 ) -> list[Point]:
     """Every way to serve `model` on exactly `n_gpus`, as far as weights and cache fit.
 
@@ -67,9 +76,16 @@ def points(
                     raise
                 continue
             found += [
-                Point(1 / float(x["user_rate"][i]), float(x["cost"][i]), float(x["mfu"][i]), *layout.values(), int(b))
-                for i, b in enumerate(sizes) if x["fits"][i]
-            ]  # fmt: skip
+                Point(
+                    1 / float(x["user_rate"][i]),
+                    float(x["cost"][i]),
+                    float(x["mfu"][i]),
+                    *layout.values(),
+                    int(b),
+                )
+                for i, b in enumerate(sizes)
+                if x["fits"][i]
+            ]
     return found
 
 

@@ -23,26 +23,48 @@ KINDS = tuple(product(RECOMPUTE, (False, True), range(4)))
 PIECE = 1 << 13  # layouts evaluated together: few enough for the processor's cache
 
 CLASHES = {  # what rules a layout out: in words, and as a test of the columns
-    "gpus": ("tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
-             lambda x: x["tensor"] * x["pipeline"] * x["data"] != x["n"]),
-    "heads": ("{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
-              lambda x: (x["n_h"] % x["tensor"] > 0) | (x["n_kv"] % x["tensor"] > 0) & (x["tensor"] % x["n_kv"] > 0)),
-    "width": ("MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
-              lambda x: (x["d_ff"] % x["tensor"] > 0) | (x["d_exp"] % x["tensor"] > 0)),
-    "layers": ("{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
-               lambda x: x["L"] % (x["pipeline"] * x["chunks"]) > 0),
-    "experts": ("{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
-                lambda x: (x["E"] % x["expert"] > 0) | (x["data"] % x["expert"] > 0)),
-    "batch": ("a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
-              lambda x: x["batch"] % (x["data"] * x["micro_batch"]) > 0),
-    "chunks": ("chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} micro-batches",
-               lambda x: (x["chunks"] > 1) & ((x["pipeline"] == 1)
-                                              | (x["batch"] % (x["data"] * x["micro_batch"] * x["pipeline"]) > 0))),
-    "sequence": ("a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
-                 lambda x: x["sequence"] & ((x["tensor"] == 1) | (x["T"] % x["tensor"] > 0))),
-    "zero": ("ZeRO stage {zero} takes more than one data-parallel rank",
-             lambda x: (x["zero"] > 0) & (x["data"] == 1)),
-}  # fmt: skip
+    "gpus": (
+        "tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
+        lambda x: x["tensor"] * x["pipeline"] * x["data"] != x["n"],
+    ),
+    "heads": (
+        "{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
+        lambda x: (
+            (x["n_h"] % x["tensor"] > 0) | (x["n_kv"] % x["tensor"] > 0) & (x["tensor"] % x["n_kv"] > 0)
+        ),
+    ),
+    "width": (
+        "MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
+        lambda x: (x["d_ff"] % x["tensor"] > 0) | (x["d_exp"] % x["tensor"] > 0),
+    ),
+    "layers": (
+        "{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
+        lambda x: x["L"] % (x["pipeline"] * x["chunks"]) > 0,
+    ),
+    "experts": (
+        "{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
+        lambda x: (x["E"] % x["expert"] > 0) | (x["data"] % x["expert"] > 0),
+    ),
+    "batch": (
+        "a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
+        lambda x: x["batch"] % (x["data"] * x["micro_batch"]) > 0,
+    ),
+    "chunks": (
+        "chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} micro-batches",
+        lambda x: (
+            (x["chunks"] > 1)
+            & ((x["pipeline"] == 1) | (x["batch"] % (x["data"] * x["micro_batch"] * x["pipeline"]) > 0))
+        ),
+    ),
+    "sequence": (
+        "a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
+        lambda x: x["sequence"] & ((x["tensor"] == 1) | (x["T"] % x["tensor"] > 0)),
+    ),
+    "zero": (
+        "ZeRO stage {zero} takes more than one data-parallel rank",
+        lambda x: (x["zero"] > 0) & (x["data"] == 1),
+    ),
+}
 OF_SPLIT = ("gpus", "heads", "width", "layers", "experts")
 
 
@@ -82,7 +104,9 @@ class Plan:
     def layout(self, row: int) -> Layout:
         """The layout of one row."""
         field = {name: column[row].item() for name, column in self.columns.items()}
-        return Layout(**field | {"recompute": RECOMPUTE[field["recompute"]], "sequence": bool(field["sequence"])})
+        return Layout(
+            **field | {"recompute": RECOMPUTE[field["recompute"]], "sequence": bool(field["sequence"])}
+        )
 
     def where(self, **fixed) -> np.ndarray:
         """Mask of the layouts with these values: `where(tensor=8, recompute="full")`."""
@@ -121,7 +145,14 @@ class Plan:
 
 
 def plan(
-    shape: Shape, cluster: Cluster, *, batch_tokens, seq: int, recipe=Recipe(), efficiency=None, only=None,
+    shape: Shape,
+    cluster: Cluster,
+    *,
+    batch_tokens,
+    seq: int,
+    recipe=Recipe(),
+    efficiency=None,
+    only=None,
     progress=None,
 ) -> Plan:
     """Step time, memory and utilisation of every layout of `shape` on all GPUs of `cluster`.
@@ -141,14 +172,19 @@ def plan(
     for pair in product((False, True), repeat=2):
         rows = np.flatnonzero((divided == pair[0]) & (several == pair[1]))
         kinds = [
-            kind for kind in KINDS if kind[1] <= pair[0] and (pair[1] or not kind[2])
+            kind
+            for kind in KINDS
+            if kind[1] <= pair[0]
+            and (pair[1] or not kind[2])
             and all(value in only.get(name, (value,)) for name, value in zip(KIND, kind))
-        ]  # fmt: skip
+        ]
         pieces += [(rows[i : i + PIECE], kinds) for i in range(0, len(rows), PIECE)]
     total, done, known = sum(len(rows) * len(kinds) for rows, kinds in pieces), 0, known | asdict(efficiency)
     if not total:
         raise BadInput(_nothing_divides(known, batches, only))
-    columns = {name: np.empty(total, np.int32) for name in splits} | {name: np.empty(total, np.int8) for name in KIND}
+    columns = {name: np.empty(total, np.int32) for name in splits} | {
+        name: np.empty(total, np.int8) for name in KIND
+    }
     found = {name: np.empty(total) for name in ("t_step", "Q_rank", "mfu")}
     for rows, kinds in pieces:
         piece = {name: column[rows] for name, column in splits.items()}
@@ -164,13 +200,23 @@ def plan(
         if progress:
             progress(done, total)
     return Plan(
-        shape=shape, cluster=cluster, seq=seq, recipe=recipe, efficiency=efficiency, columns=columns,
-        step_seconds=found["t_step"], memory_bytes=found["Q_rank"], mfu=found["mfu"],
-        capacity_bytes=known["memory"], rejected={why: count for why, count in rejected.items() if count},
-    )  # fmt: skip
+        shape=shape,
+        cluster=cluster,
+        seq=seq,
+        recipe=recipe,
+        efficiency=efficiency,
+        columns=columns,
+        step_seconds=found["t_step"],
+        memory_bytes=found["Q_rank"],
+        mfu=found["mfu"],
+        capacity_bytes=known["memory"],
+        rejected={why: count for why, count in rejected.items() if count},
+    )
 
 
-def explain(shape: Shape, cluster: Cluster, layout: Layout, *, seq: int, recipe=Recipe(), efficiency=None) -> dict:
+def explain(
+    shape: Shape, cluster: Cluster, layout: Layout, *, seq: int, recipe=Recipe(), efficiency=None
+) -> dict:
     """One layout, term by term: `seconds` add up to the step, `bytes` to the memory, `reasons` speak against it.
 
     Every law is called on its own, with its checks. A layout that does not divide has reasons only.
@@ -189,19 +235,40 @@ def explain(shape: Shape, cluster: Cluster, layout: Layout, *, seq: int, recipe=
     if x["Q_rank"] > x["memory"]:
         reasons = [f"it needs {_excess(x['Q_rank'], x['memory'])}"]
     seconds = {
-        "forward and backward": m * (x["t_work"] - x["t_again"]), "repeated": m * x["t_again"],
-        "tensor": m * x["t_tensor"], "expert": m * x["t_expert"], "pipeline": m * x["t_hop"], "loss": m * x["t_head"],
-        "bubble": x["t_pipe"] - m * (x["t_stage"] + x["t_head"]), "data": x["t_data"], "optimiser": x["t_update"],
-    }  # fmt: skip
-    held = {"state": "Q_state", "activations": "Q_act", "embedding and loss": "Q_edge", "layer at work": "Q_work"}
+        "forward and backward": m * (x["t_work"] - x["t_again"]),
+        "repeated": m * x["t_again"],
+        "tensor": m * x["t_tensor"],
+        "expert": m * x["t_expert"],
+        "pipeline": m * x["t_hop"],
+        "loss": m * x["t_head"],
+        "bubble": x["t_pipe"] - m * (x["t_stage"] + x["t_head"]),
+        "data": x["t_data"],
+        "optimiser": x["t_update"],
+    }
+    held = {
+        "state": "Q_state",
+        "activations": "Q_act",
+        "embedding and loss": "Q_edge",
+        "layer at work": "Q_work",
+    }
     wide = {"tensor": layout.tensor, "expert": layout.tensor * layout.expert * (layout.expert > 1)}
-    notes = [f"{name}-parallel groups of {size} GPUs leave the node" for name, size in wide.items() if size > x["node"]]
+    notes = [
+        f"{name}-parallel groups of {size} GPUs leave the node"
+        for name, size in wide.items()
+        if size > x["node"]
+    ]
     return {
-        "layout": layout, "reasons": reasons, "notes": notes, "step_seconds": x["t_step"], "memory_bytes": x["Q_rank"],
-        "mfu": x["mfu"], "flop_per_gpu_s": x["flop_per_gpu_s"], "terms": x,
+        "layout": layout,
+        "reasons": reasons,
+        "notes": notes,
+        "step_seconds": x["t_step"],
+        "memory_bytes": x["Q_rank"],
+        "mfu": x["mfu"],
+        "flop_per_gpu_s": x["flop_per_gpu_s"],
+        "terms": x,
         "seconds": {name: float(value) for name, value in seconds.items()},
         "bytes": {name: float(x[term]) for name, term in held.items()},
-    }  # fmt: skip
+    }
 
 
 # ---- which layouts there are ----------------------------------------------------------------
@@ -225,7 +292,9 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: dict) -> d
         return [int(value) for value in values if value in only.get(name, (value,))]
 
     names, n = ("tensor", "pipeline", "expert", "chunks"), known["n"]
-    every = product(*(among(name, _divisors(size)) for name, size in zip(names, (n, n, known["E"], known["L"]))))
+    every = product(
+        *(among(name, _divisors(size)) for name, size in zip(names, (n, n, known["E"], known["L"])))
+    )
     rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, 4)
     splits = dict(zip(names, rows.T))
     splits["data"] = n // (splits["tensor"] * splits["pipeline"])
@@ -236,7 +305,9 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: dict) -> d
         whole, rows = [batch for batch in batches if batch % dp == 0], len(group["data"])
         pairs = [(size, batch) for batch in whole for size in micro_batches(batch // dp)]
         columns = {name: np.repeat(column, len(pairs)) for name, column in group.items()}
-        columns |= dict(zip(("micro_batch", "batch"), np.tile(np.array(pairs, dtype=int).reshape(-1, 2), (rows, 1)).T))
+        columns |= dict(
+            zip(("micro_batch", "batch"), np.tile(np.array(pairs, dtype=int).reshape(-1, 2), (rows, 1)).T)
+        )
         rejected["batch"] = rejected.get("batch", 0) + rows * (len(batches) - len(whole))
         found.append(_keep(columns, known, ("chunks",), rejected))
     names = (*splits, "micro_batch", "batch")
@@ -259,7 +330,9 @@ def _nothing_divides(known: dict, batches: list[int], only: dict) -> str:
     if only:
         return f"no layout of {n:,} GPUs and a batch of {batch:,} sequences has {_named(only)}"
     clashes = [CLASHES[why][1] for why in ("heads", "width")]
-    widths = [t for t in _divisors(known["n_h"]) if not any(clash(known | {"tensor": t}) for clash in clashes)]
+    widths = [
+        t for t in _divisors(known["n_h"]) if not any(clash(known | {"tensor": t}) for clash in clashes)
+    ]
     replicas = {t * p for t in widths for p in _divisors(known["L"])}
     largest = max(replicas)
     least = -(-n // largest)

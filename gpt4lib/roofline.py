@@ -22,14 +22,36 @@ from .units import BadInput
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float8": 1}
 PEAK_OF = {"bfloat16": "bf16_flop_per_s", "float8": "fp8_flop_per_s"}
-COLUMNS = ("card", "device", "date", "torch", "cuda", "kind", "dtype", "batch", "rows", "columns", "experts", "top_k",
-           "seconds", "repeats")  # fmt: skip
+COLUMNS = (
+    "card",
+    "device",
+    "date",
+    "torch",
+    "cuda",
+    "kind",
+    "dtype",
+    "batch",
+    "rows",
+    "columns",
+    "experts",
+    "top_k",
+    "seconds",
+    "repeats",
+)
 KINDS = ("copy", "peak", "decode", "experts")
 
 
 # ---- by the laws ----------------------------------------------------------------------------
 def predict(
-    *, batch, rows: int, columns: int, dtype: str, bandwidth: float, peak: float, experts: int = 1, top_k: int = 1,
+    *,
+    batch,
+    rows: int,
+    columns: int,
+    dtype: str,
+    bandwidth: float,
+    peak: float,
+    experts: int = 1,
+    top_k: int = 1,
 ):
     """max(bytes / bandwidth, FLOP / peak) of a (rows x columns) product with `batch` columns, in seconds.
 
@@ -47,9 +69,24 @@ def predict(
     if top_k > experts:
         raise BadInput(f"top_k takes at most experts = {experts}, got {top_k}")
     each, matrices = rows * columns, 1 if experts == 1 else 2
-    x = {"tp": 1, "ep": 1, "transfer": 1, "ceiling": 1, "overlap": 1, "mem_rate": bandwidth, "F": peak, "p": 1}
+    x = {
+        "tp": 1,
+        "ep": 1,
+        "transfer": 1,
+        "ceiling": 1,
+        "overlap": 1,
+        "mem_rate": bandwidth,
+        "F": peak,
+        "p": 1,
+    }
     hit = checked(experts_hit, {"E": experts, "k": top_k, "B_seq": batch})
-    x |= {"weight_bytes": ELEMENT_BYTES[dtype], "N_fix": 0.0, "N_exp": matrices * each, "E_hit": hit, "n_tok": batch}
+    x |= {
+        "weight_bytes": ELEMENT_BYTES[dtype],
+        "N_fix": 0.0,
+        "N_exp": matrices * each,
+        "E_hit": hit,
+        "n_tok": batch,
+    }
     x["C_full"] = checked(laws.weight_flop, {"B_seq": 1}) * matrices * top_k * each
     x["Q_w"] = checked(laws.rank_weights, x)
     x["C_pass"] = checked(laws.pass_flop, x)
@@ -70,7 +107,9 @@ def timed(work, repeats: int) -> float:
     return min(taken)
 
 
-def own(*, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats: int = 3, seed: int = 0) -> dict:
+def own(
+    *, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats: int = 3, seed: int = 0
+) -> dict:
     """Memory rate and peak of this computer in float32, and seconds of a (side x side) matrix times each batch.
 
     The memory rate is that of a sum over an array as large as the matrix, the peak that of a square product: neither
@@ -84,7 +123,9 @@ def own(*, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats
     weights = rng.random((side, side), dtype=np.float32)
     flat, block = weights.reshape(-1), weights[: side // 4 or 1, : side // 4 or 1].copy()
     bandwidth = weights.nbytes / timed(lambda: flat.sum(), repeats)
-    peak = checked(laws.weight_flop, {"B_seq": len(block)}) * block.size / timed(lambda: block @ block, repeats)
+    peak = (
+        checked(laws.weight_flop, {"B_seq": len(block)}) * block.size / timed(lambda: block @ block, repeats)
+    )
     entries = [rng.random((side, batch), dtype=np.float32) for batch in batches]
     seconds = [timed(lambda x=x: weights @ x, repeats) for x in entries]
     found = {"bandwidth": bandwidth, "peak": peak}
@@ -150,10 +191,16 @@ def against_law(rows: list[dict]) -> list[dict]:
         sizes = {name: r[name] for name in ("batch", "rows", "columns", "dtype", "experts", "top_k")}
         sheet, card = devices().get(r["device"]), own_rates[r["card"]]
         pairs = {
-            "by_sheet": tuple(getattr(sheet, f, None) for f in ("bandwidth_bytes_per_s", PEAK_OF.get(r["dtype"], ""))),
+            "by_sheet": tuple(
+                getattr(sheet, f, None) for f in ("bandwidth_bytes_per_s", PEAK_OF.get(r["dtype"], ""))
+            ),
             "by_own": (card.get("bandwidth"), card.get(r["dtype"])),
         }
-        ratio = {name: None if None in pair else float(predict(**sizes, bandwidth=pair[0], peak=pair[1])) / r["seconds"]
-                 for name, pair in pairs.items()}  # fmt: skip
+        ratio = {
+            name: None
+            if None in pair
+            else float(predict(**sizes, bandwidth=pair[0], peak=pair[1])) / r["seconds"]
+            for name, pair in pairs.items()
+        }
         found.append(r | ratio)
     return found

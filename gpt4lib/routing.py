@@ -70,14 +70,18 @@ def busiest(batch: int, *, top_k: int, experts: int | None = None, weights=None)
     w = np.ones(experts) if weights is None else np.asarray(weights, dtype=float)
     _check(batch, len(w), top_k)
     if top_k > 2:
-        raise BadInput(f"top_k takes 1 or 2 at any batch, got {top_k}; `enumerate_loads` takes more, at small batches")
+        raise BadInput(
+            f"top_k takes 1 or 2 at any batch, got {top_k}; `enumerate_loads` takes more, at small batches"
+        )
     if not np.isfinite(w).all() or not (w > 0).all():
         raise BadInput(f"weights takes positive numbers, got {w.min():g}")
     if top_k == len(w):
         return np.eye(batch + 1)[batch]
     w = w / w.sum()
     if top_k == 2 and w.max() > 0.5 + 1e-12:
-        raise BadInput(f"weights takes at most half of their sum for one expert of two, got {w.max():.3g} of it")
+        raise BadInput(
+            f"weights takes at most half of their sum for one expert of two, got {w.max():.3g} of it"
+        )
     rate = w * (batch if top_k == 1 else sqrt(2 * batch / (1 - w @ w)))
     common = float(rate.sum())
     kinds, alike = np.unique(rate, return_counts=True)
@@ -163,7 +167,9 @@ def enumerate_loads(batch: int, *, experts: int, top_k: int) -> dict[tuple, Frac
     return found
 
 
-def sets(experts: int, *, top_k: int, weights=None, one_by_one: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def sets(
+    experts: int, *, top_k: int, weights=None, one_by_one: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """(members, p): every set of `top_k` experts as a row of zeros and ones, and how likely a token takes it."""
     _check(1, experts, top_k)
     w = np.ones(experts) if weights is None else np.asarray(weights, dtype=float)

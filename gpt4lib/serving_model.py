@@ -69,9 +69,20 @@ def of(shape: shapes.Shape) -> Model:
     held = sum(parts.values()) - inside
     entries = s.layers * (s.mla_kv_rank + s.mla_d_rope if s.latent else 2 * s.n_kv_heads * s.d_head)
     return Model(
-        name=s.name, N_fix=held - (0 if s.tied_embeddings else parts["embedding"]), N_held=held, N_exp=inside / routed,
-        E=routed, k=s.top_k or 1, C_tok=sum(flop.values()), pair_flop=pair, entries=entries, L=s.layers, d=s.d_model,
-        kv_splits=1 if s.latent else s.n_kv_heads, n_h=s.n_heads, d_h=mixed,
+        name=s.name,
+        N_fix=held - (0 if s.tied_embeddings else parts["embedding"]),
+        N_held=held,
+        N_exp=inside / routed,
+        E=routed,
+        k=s.top_k or 1,
+        C_tok=sum(flop.values()),
+        pair_flop=pair,
+        entries=entries,
+        L=s.layers,
+        d=s.d_model,
+        kv_splits=1 if s.latent else s.n_kv_heads,
+        n_h=s.n_heads,
+        d_h=mixed,
     )
 
 
@@ -123,10 +134,15 @@ class Server:
             raise BadInput(f"compute takes one of {', '.join(takes)} on {gpu.name}, got {self.compute!r}")
         both_ways = gpu.interconnect_bytes_per_s or 0.0
         found = {
-            "weight_bytes": self.weight_bytes, "kv_bytes": self.kv_bytes, "act_bytes": self.act_bytes,
+            "weight_bytes": self.weight_bytes,
+            "kv_bytes": self.kv_bytes,
+            "act_bytes": self.act_bytes,
             "link_in": both_ways / 2 if self.nvlink_bytes_per_s is None else self.nvlink_bytes_per_s,
-            "link_out": self.nic_bytes_per_s, "ceiling": self.ceiling, "transfer": self.transfer,
-            "usable": self.usable, "overhead": self.overhead,
+            "link_out": self.nic_bytes_per_s,
+            "ceiling": self.ceiling,
+            "transfer": self.transfer,
+            "usable": self.usable,
+            "overhead": self.overhead,
         }
         for name, value in found.items():
             most = 1 if name in ("ceiling", "transfer", "usable") else np.inf
@@ -136,10 +152,17 @@ class Server:
         if self.overhead < 1 or not 0 <= self.overlap <= 1 or not 0 <= self.layer_seconds < np.inf:
             raise BadInput(
                 f"overhead takes at least 1, overlap 0 to 1, layer_seconds at least 0, "
-                f"got {self.overhead!r}, {self.overlap!r}, {self.layer_seconds!r}")
+                f"got {self.overhead!r}, {self.overlap!r}, {self.layer_seconds!r}"
+            )
         return found | {
-            "tp": self.tensor, "p": self.pipeline, "ep": self.expert, "m": m, "overlap": self.overlap,
-            "t_layer": self.layer_seconds, "F": getattr(gpu, PEAKS[self.compute]), "mem": gpu.memory_bytes,
+            "tp": self.tensor,
+            "p": self.pipeline,
+            "ep": self.expert,
+            "m": m,
+            "overlap": self.overlap,
+            "t_layer": self.layer_seconds,
+            "F": getattr(gpu, PEAKS[self.compute]),
+            "mem": gpu.memory_bytes,
             "mem_rate": gpu.bandwidth_bytes_per_s,
         }
 
@@ -187,15 +210,21 @@ def _run(model, server, batch, context, hit, tokens, price, mean_context, counte
     if held >= space:
         raise BadInput(
             f"{model.name} does not fit: {held / 1e9:,.1f} GB of weights on each {server.gpu} with "
-            f"{space / 1e9:,.1f} GB (tensor = {server.tensor}, pipeline = {server.pipeline}, expert = {server.expert})")
+            f"{space / 1e9:,.1f} GB (tensor = {server.tensor}, pipeline = {server.pipeline}, expert = {server.expert})"
+        )
     x["n"], x["N"] = checked(laws.cluster_gpus, x), model.active
     x["C_full"] = checked(full, x, C_pair=model.pair_flop * np.asarray(mean_context, float))
     x["C_pass"] = checked(laws.pass_flop, x)
     memory = checked(laws.memory_time, x, Q_w=checked(laws.rank_weights, x), Q_kv=checked(laws.rank_cache, x))
     x |= {"t_mem": memory, "t_mm": checked(laws.compute_time, x)}
     split = checked(laws.split_time, x) if server.divide_cache and server.tensor > 1 else 0.0 * memory
-    x |= {"t_core": checked(laws.core_time, x), "t_tensor": checked(laws.tensor_time, x), "t_split": split,
-          "t_expert": checked(laws.expert_time, x), "t_hop": checked(laws.hop_time, x)}  # fmt: skip
+    x |= {
+        "t_core": checked(laws.core_time, x),
+        "t_tensor": checked(laws.tensor_time, x),
+        "t_split": split,
+        "t_expert": checked(laws.expert_time, x),
+        "t_hop": checked(laws.hop_time, x),
+    }
     x["t_pass"] = checked(laws.pass_time, x)
     x["turns"] = checked(laws.waiting, x)
     x["R_out"] = checked(laws.user_rate, x) * counted
@@ -203,15 +232,28 @@ def _run(model, server, batch, context, hit, tokens, price, mean_context, counte
     left = checked(laws.memory_left, x, Q_w=held)
     limit, cache = checked(laws.largest_batch, x, Q_left=left), checked(laws.held_cache, x)
     parts = {
-        "memory": x["t_mem"] * x["overhead"], "compute": x["t_mm"] * x["overhead"], "tensor": x["t_tensor"],
-        "split": split, "expert": x["t_expert"], "hop": x["t_hop"], "layers": x["t_layer"] * x["L"] + 0.0 * memory,
-    }  # fmt: skip
+        "memory": x["t_mem"] * x["overhead"],
+        "compute": x["t_mm"] * x["overhead"],
+        "tensor": x["t_tensor"],
+        "split": split,
+        "expert": x["t_expert"],
+        "hop": x["t_hop"],
+        "layers": x["t_layer"] * x["L"] + 0.0 * memory,
+    }
     names = np.array(list(parts))
     largest = np.argmax(np.stack([np.broadcast_to(v, np.shape(x["t_pass"])) for v in parts.values()]), axis=0)
     found = {f"{name}_seconds": value for name, value in parts.items()} | {
-        "pass_seconds": x["t_pass"], "user_rate": x["R_out"], "rate": x["R_serve"], "mfu": checked(laws.serving_mfu, x),
-        "bound": names[largest], "n_gpus": x["n"], "experts_hit": x["E_hit"], "weight_bytes_held": held,
+        "pass_seconds": x["t_pass"],
+        "user_rate": x["R_out"],
+        "rate": x["R_serve"],
+        "mfu": checked(laws.serving_mfu, x),
+        "bound": names[largest],
+        "n_gpus": x["n"],
+        "experts_hit": x["E_hit"],
+        "weight_bytes_held": held,
         "cache_bytes_held": cache,
-        "left_bytes": left, "batch_limit": limit, "fits": cache <= left,
-    }  # fmt: skip
+        "left_bytes": left,
+        "batch_limit": limit,
+        "fits": cache <= left,
+    }
     return found | ({} if price is None else {"cost": checked(laws.token_cost, x, price=price)})

@@ -16,8 +16,18 @@ from .interval import Stated, stated
 from .units import BadInput
 
 POSITIONS = ("rotary", "learned", "relative", "alibi")
-PARTS = ("embedding", "unembedding", "positions", "attention", "mlp", "experts", "shared_experts", "router", "norms",
-         "biases")  # fmt: skip
+PARTS = (
+    "embedding",
+    "unembedding",
+    "positions",
+    "attention",
+    "mlp",
+    "experts",
+    "shared_experts",
+    "router",
+    "norms",
+    "biases",
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,20 @@ class Shape:
 
 TYPES = {field.name: {"int": int, "bool": bool, "str": str}[field.type] for field in fields(Shape)}
 REQUIRED = ("name", "layers", "d_model", "n_heads", "vocab", "tied_embeddings", "positions")
-MAY_BE_ZERO = ("d_ff", "mlp_matrices", "max_positions", "n_experts", "top_k", "d_ff_expert", "expert_matrices",
-               "n_shared_experts", "d_ff_shared", "n_dense_layers", "mla_q_rank", "mla_d_rope")  # fmt: skip
+MAY_BE_ZERO = (
+    "d_ff",
+    "mlp_matrices",
+    "max_positions",
+    "n_experts",
+    "top_k",
+    "d_ff_expert",
+    "expert_matrices",
+    "n_shared_experts",
+    "d_ff_shared",
+    "n_dense_layers",
+    "mla_q_rank",
+    "mla_d_rope",
+)
 EXPERT_KEYS = ("top_k", "d_ff_expert", "expert_matrices", "n_shared_experts", "d_ff_shared")
 LATENT_KEYS = ("mla_q_rank", "mla_kv_rank", "mla_d_nope", "mla_d_rope", "mla_d_value")
 
@@ -149,9 +171,12 @@ def _kind(key):
 
 def _check_value(key, value, fail):
     fits = type(value) is TYPES[key] and (
-        value in POSITIONS if key == "positions"
-        else value in (0, 2, 3) if key in ("mlp_matrices", "expert_matrices")
-        else value >= (key not in MAY_BE_ZERO) if TYPES[key] is int
+        value in POSITIONS
+        if key == "positions"
+        else value in (0, 2, 3)
+        if key in ("mlp_matrices", "expert_matrices")
+        else value >= (key not in MAY_BE_ZERO)
+        if TYPES[key] is int
         else TYPES[key] is bool or value.strip()
     )
     if not fits:
@@ -229,7 +254,9 @@ def count(shape: Shape) -> Count:
     if s.positions == "learned":
         parts["positions"] = _one(laws.learned_positions, n_pos=s.max_positions, d=s.d_model)
     if s.positions == "relative":
-        parts["positions"] = _one(laws.relative_positions, L=s.layers, d=s.d_model, n_h=s.n_heads, d_h=s.d_head)
+        parts["positions"] = _one(
+            laws.relative_positions, L=s.layers, d=s.d_model, n_h=s.n_heads, d_h=s.d_head
+        )
     if s.dense_layers:
         parts["mlp"] = _one(laws.mlp, L=s.dense_layers, n_mat=s.mlp_matrices, d=s.d_model, d_ff=s.d_ff)
     active = dict(parts)
@@ -317,15 +344,26 @@ def _attention(s: Shape) -> int:
     if not s.latent:
         return _one(laws.attention, L=s.layers, d=s.d_model, d_h=s.d_head, n_h=s.n_heads, n_kv=s.n_kv_heads)
     widths = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "d_nope": s.mla_d_nope, "d_rope": s.mla_d_rope}
-    query = _one(laws.latent_query, r_q=s.mla_q_rank, **widths) if s.mla_q_rank else _one(laws.direct_query, **widths)
+    query = (
+        _one(laws.latent_query, r_q=s.mla_q_rank, **widths)
+        if s.mla_q_rank
+        else _one(laws.direct_query, **widths)
+    )
     return query + _one(laws.latent_rest, r_kv=s.mla_kv_rank, d_v=s.mla_d_value, **widths)
 
 
 def _biases(s: Shape, experts: int) -> int:
     widths = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads}
     if s.latent:
-        biases = _one(laws.latent_bias, d_nope=s.mla_d_nope, d_rope=s.mla_d_rope, d_v=s.mla_d_value, r_q=s.mla_q_rank,
-                      r_kv=s.mla_kv_rank, **widths)  # fmt: skip
+        biases = _one(
+            laws.latent_bias,
+            d_nope=s.mla_d_nope,
+            d_rope=s.mla_d_rope,
+            d_v=s.mla_d_value,
+            r_q=s.mla_q_rank,
+            r_kv=s.mla_kv_rank,
+            **widths,
+        )
     else:
         biases = _one(laws.attention_bias, d_h=s.d_head, n_kv=s.n_kv_heads, **widths)
     if s.dense_layers:

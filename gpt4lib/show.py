@@ -52,7 +52,7 @@ class Table:
                 raise BadInput(f"a row takes {len(self.headers)} cells, got {len(row)}: {row}")
 
     def _repr_markdown_(self):
-        clean = lambda cell: unbroken(cell.replace("|", r"\|").replace("\n", " "))  # noqa: E731
+        clean = lambda cell: unbroken(cell.replace("|", r"\|").replace("\n", " "))
         lines = [self.headers, ["---"] * len(self.headers), *self.rows]
         return "\n".join("| " + " | ".join(map(clean, line)) + " |" for line in lines)
 
@@ -80,7 +80,9 @@ def assumptions(values: dict) -> Table:
         if isinstance(given, str):
             found = look_up(given)
             source = "the article" if found.origin in ("claim", "article") else found.source
-            text = written(found.stated) if found.origin != "hardware" else display(found.stated.value, quantity)
+            text = (
+                written(found.stated) if found.origin != "hardware" else display(found.stated.value, quantity)
+            )
         else:
             value, source = given if isinstance(given, tuple) else (given, "")
             text = value if isinstance(value, str) else display(value, quantity)
@@ -113,8 +115,10 @@ def sensitivities(law: Law, **values) -> Table:
     """Elasticity of a law in each of its inputs, largest first: by how many percent it moves for one percent more."""
     slopes, known = law.elasticities(**values), {s.name: s for s in law.symbols}
     order = sorted(slopes, key=lambda name: -abs(slopes[name]))
-    return Table([(f"${known[n].tex}$", known[n].meaning, f"{slopes[n]:+.2f}".replace("-", "−")) for n in order],
-                 ("symbol", "one percent more of", f"moves {law.lhs.meaning} by (%)"))
+    return Table(
+        [(f"${known[n].tex}$", known[n].meaning, f"{slopes[n]:+.2f}".replace("-", "−")) for n in order],
+        ("symbol", "one percent more of", f"moves {law.lhs.meaning} by (%)"),
+    )
 
 
 def _tex(quantity) -> str:
@@ -140,7 +144,11 @@ class Claims:
         self.claims, self.full = tuple(claims), full
 
     def _repr_html_(self):
-        heads = ("claim", "stated", "ours", "verdict") if not self.full else ("claim", "chapter", "stated", "ours", "verdict", "why")
+        heads = (
+            ("claim", "stated", "ours", "verdict")
+            if not self.full
+            else ("claim", "chapter", "stated", "ours", "verdict", "why")
+        )
         head = "".join(f'<th scope="col">{h}</th>' for h in heads)
         rows = "\n".join(self._row(c) for c in self.claims)
         kind = "ledger" if self.full else "claims"
@@ -148,7 +156,10 @@ class Claims:
 
     def _row(self, c):
         verdict = f'<td data-label="verdict" data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
-        stated, sort = escape(unbroken(c.stated_text)), "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
+        stated, sort = (
+            escape(unbroken(c.stated_text)),
+            "" if c.derived is None else f' data-sort="{c.derived:.6g}"',
+        )
         if not self.full:
             link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
             return f'<tr><td>{link}</td><td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}</tr>'
@@ -158,7 +169,12 @@ class Claims:
         return f'{place}<td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}<td data-label="why">{escape(c.why)}</td></tr>'
 
     def __repr__(self):
-        return repr(Table([(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims], ("id", "stated", "ours", "verdict")))
+        return repr(
+            Table(
+                [(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims],
+                ("id", "stated", "ours", "verdict"),
+            )
+        )
 
 
 def claims_table(chapter: str | None = None) -> Claims:
@@ -168,11 +184,19 @@ def claims_table(chapter: str | None = None) -> Claims:
         return Claims(ledger.claims, full=True)
     found = ledger.chapter(chapter)
     if not found:
-        raise BadInput(f"no claims in chapter {chapter!r}; there are {', '.join(sorted({c.chapter for c in ledger.claims}))}")
+        raise BadInput(
+            f"no claims in chapter {chapter!r}; there are {', '.join(sorted({c.chapter for c in ledger.claims}))}"
+        )
     return Claims(found)
 
 
 def verdict_legend() -> Table:
     """Every verdict with its symbol, its meaning and how many claims have it."""
     counts = load().counts()
-    return Table([(f"{symbol} {verdict}", meaning, number(counts[verdict])) for verdict, (symbol, meaning) in VERDICTS.items()], ("verdict", "it means", "claims"))
+    return Table(
+        [
+            (f"{symbol} {verdict}", meaning, number(counts[verdict]))
+            for verdict, (symbol, meaning) in VERDICTS.items()
+        ],
+        ("verdict", "it means", "claims"),
+    )

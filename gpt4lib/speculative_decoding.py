@@ -19,24 +19,69 @@ from .inference_tradeoffs import ridge_point, weight_intensity
 from .law import Law
 from .moe_inference import experts_hit, parameters_read
 from .symbols import (
-    B_dead, B_ridge, B_seq, E, N, N_exp, N_fix, N_total, accept, accept_len, bits, bits_len, c_alone, c_draft, c_in,
-    c_tok, c_work, gamma, intensity, k, lenience, n_in, n_out, n_round, n_tok, p_long, p_run, ridge, tok, v_check,
-    x_bits, x_bytes, x_double, x_inner, x_late, x_next, x_out, x_pay, x_prompt, x_peak, x_spec, x_tv, x_work,
+    B_dead,
+    B_ridge,
+    B_seq,
+    E,
+    N,
+    N_exp,
+    N_fix,
+    N_total,
+    accept,
+    accept_len,
+    bits,
+    bits_len,
+    c_alone,
+    c_draft,
+    c_in,
+    c_tok,
+    c_work,
+    gamma,
+    intensity,
+    k,
+    lenience,
+    n_in,
+    n_out,
+    n_round,
+    n_tok,
+    p_long,
+    p_run,
+    ridge,
+    tok,
+    v_check,
+    x_bits,
+    x_bytes,
+    x_double,
+    x_inner,
+    x_late,
+    x_next,
+    x_out,
+    x_pay,
+    x_peak,
+    x_prompt,
+    x_spec,
+    x_tv,
+    x_work,
 )
 from .units import BadInput, to_unit
 
 # ---- why decoding is dear -----------------------------------------------------------------
 _dense_ridge = weight_intensity.solve("B_seq").rhs.xreplace({intensity: ridge_point.rhs})
 peak_share = Law(x_peak, weight_intensity.rhs / ridge, "Share of peak that reading allows").given(ridge_point)
-prompt_gain = Law(x_prompt, sympy.Min(n_tok / tok * N / N_total, _dense_ridge),
-                  "A lone decoded token over a token of its prompt")
+prompt_gain = Law(
+    x_prompt,
+    sympy.Min(n_tok / tok * N / N_total, _dense_ridge),
+    "A lone decoded token over a token of its prompt",
+)
 decode_share = Law(x_out, 1 / (1 + n_in / (x_prompt * n_out)), "Share of decoding in a request's time")
 _prompt = Law(x_prompt, prompt_gain.rhs.xreplace({n_tok: n_in}), prompt_gain.title)
 decode_share_alone = decode_share.given(_prompt)
 price_ratio = Law(x_pay, c_tok / c_in, "Output price over input price")
 
 # ---- tokens -------------------------------------------------------------------------------
-tokens = Law(n_round, (1 - accept ** (gamma + 1)) / (1 - accept), "Tokens of one round", source="leviathan2023")
+tokens = Law(
+    n_round, (1 - accept ** (gamma + 1)) / (1 - accept), "Tokens of one round", source="leviathan2023"
+)
 all_kept = Law(p_run, accept**gamma, "Probability that all drafts are kept", source="leviathan2023")
 
 
@@ -46,8 +91,11 @@ def _at(law, length):
 
 
 _first, _second = (sympy.expand(_at(tokens, n) * (1 - accept)) for n in (gamma, 2 * gamma))
-late = Law(x_late, sympy.factor(sympy.simplify((_second - _first) / (_first - (1 - accept)))),
-           "What as many drafts again add, over the first")
+late = Law(
+    x_late,
+    sympy.factor(sympy.simplify((_second - _first) / (_first - (1 - accept)))),
+    "What as many drafts again add, over the first",
+)
 
 # ---- time ---------------------------------------------------------------------------------
 round_gain = Law(x_spec, n_round / (gamma * c_draft + v_check), "Speed-up of a round", source="leviathan2023")
@@ -56,18 +104,27 @@ speed_up_free = speed_up.given(Law(v_check, 1))
 next_gain = Law(x_next, _at(speed_up_free, gamma + 1) / speed_up_free.rhs, "Gain of one draft more")
 tie = next_gain.solve("c_draft").given(Law(x_next, 1))
 inner_draft = Law(c_draft, c_alone / x_inner, "Draft time with a draft of its own", source="spector2023")
-work = Law(x_work, (gamma * c_work + gamma + 1) / n_round, "FLOP per token", source="leviathan2023").given(tokens)
+work = Law(x_work, (gamma * c_work + gamma + 1) / n_round, "FLOP per token", source="leviathan2023").given(
+    tokens
+)
 
 # ---- many sequences, many experts ---------------------------------------------------------
 _read = parameters_read.given(experts_hit)
-bytes_ratio = Law(x_bytes, _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs / n_round,
-                  "Weights read per token, with drafts over without").given(tokens)
+bytes_ratio = Law(
+    x_bytes,
+    _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs / n_round,
+    "Weights read per token, with drafts over without",
+).given(tokens)
 _own = N_exp * (E - k) * experts_hit.rhs.xreplace({B_seq: gamma}) / E  # experts that only the drafts reach
-bytes_ratio_alone = Law(x_bytes, (1 + _own / (N_fix + k * N_exp)) / n_round,
-                        "Weights read per token, one sequence").given(tokens)
-ridge_batch = Law(B_ridge, _dense_ridge * N_total / N, "Positions at which compute takes as long as all weights")
-dead_batch = Law(B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1),
-                 "Sequences at which drafts stop paying").given(tokens)
+bytes_ratio_alone = Law(
+    x_bytes, (1 + _own / (N_fix + k * N_exp)) / n_round, "Weights read per token, one sequence"
+).given(tokens)
+ridge_batch = Law(
+    B_ridge, _dense_ridge * N_total / N, "Positions at which compute takes as long as all weights"
+)
+dead_batch = Law(
+    B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1), "Sequences at which drafts stop paying"
+).given(tokens)
 dead_batch_on = dead_batch.given(ridge_batch)
 
 # ---- the relaxed rule ---------------------------------------------------------------------
@@ -122,9 +179,16 @@ def batch_gain(oracle, draft, server, draft_server, *, accept, gamma, batch, con
     """
     mean, length = value(tokens, accept=accept, gamma=gamma), np.asarray(gamma, dtype=float)
     plain_hit, check_hit = routing.get("hit", (None, None))
-    timed = [serving_model.decode(model, on, batch=batch, context=context, tokens=positions, hit=hit)["pass_seconds"]
-             for model, on, positions, hit in ((oracle, server, 1, plain_hit), (oracle, server, length + 1, check_hit),
-                                               (draft, draft_server, 1, None))]
+    timed = [
+        serving_model.decode(model, on, batch=batch, context=context, tokens=positions, hit=hit)[
+            "pass_seconds"
+        ]
+        for model, on, positions, hit in (
+            (oracle, server, 1, plain_hit),
+            (oracle, server, length + 1, check_hit),
+            (draft, draft_server, 1, None),
+        )
+    ]
     plain, check, drafted = timed
     gain = round_gain(n_round=mean, gamma=gamma, c_draft=drafted / plain, v_check=check / plain)
     return {"speed_up": gain, "check": check / plain, "draft": drafted / plain, "plain_seconds": plain}

@@ -99,26 +99,51 @@ def facts(shape: shapes.Shape, cluster: Cluster, seq: int, recipe: Recipe) -> di
     gpu, nvlink = hardware(cluster.device), cluster.nvlink_bytes_per_s
     machine = {
         "link_in": (gpu.interconnect_bytes_per_s or 0.0) / 2 if nvlink is None else nvlink,
-        "link_out": cluster.nic_bytes_per_s, "memory": gpu.memory_bytes - cluster.reserve_bytes,
-        "mem_rate": gpu.bandwidth_bytes_per_s, "F": gpu.bf16_flop_per_s,
-    }  # fmt: skip
+        "link_out": cluster.nic_bytes_per_s,
+        "memory": gpu.memory_bytes - cluster.reserve_bytes,
+        "mem_rate": gpu.bandwidth_bytes_per_s,
+        "F": gpu.bf16_flop_per_s,
+    }
     for name, value in {**machine, **asdict(recipe)}.items():
         if not (0 <= value <= 1 if name.endswith("overlap") else 0 < value < np.inf):
             takes = "a share from 0 to 1" if name.endswith("overlap") else "a positive number"
             raise BadInput(f"{name} takes {takes}, got {value!r} (on {gpu.name})")
     qk, mixed = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
     routed, inside = s.layers - s.dense_layers, s.top_k * s.d_ff_expert + s.n_shared_experts * s.d_ff_shared
-    return machine | asdict(recipe) | {f"C_{part}": c for part, c in flop.items()} | {
-        "L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_heads if s.latent else s.n_kv_heads, "V": s.vocab,
-        "T": seq, "S": seq, "n": cluster.n_gpus, "node": cluster.gpus_per_node, "C_full": sum(flop.values()),
-        "E": max(s.n_experts, 1), "top_k": s.top_k, "routed": routed, "d_qk": qk, "d_mix": mixed,
-        "k": (s.dense_layers + routed * (s.top_k + s.n_shared_experts)) / s.layers,
-        "d_mlp": (s.dense_layers * s.mlp_matrices * s.d_ff + routed * s.expert_matrices * inside) / s.layers,
-        "d_ff": s.d_ff, "d_exp": s.d_ff_expert, "d_shared": s.d_ff_shared, "N_experts": parts["experts"],
-        "N_layers": sum(parts[x] for x in ("attention", "mlp", "shared_experts", "biases")),
-        "N_copies": parts["norms"] + parts["router"], "N_first": parts["embedding"], "N_last": parts["unembedding"],
-        "N_positions": parts["positions"],
-    }  # fmt: skip
+    return (
+        machine
+        | asdict(recipe)
+        | {f"C_{part}": c for part, c in flop.items()}
+        | {
+            "L": s.layers,
+            "d": s.d_model,
+            "n_h": s.n_heads,
+            "n_kv": s.n_heads if s.latent else s.n_kv_heads,
+            "V": s.vocab,
+            "T": seq,
+            "S": seq,
+            "n": cluster.n_gpus,
+            "node": cluster.gpus_per_node,
+            "C_full": sum(flop.values()),
+            "E": max(s.n_experts, 1),
+            "top_k": s.top_k,
+            "routed": routed,
+            "d_qk": qk,
+            "d_mix": mixed,
+            "k": (s.dense_layers + routed * (s.top_k + s.n_shared_experts)) / s.layers,
+            "d_mlp": (s.dense_layers * s.mlp_matrices * s.d_ff + routed * s.expert_matrices * inside)
+            / s.layers,
+            "d_ff": s.d_ff,
+            "d_exp": s.d_ff_expert,
+            "d_shared": s.d_ff_shared,
+            "N_experts": parts["experts"],
+            "N_layers": sum(parts[x] for x in ("attention", "mlp", "shared_experts", "biases")),
+            "N_copies": parts["norms"] + parts["router"],
+            "N_first": parts["embedding"],
+            "N_last": parts["unembedding"],
+            "N_positions": parts["positions"],
+        }
+    )
 
 
 # ---- the laws, run --------------------------------------------------------------------------
@@ -129,7 +154,9 @@ def _constants(law):
 
 def unchecked(law, known: dict, **own):
     """A law's value on arrays, without the checks that a call makes of every input."""
-    return law._numpy(*(own[s.name] if s.name in own else known[s.name] for s in law.symbols), *_constants(law))
+    return law._numpy(
+        *(own[s.name] if s.name in own else known[s.name] for s in law.symbols), *_constants(law)
+    )
 
 
 def checked(law, known: dict, **own):
@@ -141,14 +168,20 @@ def split(x: dict, value=unchecked) -> dict:
     """The terms that recomputation, divided sequences and ZeRO leave alone; `x` holds facts, efficiency and layouts."""
     x = {**x, "tp": x["tensor"], "p": x["pipeline"], "dp": x["data"], "v": x["chunks"], "b": x["micro_batch"]}
     tp, p, ep, node = x["tp"], x["p"], x["expert"], x["node"]
-    x |= {"m": x["batch"] / (x["dp"] * x["b"]), "B_tok": x["batch"] * x["T"], "n_tok": value(laws.micro_batch, x)}
+    x |= {
+        "m": x["batch"] / (x["dp"] * x["b"]),
+        "B_tok": x["batch"] * x["T"],
+        "n_tok": value(laws.micro_batch, x),
+    }
     x["bubble"], shared = value(bubble_share, x), x["n_tok"] / tp
 
     def products(part, columns, rows=x["n_tok"], inner=x["d"], p=p):
         if not np.any(x.get(f"C_{part}", 0.0)):
             return 0.0 * x["n_tok"]
         size = value(laws.product_volume, x, rows=rows, inner=inner, columns=columns)
-        return value(laws.product_time, x, volume=size, C_mm=value(laws.stage_flop, x, C_tok=x[f"C_{part}"], p=p))
+        return value(
+            laws.product_time, x, volume=size, C_mm=value(laws.stage_flop, x, C_tok=x[f"C_{part}"], p=p)
+        )
 
     def kernels(law):
         return value(laws.kernel_time, x, moved=value(law, x))
@@ -160,10 +193,14 @@ def split(x: dict, value=unchecked) -> dict:
     x["t_scores"] = products("scores", x["d_qk"], rows=x["T"], inner=x["T"])
     x["t_softmax"] = kernels(laws.kernels_of_scores)
     x["t_products"] = (
-        x["t_scores"] + products("attention", heads) + products("positions", heads) + products("mlp", x["d_ff"] / tp)
-        + products("experts", x["d_exp"] / tp, rows=routed) + products("shared_experts", x["d_shared"] / tp)
+        x["t_scores"]
+        + products("attention", heads)
+        + products("positions", heads)
+        + products("mlp", x["d_ff"] / tp)
+        + products("experts", x["d_exp"] / tp, rows=routed)
+        + products("shared_experts", x["d_shared"] / tp)
         + products("router", x["E"])
-    )  # fmt: skip
+    )
     logits = products("unembedding", x["V"] / tp, p=1.0)
     x["t_head"] = value(laws.head_time, x, t_mm=logits, t_mem=kernels(laws.kernels_of_loss))
     near = tp * ep <= node
@@ -176,9 +213,15 @@ def split(x: dict, value=unchecked) -> dict:
     x["link_data"], x["link_data_experts"] = ring(tp * x["dp"], tp), ring(tp * x["dp"], tp * ep)
     whole = (x["N_first"] + np.where(p > 1, 0.0, x["N_last"])) / tp + x["N_positions"] + x["N_copies"] / p
     x["N_data"] = value(laws.rank_parameters, x, N_split=x["N_layers"], ranks=tp * p, N_copy=whole)
-    x["N_data_experts"] = value(laws.rank_parameters, x, N_split=x["N_experts"], ranks=tp * p * ep, N_copy=0.0)
-    x["N_inside"] = value(laws.rank_parameters, x, N_split=x["N_layers"], ranks=tp * p, N_copy=x["N_copies"] / p)
-    x["d_att"] = (x["n_h"] + np.maximum(x["n_kv"], tp)) * (x["d_qk"] + x["d_mix"])  # one key-value head a rank at least
+    x["N_data_experts"] = value(
+        laws.rank_parameters, x, N_split=x["N_experts"], ranks=tp * p * ep, N_copy=0.0
+    )
+    x["N_inside"] = value(
+        laws.rank_parameters, x, N_split=x["N_layers"], ranks=tp * p, N_copy=x["N_copies"] / p
+    )
+    x["d_att"] = (x["n_h"] + np.maximum(x["n_kv"], tp)) * (
+        x["d_qk"] + x["d_mix"]
+    )  # one key-value head a rank at least
     x["in_flight"] = np.where(x["v"] > 1, value(laws.flying_interleaved, x), value(laws.flying, x))
     x["Q_edge"] = np.where(p > 1, value(laws.edge, x), value(laws.edge_of_one_stage, x))
     return x
@@ -197,7 +240,9 @@ def finish(x: dict, recompute: str, sequence: bool, zero: int, value=unchecked) 
 
     x["t_fwd"] = x["t_products"] + kernels(laws.kernels[sequence])
     x["t_again"] = {"none": none, "selective": x["t_scores"] + x["t_softmax"], "full": x["t_fwd"]}[recompute]
-    x["C_again"] = none + {"none": 0.0, "selective": x["C_scores"], "full": x["C_full"] - x["C_unembedding"]}[recompute]
+    x["C_again"] = (
+        none + {"none": 0.0, "selective": x["C_scores"], "full": x["C_full"] - x["C_unembedding"]}[recompute]
+    )
     x["t_work"] = value(laws.work, x)
     x["t_tensor"] = transfer("tensor", 2.0 + anew, x["t_work"], "tensor")
     x["t_expert"] = transfer("expert", 2.0 + anew, x["t_work"], "expert") if np.any(x["routed"]) else none
@@ -241,11 +286,23 @@ class Run:
 
 def gpt(*, heads: int, hidden: int, layers: int) -> shapes.Shape:
     """A GPT of Narayanan et al. 2021: a plain MLP four times as wide, biases, 51,200 words, 2,048 learned positions."""
-    return shapes.from_mapping({
-        "name": f"GPT, {layers} layers of {hidden}", "layers": layers, "d_model": hidden, "n_heads": heads,
-        "n_kv_heads": heads, "d_head": hidden // heads, "d_ff": 4 * hidden, "mlp_matrices": 2, "vocab": 51200,
-        "tied_embeddings": True, "positions": "learned", "max_positions": 2048, "biases": True,
-    })  # fmt: skip
+    return shapes.from_mapping(
+        {
+            "name": f"GPT, {layers} layers of {hidden}",
+            "layers": layers,
+            "d_model": hidden,
+            "n_heads": heads,
+            "n_kv_heads": heads,
+            "d_head": hidden // heads,
+            "d_ff": 4 * hidden,
+            "mlp_matrices": 2,
+            "vocab": 51200,
+            "tied_embeddings": True,
+            "positions": "learned",
+            "max_positions": 2048,
+            "biases": True,
+        }
+    )
 
 
 @cache
@@ -256,8 +313,12 @@ def runs() -> tuple[Run, ...]:
         heads, hidden, layers, tp, p, n, batch = (int(row[name]) for name in names)
         chunks = layers // p // int(script["layers_per_chunk"]) if script["layers_per_chunk"] else 1
         layout = Layout(tp, p, n // tp // p, 1, chunks, int(script["micro_batch"]), batch, "full")
-        cluster = Cluster(device="A100-SXM 80GB", n_gpus=n, nic_bytes_per_s=float(script["nic_gbit_per_s"]) * 1e9 / 8)
-        beside = script["data_parallel"] == "torch"  # PyTorch's own reduces the gradient beside the backward pass
+        cluster = Cluster(
+            device="A100-SXM 80GB", n_gpus=n, nic_bytes_per_s=float(script["nic_gbit_per_s"]) * 1e9 / 8
+        )
+        beside = (
+            script["data_parallel"] == "torch"
+        )  # PyTorch's own reduces the gradient beside the backward pass
         shape = gpt(heads=heads, hidden=hidden, layers=layers)
         recipe = Recipe(data_overlap=float(beside))
         found.append(Run(shape, cluster, layout, 2048, recipe, float(row["tflops_per_gpu"]) * 1e12))
@@ -298,7 +359,9 @@ def fit(without: int | None = None) -> Efficiency:
     for _ in range(200):  # Levenberg-Marquardt
         slope = np.array([(miss(free + step) - now) / 1e-6 for step in 1e-6 * np.eye(3)]).T
         square = slope.T @ slope
-        move = np.linalg.solve(square + damping * (np.diag(np.diag(square)) + 1e-9 * np.eye(3)), -slope.T @ now)
+        move = np.linalg.solve(
+            square + damping * (np.diag(np.diag(square)) + 1e-9 * np.eye(3)), -slope.T @ now
+        )
         there = miss(free + move)
         if there @ there < now @ now:
             free, now, damping = free + move, there, damping / 5

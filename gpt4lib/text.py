@@ -8,18 +8,51 @@ import re
 from .interval import Interval, parts
 from .units import BadInput, base_unit, unit_factor
 
-_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"))
+_PREFIXES = (
+    (1e18, "E"),
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+)
 _WORDS = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"), (1, ""))
-_TIMES = ((2 * 365.25 * 86400, 365.25 * 86400, "years"), (2 * 86400, 86400, "days"), (2 * 3600, 3600, "hours"), (120, 60, "min"), (1, 1, "s"), (1e-3, 1e-3, "ms"), (0, 1e-6, "µs"))
+_TIMES = (
+    (2 * 365.25 * 86400, 365.25 * 86400, "years"),
+    (2 * 86400, 86400, "days"),
+    (2 * 3600, 3600, "hours"),
+    (120, 60, "min"),
+    (1, 1, "s"),
+    (1e-3, 1e-3, "ms"),
+    (0, 1e-6, "µs"),
+)
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _PREFIXED = {
-    "FLOP": "FLOP", "byte": "B", "FLOP/second": "FLOP/s", "FLOP/GPU/second": "FLOP/s", "byte/second": "B/s", "byte/GPU/second": "B/s",
-    "byte/GPU": "B", "FLOP/token": "FLOP per token", "byte/token": "B per token", "joule/second": "W", "joule": "J", "joule/GPU/second": "W per GPU",
+    "FLOP": "FLOP",
+    "byte": "B",
+    "FLOP/second": "FLOP/s",
+    "FLOP/GPU/second": "FLOP/s",
+    "byte/second": "B/s",
+    "byte/GPU/second": "B/s",
+    "byte/GPU": "B",
+    "FLOP/token": "FLOP per token",
+    "byte/token": "B per token",
+    "joule/second": "W",
+    "joule": "J",
+    "joule/GPU/second": "W per GPU",
     "GPU*second": "GPU-seconds",
 }
 _COUNTED = {
-    "parameter": " parameters", "token": " tokens", "GPU": " GPUs", "token/second": " tokens/s", "token/parameter": " tokens per parameter",
-    "USD/token": " USD per token", "FLOP/byte": " FLOP per byte",
+    "parameter": " parameters",
+    "token": " tokens",
+    "GPU": " GPUs",
+    "token/second": " tokens/s",
+    "token/parameter": " tokens per parameter",
+    "USD/token": " USD per token",
+    "FLOP/byte": " FLOP per byte",
 }
 
 
@@ -55,9 +88,11 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
         return "−" + fmt(-value, unit, digits)
     if unit in ("%", "percent"):
         text = number(100.0 * value, digits)
-        return number(value, digits) if "10⁻" in text else f"{text}%"  # a power of ten carries no percent sign
+        return (
+            number(value, digits) if "10⁻" in text else f"{text}%"
+        )  # a power of ten carries no percent sign
     base = base_unit(unit)
-    if unit not in ("", "1") and base == "1" or base != unit and unit_factor(unit, base) != 1:
+    if (unit not in ("", "1") and base == "1") or (base != unit and unit_factor(unit, base) != 1):
         raise BadInput(f"fmt takes a base unit or '%', got {unit!r}")
     if base == "1":
         return number(value, digits)
@@ -101,7 +136,9 @@ def written(stated) -> str:
     for text in filter(None, numbers):
         value, plain = float(text.replace(",", "").replace("_", "")), re.sub(r"[eE].*|[,_]", "", text)
         digits = len((plain if "." in plain else plain.rstrip("0")).replace(".", "").lstrip("0")) or 1
-        if stated.unit in _PREFIXED and stated.written_unit != stated.unit:  # a prefix stays as it was written
+        if (
+            stated.unit in _PREFIXED and stated.written_unit != stated.unit
+        ):  # a prefix stays as it was written
             shown.append(f"{number(value, digits)} {_plain(stated.written_unit)}")
         else:
             shown.append(fmt(value * unit_factor(stated.written_unit, stated.unit), unit, digits))
@@ -110,11 +147,16 @@ def written(stated) -> str:
 
 def _plain(unit):
     """A unit as prose has it: "TFLOP/token" is TFLOP per token."""
-    return unit.replace("/token", " per token").replace("/second", "/s").replace("/GPU", " per GPU").replace("watt", "W")
+    return (
+        unit.replace("/token", " per token")
+        .replace("/second", "/s")
+        .replace("/GPU", " per GPU")
+        .replace("watt", "W")
+    )
 
 
 def _span(low, high):
-    """"a to b", the unit said once; a alone where both read the same."""
+    """ "a to b", the unit said once; a alone where both read the same."""
     if low == high:
         return low
     number_low, _, unit_low = low.partition(" ")

@@ -50,8 +50,18 @@ def rows() -> list[Row]:
     for name, table in (("PaLM 540B", "pope_table2_palm540b"), ("PaLM 62B", "pope_table3_palm62b")):
         for r in published(table):
             steps = int(r["tokens"]) if r["phase"] == "decode" else 1
-            found.append(Row(name, r["phase"], int(r["chips"]), int(r["batch"]), r["ffn"], WEIGHT_BYTES[r["weights"]],
-                             float(r["latency_s"]) / steps, float(r["mfu_pct"]) / 100))  # fmt: skip
+            found.append(
+                Row(
+                    name,
+                    r["phase"],
+                    int(r["chips"]),
+                    int(r["batch"]),
+                    r["ffn"],
+                    WEIGHT_BYTES[r["weights"]],
+                    float(r["latency_s"]) / steps,
+                    float(r["mfu_pct"]) / 100,
+                )
+            )
     return found
 
 
@@ -70,7 +80,7 @@ def served(name: str, *, padded: bool = True) -> shapes.Shape:
 
 
 def parts(
-    row: Row, *, prompt: int = 2048, link: float | None = None, rings: bool | None = None, padded: bool = True,
+    row: Row, *, prompt: int = 2048, link: float | None = None, rings: bool | None = None, padded: bool = True
 ) -> dict:
     """Seconds of memory and communication, seconds of compute at peak, and layers, of one row.
 
@@ -85,19 +95,42 @@ def parts(
     sides = SLICES[row.chips]
     links_x, links_yz = links_of_axes(row.chips) if rings is None else (1 + rings, 2 * (1 + rings))
     x = vars(model) | {
-        "weight_bytes": row.weight_bytes, "act_bytes": 2.0, "kv": 2.0 * model.entries, "n_tok": n_tok, "S": prompt,
-        "B_seq": row.batch, "E_hit": 1, "tp": row.chips, "ep": 1, "cache_ranks": row.chips, "transfer": 1.0,
-        "ceiling": 1.0, "F": tpu.bf16_flop_per_s, "mem_rate": tpu.bandwidth_bytes_per_s, "n": row.chips,
-        "N": model.total, "link": link, "links": links_x + links_yz, "links_x": links_x, "links_yz": links_yz,
-        "torus_x": sides[0], "torus_yz": prod(sides[1:]), "n_mat": shape.mlp_matrices, "d_ff": shape.d_ff,
+        "weight_bytes": row.weight_bytes,
+        "act_bytes": 2.0,
+        "kv": 2.0 * model.entries,
+        "n_tok": n_tok,
+        "S": prompt,
+        "B_seq": row.batch,
+        "E_hit": 1,
+        "tp": row.chips,
+        "ep": 1,
+        "cache_ranks": row.chips,
+        "transfer": 1.0,
+        "ceiling": 1.0,
+        "F": tpu.bf16_flop_per_s,
+        "mem_rate": tpu.bandwidth_bytes_per_s,
+        "n": row.chips,
+        "N": model.total,
+        "link": link,
+        "links": links_x + links_yz,
+        "links_x": links_x,
+        "links_yz": links_yz,
+        "torus_x": sides[0],
+        "torus_yz": prod(sides[1:]),
+        "n_mat": shape.mlp_matrices,
+        "d_ff": shape.d_ff,
         "n_kv": shape.n_kv_heads,
-    }  # fmt: skip
+    }
     x["Q_w"], x["Q_kv"] = checked(laws.rank_weights, x), checked(laws.rank_cache, x)
     x["C_full"] = checked(full, x, C_pair=model.pair_flop * (prompt / 2 if prefill else prompt))
     x["C_pass"] = checked(laws.pass_flop, x)
     move = laws.stationary_time if row.layout.startswith("WS") else laws.gathered_time
-    return {"t_mem": checked(laws.memory_time, x), "t_peak": checked(laws.compute_time, x), "t_comm": checked(move, x),
-            "L": model.L}  # fmt: skip
+    return {
+        "t_mem": checked(laws.memory_time, x),
+        "t_peak": checked(laws.compute_time, x),
+        "t_comm": checked(move, x),
+        "L": model.L,
+    }
 
 
 def predict(row: Row, ceiling: float, layer_seconds: float, **how) -> float:
@@ -123,4 +156,7 @@ def leave_one_out(**how) -> list[float]:
     """Predicted over measured seconds of each row, by constants fitted on the seven others."""
     every = rows()
     others = [[r for r in every if r is not row] for row in every]
-    return [predict(row, *fit(o, **how), **how) / row.measured_seconds for row, o in zip(every, others, strict=True)]
+    return [
+        predict(row, *fit(o, **how), **how) / row.measured_seconds
+        for row, o in zip(every, others, strict=True)
+    ]

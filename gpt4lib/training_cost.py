@@ -11,11 +11,74 @@ from sympy import exp, log, sqrt
 from .interval import Interval
 from .law import Law
 from .symbols import (
-    B_tok, C, D, F, F_new, G, L, M, N, N_total, R, T, a_N, b, bubble, busy, capex, d_h, dp, experiments, fail_rate,
-    failures, gpu_time, grad_bytes, growth, k_attn, k_train, kernel, life, link, link_in, link_out, link_ratio,
-    lost, m, mfu, mfu_ratio, mfu_ref, mtbf, multiplier, n, n_cluster, n_h, n_new, n_ref, p, part_bubble, part_lost,
-    pods, power, price, pue, rack_gpus, racks, rank_gpu, reduce_share, restart, sharing, staff, t, t_ar, t_ref,
-    t_step, tariff, tau, tp, v, write,
+    B_tok,
+    C,
+    D,
+    F,
+    F_new,
+    G,
+    L,
+    M,
+    N,
+    N_total,
+    R,
+    T,
+    a_N,
+    b,
+    bubble,
+    busy,
+    capex,
+    d_h,
+    dp,
+    experiments,
+    fail_rate,
+    failures,
+    gpu_time,
+    grad_bytes,
+    growth,
+    k_attn,
+    k_train,
+    kernel,
+    life,
+    link,
+    link_in,
+    link_out,
+    link_ratio,
+    lost,
+    m,
+    mfu,
+    mfu_ratio,
+    mfu_ref,
+    mtbf,
+    multiplier,
+    n,
+    n_cluster,
+    n_h,
+    n_new,
+    n_ref,
+    p,
+    part_bubble,
+    part_lost,
+    pods,
+    power,
+    price,
+    pue,
+    rack_gpus,
+    racks,
+    rank_gpu,
+    reduce_share,
+    restart,
+    sharing,
+    staff,
+    t,
+    t_ar,
+    t_ref,
+    t_step,
+    tariff,
+    tau,
+    tp,
+    v,
+    write,
 )
 from .units import BadInput
 
@@ -33,13 +96,17 @@ throughput_mfu = Law(
     source="chowdhery2022",
 )
 ownership = Law(price, capex / (life * busy) + power * pue * tariff, "Cost of owning a GPU")
-development = Law(multiplier, experiments / (1 - staff), "Cost of development over the final run", source="cottier2024")
+development = Law(
+    multiplier, experiments / (1 - staff), "Cost of development over the final run", source="cottier2024"
+)
 
 # ---- pipeline -----------------------------------------------------------------------------
 data_parallel = Law(dp, n / (tp * p * rank_gpu), "Data-parallel width")
 micro_batches = Law(m, B_tok / (T * b * dp), "Micro-batches")
 bubble_share = Law(bubble, (p - 1) / (v * m + p - 1), "Pipeline bubble", source="narayanan2021")
-bubble_of_batch = Law(bubble, bubble_share.given(micro_batches, data_parallel).rhs, "Pipeline bubble from the batch")
+bubble_of_batch = Law(
+    bubble, bubble_share.given(micro_batches, data_parallel).rhs, "Pipeline bubble from the batch"
+)
 
 # ---- all-reduce ---------------------------------------------------------------------------
 step_time = Law(t_step, k_train * N * B_tok / (n * F * mfu), "Time of one step")
@@ -76,7 +143,9 @@ bubble_part = Law(
     "Part of the loss due to the bubble",
 )
 lost_part = Law(
-    part_lost, (log(1 - lost) / log(mfu)).xreplace({lost: lost_on_cluster.rhs}), "Part of the loss due to failures"
+    part_lost,
+    (log(1 - lost) / log(mfu)).xreplace({lost: lost_on_cluster.rhs}),
+    "Part of the loss due to failures",
 )
 relative_mfu = Law(mfu_ratio, mfu / mfu_ref, "Utilisation against a published run")
 

@@ -18,11 +18,19 @@ def longest_contexts() -> list[Check]:
     for i, r in rows_of("pope_table1_max_context"):
         whole = {"L": palm.layers, "d_h": value(r["d_head"]), "kv_bytes": 2}
         whole["n_kv"] = palm.n_heads if r["variant"] == "Multihead" else 1
-        divided = r["variant"].startswith("Optimized")  # sequences over the chips, or heads as far as there are any
+        divided = r["variant"].startswith(
+            "Optimized"
+        )  # sequences over the chips, or heads as far as there are any
         kv = mqa.token_cache(**whole) if divided else mqa.cache_copied(**whole, tp=64)
         for batch in (128, 512):
-            make = column("pope_table1_max_context", f"max_context_batch{batch}", "mqa.longest", kind="computed",
-                          unit="token", inputs="shape; 30% of 32 GiB a chip")  # fmt: skip
+            make = column(
+                "pope_table1_max_context",
+                f"max_context_batch{batch}",
+                "mqa.longest",
+                kind="computed",
+                unit="token",
+                inputs="shape; 30% of 32 GiB a chip",
+            )
             ours = mqa.longest(B_fly=batch, kv=kv, cache_ranks=64 if divided else 1, p=1, Q_left=0.3 * memory)
             found.append(make(i, ours, f"{r['variant']}, batch {batch}"))
     return found
@@ -35,13 +43,19 @@ def pope_models() -> list[Check]:
     gpt = step_time.gpt(heads=turing["n_heads"], hidden=turing["d_model"], layers=turing["n_layers"])
     both = {"PaLM 540B": shapes.model("PaLM 540B").shape, "Megatron 530B": gpt}
     (line,) = (i for i, r in rows_of("pope_tableD1_models") if r["field"] == "n_params")
-    return [column("pope_tableD1_models", name, "shapes.count", kind="counted", unit="parameter", inputs="shape")(
-        line, shapes.count(shape).total, f"{name}, Pope's Table D.1") for name, shape in both.items()]  # fmt: skip
+    return [
+        column("pope_tableD1_models", name, "shapes.count", kind="counted", unit="parameter", inputs="shape")(
+            line, shapes.count(shape).total, f"{name}, Pope's Table D.1"
+        )
+        for name, shape in both.items()
+    ]
 
 
 def equal_parameters() -> list[Check]:
     """Shazeer's MLP widths from equal parameters: two MLPs and three attentions to a pair of layers, width 1024."""
-    make = column("shazeer_mqa_table1", "d_ff", "architecture.mlp", kind="computed", inputs="heads; as many parameters")
+    make = column(
+        "shazeer_mqa_table1", "d_ff", "architecture.mlp", kind="computed", inputs="heads; as many parameters"
+    )
     size = {"L": 1, "d": 1024}
     mlp = {"n_mat": 2, **size}
 
@@ -53,8 +67,16 @@ def equal_parameters() -> list[Check]:
     rows, wide = rows_of("shazeer_mqa_table1"), architecture.mlp.solve("d_ff")
     first = rows[0][1]
     whole = rest(first) + architecture.mlp(d_ff=int(first["d_ff"]), **mlp)
-    return [make(i, wide(N_exp=whole - rest(r), **mlp), f"{r['attention']}, {r['h']} of {r['dk_dv']}", circular=i == 0,
-                 fitted="starts from the first row") for i, r in rows]  # fmt: skip
+    return [
+        make(
+            i,
+            wide(N_exp=whole - rest(r), **mlp),
+            f"{r['attention']}, {r['h']} of {r['dk_dv']}",
+            circular=i == 0,
+            fitted="starts from the first row",
+        )
+        for i, r in rows
+    ]
 
 
 def cache_entries() -> list[Check]:
@@ -68,8 +90,21 @@ def cache_entries() -> list[Check]:
         name, text = r["mechanism"], r["kv_elements_per_token"].split("~")[0].replace("d_h^R", "d_r")
         law = f"mqa.{'latent' if name == 'MLA' else 'token'}_cache"
         printed = float(sympy.sympify(text).subs(x))
-        found.append(Check("deepseek_v2_mla_kv", i, "kv_elements_per_token", law, name, printed, 0.0,
-                           float(ours[name]), "byte", "shape; entries of one byte", "computed"))  # fmt: skip
+        found.append(
+            Check(
+                "deepseek_v2_mla_kv",
+                i,
+                "kv_elements_per_token",
+                law,
+                name,
+                printed,
+                0.0,
+                float(ours[name]),
+                "byte",
+                "shape; entries of one byte",
+                "computed",
+            )
+        )
     return found
 
 
@@ -77,18 +112,34 @@ def cache_entries() -> list[Check]:
 def speculation() -> list[Check]:
     """Leviathan's expected and measured speed-ups from acceptance and draft cost; Chen's and Spector's own ratios."""
     found, law = [], "speculative_decoding.speed_up_free"
-    expected, measured = (column("leviathan_table2_table4", f"{name}_speedup", law, kind=kind,
-                                 inputs="measured acceptance and draft cost, draft length")
-                          for name, kind in (("expected", "computed"), ("empirical", "measured")))  # fmt: skip
+    expected, measured = (
+        column(
+            "leviathan_table2_table4",
+            f"{name}_speedup",
+            law,
+            kind=kind,
+            inputs="measured acceptance and draft cost, draft length",
+        )
+        for name, kind in (("expected", "computed"), ("empirical", "measured"))
+    )
     for i, r in rows_of("leviathan_table2_table4"):
         x = {"accept": value(r["alpha"]), "c_draft": value(r["c"])}
         ours = speculative_decoding.speed_up_free(gamma=int(r["gamma"]), **x)
         row = f"{r['task']}, {r['draft']}, temperature {r['temperature']}"
         found += [make(i, ours, row) for make in (expected, measured)]
     chen = rows_of("chen_speculative_sampling_table1")
-    alone = {r["benchmark"] + r["method"][3:]: value(r["ms_per_token"]) for _, r in chen if r["method"][:3] == "ArS"}
-    make = column("chen_speculative_sampling_table1", "speedup", "validation_training.share", kind="computed",
-                  inputs="measured times of a token")  # fmt: skip
+    alone = {
+        r["benchmark"] + r["method"][3:]: value(r["ms_per_token"])
+        for _, r in chen
+        if r["method"][:3] == "ArS"
+    }
+    make = column(
+        "chen_speculative_sampling_table1",
+        "speedup",
+        "validation_training.share",
+        kind="computed",
+        inputs="measured times of a token",
+    )
     for i, r in chen:
         if r["method"].startswith("SpS"):
             ours = share(alone[r["benchmark"] + r["method"][3:]], value(r["ms_per_token"]))
@@ -96,8 +147,14 @@ def speculation() -> list[Check]:
     moved = {r["mode"]: r for r in published("spector_staged_speculation") if "bandwidth" in r["metric"]}
     for i, r in rows_of("spector_staged_speculation"):
         for name in ("speculative", "staged") if "tokens/s" in r["metric"] else ():
-            make = column("spector_staged_speculation", name, "validation_training.share", kind="bound",
-                          unit="token/second", inputs="rate alone, share of the bytes that drafts leave")  # fmt: skip
+            make = column(
+                "spector_staged_speculation",
+                name,
+                "validation_training.share",
+                kind="bound",
+                unit="token/second",
+                inputs="rate alone, share of the bytes that drafts leave",
+            )
             most = share(value(r["baseline"]), value(moved[r["mode"]][name]))
             found.append(make(i, most, f"Spector, {r['mode']}, {name}"))
     return found
@@ -105,12 +162,27 @@ def speculation() -> list[Check]:
 
 def chen_models() -> list[Check]:
     """The sizes of Chen et al.'s oracle and draft from their shapes, counted as Chinchilla's."""
-    make, found = column("chen_speculative_sampling_models", "params", "shapes.count", kind="counted", unit="parameter",
-                         inputs="shape"), []  # fmt: skip
+    make, found = (
+        column(
+            "chen_speculative_sampling_models",
+            "params",
+            "shapes.count",
+            kind="counted",
+            unit="parameter",
+            inputs="shape",
+        ),
+        [],
+    )
     for i, r in rows_of("chen_speculative_sampling_models"):
         if r["layers"]:
             d, heads = int(r["d_model"]), int(r["heads"])
-            row = {"d_model": d, "n_layers": r["layers"], "ffw_size": 4 * d, "n_heads": heads, "kv_size": d // heads}
+            row = {
+                "d_model": d,
+                "n_layers": r["layers"],
+                "ffw_size": 4 * d,
+                "n_heads": heads,
+                "kv_size": d // heads,
+            }
             count = shapes.count(chinchilla_shape(row, tied_embeddings=True, positions="relative"))
             found.append(make(i, count.total, f"Chen, {r['model']}"))
     return found
@@ -140,15 +212,33 @@ def flamingo() -> list[Check]:
 
 def patches() -> list[Check]:
     """Tokens of an image from its side and that of a patch."""
-    make, found = column("visual_tokens", "tokens", "vision_io.grid", kind="computed", unit="token",
-                         inputs="sides of image and patch"), []  # fmt: skip
+    make, found = (
+        column(
+            "visual_tokens",
+            "tokens",
+            "vision_io.grid",
+            kind="computed",
+            unit="token",
+            inputs="sides of image and patch",
+        ),
+        [],
+    )
     for i, r in rows_of("visual_tokens"):
         if r["patch_px"]:
             side = value(r["image_px"])
-            found.append(make(i, vision_io.grid(height=side, width=side, side=value(r["patch_px"])), r["name"]))
+            found.append(
+                make(i, vision_io.grid(height=side, width=side, side=value(r["patch_px"])), r["name"])
+            )
     return found
 
 
 FAMILIES = (
-    longest_contexts, pope_models, equal_parameters, cache_entries, speculation, chen_models, flamingo, patches,
-)  # fmt: skip
+    longest_contexts,
+    pope_models,
+    equal_parameters,
+    cache_entries,
+    speculation,
+    chen_models,
+    flamingo,
+    patches,
+)

@@ -21,8 +21,14 @@ def training_flop() -> list[Check]:
     """Six FLOP per parameter and token: GPT-3's Table D.1, Chinchilla's optima, whole runs."""
     law, own = "training_cost.compute", {"kind": "computed", "unit": "FLOP", "inputs": "parameters, tokens"}
     make = column("gpt3_tableD1_compute", "flops", law, **own)
-    found = [make(i, tc.compute(N=value(r["frac_active"]) * 1e6 * value(r["params_M"]), D=1e9 * value(r["tokens_B"])),
-                  r["model"]) for i, r in rows_of("gpt3_tableD1_compute")]  # fmt: skip
+    found = [
+        make(
+            i,
+            tc.compute(N=value(r["frac_active"]) * 1e6 * value(r["params_M"]), D=1e9 * value(r["tokens_B"])),
+            r["model"],
+        )
+        for i, r in rows_of("gpt3_tableD1_compute")
+    ]
     three, a3 = "chinchilla_table3_optimal", "chinchilla_tableA3_optimal"
     for table, end in ((three, ""), (a3, "_2"), (a3, "_3")):
         make = column(table, f"flops{end}", law, **own)
@@ -44,7 +50,13 @@ def _run_of(name: str, N: float) -> dict:
 def _turing() -> dict:
     row = next(r for r in published("megatron_table1") if r["params_B"] == "529.6")
     heads = value(row["heads"])
-    return {"N": 530e9, "L": value(row["layers"]), "n_h": heads, "d_h": value(row["hidden"]) / heads, "T": 2048}
+    return {
+        "N": 530e9,
+        "L": value(row["layers"]),
+        "n_h": heads,
+        "d_h": value(row["hidden"]) / heads,
+        "T": 2048,
+    }
 
 
 def rates() -> list[Check]:
@@ -57,16 +69,37 @@ def rates() -> list[Check]:
         "Gopher": (value(batch["batch_last"]), 4096, "TPU v3", _run_of("Gopher 280B", 280e9)),
         "GPT-3": (1e12 / tc.compute(N=175e9, D=1), 1, "V100-SXM2 32GB", _run_of("GPT-3 175B", 175e9)),
     }
-    make, found = column("palm_table3_mfu", "mfu_pct", law, kind="computed", scale=0.01,
-                         inputs="measured tokens, steps or FLOP per second; shape"), []  # fmt: skip
+    make, found = (
+        column(
+            "palm_table3_mfu",
+            "mfu_pct",
+            law,
+            kind="computed",
+            scale=0.01,
+            inputs="measured tokens, steps or FLOP per second; shape",
+        ),
+        [],
+    )
     for i, r in rows_of("palm_table3_mfu"):
         tokens, n, card, run = known[r["model"]]
         rate = tokens * value(r["detail"])
-        found.append(make(i, tc.throughput_mfu(R=rate, n=n, F=hardware(card).bf16_flop_per_s, **run), r["model"]))
-    cells = {"table": "training_runs", "name": "hfu_or_tflops_per_accel", "law": law, "kind": "computed", "scale": 1e12}
+        found.append(
+            make(i, tc.throughput_mfu(R=rate, n=n, F=hardware(card).bf16_flop_per_s, **run), r["model"])
+        )
+    cells = {
+        "table": "training_runs",
+        "name": "hfu_or_tflops_per_accel",
+        "law": law,
+        "kind": "computed",
+        "scale": 1e12,
+    }
     token = column(**cells, unit="FLOP", pattern=r"([\d.]+) ?/ ?[\d.]+", inputs="shape")
-    iteration = column(**cells, unit="FLOP/GPU/second", pattern=r"([\d.]+) TFLOP/s",
-                       inputs="measured time of an iteration; recomputation counted")  # fmt: skip
+    iteration = column(
+        **cells,
+        unit="FLOP/GPU/second",
+        pattern=r"([\d.]+) TFLOP/s",
+        inputs="measured time of an iteration; recomputation counted",
+    )
     again = 8 / 6  # activations computed twice: eight FLOP per parameter and token in place of six
     for i, r in rows_of("training_runs"):
         if r["model"] in ("PaLM 8B", "PaLM 62B", "PaLM 540B"):
@@ -82,20 +115,57 @@ def rates() -> list[Check]:
 def days_and_dollars() -> list[Check]:
     """Megatron's days from measured rates, DeepSeek-V3's dollars and days, GPT-3's rate from assumed days."""
     found, time = [], tc.duration.given(tc.compute)
-    for table, name in (("megatron_training_time", "days_published"), ("megatron_table2", "days_for_300B_tokens")):
-        make = column(table, name, "training_cost.duration", kind="computed", unit="second", scale=DAY,
-                      inputs="size, tokens, GPUs, measured rate; recomputation counted")  # fmt: skip
+    for table, name in (
+        ("megatron_training_time", "days_published"),
+        ("megatron_table2", "days_for_300B_tokens"),
+    ):
+        make = column(
+            table,
+            name,
+            "training_cost.duration",
+            kind="computed",
+            unit="second",
+            scale=DAY,
+            inputs="size, tokens, GPUs, measured rate; recomputation counted",
+        )
         for i, r in rows_of(table):
             N = value(r["params"].split("(")[-1]) if "params" in r else 1e9 * value(r["params_B"])
-            ours = time(k_train=8, N=N, D=value(r.get("tokens", "300e9")), n=value(r["n_gpus"]),
-                        F=1e12 * value(r["tflops_per_gpu"]), mfu=1)  # fmt: skip
+            ours = time(
+                k_train=8,
+                N=N,
+                D=value(r.get("tokens", "300e9")),
+                n=value(r["n_gpus"]),
+                F=1e12 * value(r["tflops_per_gpu"]),
+                mfu=1,
+            )
             found.append(make(i, ours, r.get("model") or run_label(r)))
-    cost = column("training_runs", "cost_usd", "training_cost.rental", kind="computed", unit="USD",
-                  inputs="hours, price")  # fmt: skip
-    days = column("training_runs", "wall_time", "training_cost.gpu_seconds", kind="computed", unit="second", scale=DAY,
-                  pattern=r"([\d.]+) days", inputs="GPU-hours, GPUs")  # fmt: skip
-    rate = column("training_runs", "hfu_or_tflops_per_accel", "training_cost.gpu_seconds", kind="computed", scale=1e12,
-                  unit="FLOP/GPU/second", inputs="size, tokens, GPUs, days")  # fmt: skip
+    cost = column(
+        "training_runs",
+        "cost_usd",
+        "training_cost.rental",
+        kind="computed",
+        unit="USD",
+        inputs="hours, price",
+    )
+    days = column(
+        "training_runs",
+        "wall_time",
+        "training_cost.gpu_seconds",
+        kind="computed",
+        unit="second",
+        scale=DAY,
+        pattern=r"([\d.]+) days",
+        inputs="GPU-hours, GPUs",
+    )
+    rate = column(
+        "training_runs",
+        "hfu_or_tflops_per_accel",
+        "training_cost.gpu_seconds",
+        kind="computed",
+        scale=1e12,
+        unit="FLOP/GPU/second",
+        inputs="size, tokens, GPUs, days",
+    )
     for i, r in rows_of("training_runs"):
         n = value(r["n_accel"]) if r["n_accel"] and r["n_accel"][0].isdigit() else None
         if r["cost_usd"]:
@@ -125,8 +195,15 @@ def failures() -> list[Check]:
         job = re.search(r"(\d+)(?:-GPU| GPUs)", r["figure"])
         if job:
             kind = "computed" if "projected" in r["figure"] else "measured"
-            make = column("failures_and_mtbf", "value", "training_cost.time_between", kind=kind, unit="second",
-                          scale={"hours": HOUR, "days": DAY}[r["unit"]], inputs="failure rate of all jobs")  # fmt: skip
+            make = column(
+                "failures_and_mtbf",
+                "value",
+                "training_cost.time_between",
+                kind=kind,
+                unit="second",
+                scale={"hours": HOUR, "days": DAY}[r["unit"]],
+                inputs="failure rate of all jobs",
+            )
             found.append(make(i, tc.time_between(fail_rate=rate, n=int(job[1])), r["figure"]))
     return found
 
@@ -135,11 +212,19 @@ def interruptions() -> list[Check]:
     """Shares of Llama 3's interruptions from their counts."""
     rows = rows_of("llama3_table5_interruptions")
     total = sum(value(r["count"]) for _, r in rows)
-    make = column("llama3_table5_interruptions", "pct_printed", "validation_training.share", kind="computed",
-                  scale=0.01, inputs="counts")  # fmt: skip
+    make = column(
+        "llama3_table5_interruptions",
+        "pct_printed",
+        "validation_training.share",
+        kind="computed",
+        scale=0.01,
+        inputs="counts",
+    )
     wrong = {"Faulty GPU": "30.1% is printed; 148 of 419 are 35.3%, with which the shares add up to all"}
-    return [make(i, share(value(r["count"]), total), r["component"], misprint=wrong.get(r["component"], ""))
-            for i, r in rows]  # fmt: skip
+    return [
+        make(i, share(value(r["count"]), total), r["component"], misprint=wrong.get(r["component"], ""))
+        for i, r in rows
+    ]
 
 
 def share(part: float, whole: float) -> float:
@@ -149,10 +234,13 @@ def share(part: float, whole: float) -> float:
 
 # ---- memory ---------------------------------------------------------------------------------
 _CELLS = {  # the cells of Korthikanti's Table 2: recomputation, sequence divided
-    "no parallelism": ("none", False), "tensor parallel (baseline)": ("none", False),
-    "tensor + sequence parallel": ("none", True), "tensor parallel + selective recompute": ("selective", False),
-    "tensor + sequence + selective recompute": ("selective", True), "full recompute": ("full", False),
-}  # fmt: skip
+    "no parallelism": ("none", False),
+    "tensor parallel (baseline)": ("none", False),
+    "tensor + sequence parallel": ("none", True),
+    "tensor parallel + selective recompute": ("selective", False),
+    "tensor + sequence + selective recompute": ("selective", True),
+    "full recompute": ("full", False),
+}
 
 
 def activations() -> list[Check]:
@@ -161,8 +249,28 @@ def activations() -> list[Check]:
     for r in published("korthikanti_table3_configs"):
         a, h, L, t, p, b = (int(r[k]) for k in ("heads", "hidden", "layers", "tp", "pp", "micro_batch"))
         v, m = int(r["interleave_m"] or 1), int(r["global_batch"]) // b
-        x = {"n_tok": 2048 * b, "d": h, "k": 1, "n_h": a, "S": 2048, "act_bytes": 2, "d_att": 4 * h, "d_mlp": 8 * h}
-        printed = {"s": 2048, "b": b, "h": h, "a": a, "t": t, "L": L, "p": p, "m": v, "v": 51200, "one": int(p == 1)}
+        x = {
+            "n_tok": 2048 * b,
+            "d": h,
+            "k": 1,
+            "n_h": a,
+            "S": 2048,
+            "act_bytes": 2,
+            "d_att": 4 * h,
+            "d_mlp": 8 * h,
+        }
+        printed = {
+            "s": 2048,
+            "b": b,
+            "h": h,
+            "a": a,
+            "t": t,
+            "L": L,
+            "p": p,
+            "m": v,
+            "v": 51200,
+            "one": int(p == 1),
+        }
         flying = par.flying_interleaved(m=m, p=p, v=v) if v > 1 else par.flying(m=m, p=p)
         ends = {"in_flight": p, "n_tok": 2048 * b, "d": h, "tp": t}
         for i, cell in rows_of(table):
@@ -178,25 +286,57 @@ def activations() -> list[Check]:
                 law, text = "parallelism.edge", text.replace("[p=1]", "one")
                 ours = par.edge(**ends) if p > 1 else par.edge_of_one_stage(**ends, act_bytes=2, V=51200)
             theirs = float(sympy.sympify(text).subs(printed))
-            found.append(Check(table, i, "bytes_per_layer", law, f"{r['model']}: {name}", theirs, 0.0, float(ours),
-                               "byte", "shape and layout of Table 3", "computed"))  # fmt: skip
+            found.append(
+                Check(
+                    table,
+                    i,
+                    "bytes_per_layer",
+                    law,
+                    f"{r['model']}: {name}",
+                    theirs,
+                    0.0,
+                    float(ours),
+                    "byte",
+                    "shape and layout of Table 3",
+                    "computed",
+                )
+            )
     return found
 
 
 def training_state() -> list[Check]:
     """ZeRO's Figure 1 and Table 2; its measured largest models are smaller, since activations need room too."""
     each, law = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12, "p": 1}, "step_time.STATE"
-    make = column("zero_fig1_memory", "GB_psi7.5B_nd64", law, kind="computed", unit="byte", scale=GB,
-                  inputs="7.5 billion parameters on 64 GPUs")  # fmt: skip
-    found = [make(i, step_time.checked(state, each | {"N_total": 7.5e9, "tp": 1, "dp": 64}), f"Figure 1, {r['stage']}")
-             for (i, r), state in zip(rows_of("zero_fig1_memory"), step_time.STATE, strict=True)]  # fmt: skip
+    make = column(
+        "zero_fig1_memory",
+        "GB_psi7.5B_nd64",
+        law,
+        kind="computed",
+        unit="byte",
+        scale=GB,
+        inputs="7.5 billion parameters on 64 GPUs",
+    )
+    found = [
+        make(
+            i,
+            step_time.checked(state, each | {"N_total": 7.5e9, "tp": 1, "dp": 64}),
+            f"Figure 1, {r['stage']}",
+        )
+        for (i, r), state in zip(rows_of("zero_fig1_memory"), step_time.STATE, strict=True)
+    ]
     for name, state in zip(("baseline", "Pos", "Pos+g", "Pos+g+p"), step_time.STATE):
         largest = state.solve("N_total")
         kinds = (("theory", "computed"), ("measured", "bound"))
         for (i, r), (what, kind) in product(rows_of("zero_table2_max_model"), kinds):
             if f"{what}_{name}" in r:
-                make = column("zero_table2_max_model", f"{what}_{name}", law, kind=kind, unit="parameter",
-                              inputs="32 GB, GPUs")  # fmt: skip
+                make = column(
+                    "zero_table2_max_model",
+                    f"{what}_{name}",
+                    law,
+                    kind=kind,
+                    unit="parameter",
+                    inputs="32 GB, GPUs",
+                )
                 known = each | {"Q_state": 32e9, "tp": int(r["mp"]), "dp": int(r["gpus"]) / int(r["mp"])}
                 found.append(make(i, step_time.checked(largest, known), f"{r['gpus']} GPUs, {name}, {what}"))
     return found
@@ -212,11 +352,23 @@ def _a100(n: int) -> step_time.Cluster:
 
 def training_rates() -> list[Check]:
     """Rates of Megatron's runs: each of Table 1 by the nine others, Table 2 by all ten of Table 1."""
-    own = {"unit": "FLOP/GPU/second", "scale": 1e12, "kind": "measured", "inputs": "shape, layout, data sheet"}
-    make = column("megatron_table1", "tflops_per_gpu", "step_time.leave_one_out",
-                  fitted="three constants, on the nine other runs", **own)  # fmt: skip
-    found = [make(i, x, f"{r['params_B']}B on {r['n_gpus']} GPUs")
-             for (i, r), x in zip(rows_of("megatron_table1"), step_time.leave_one_out(), strict=True)]  # fmt: skip
+    own = {
+        "unit": "FLOP/GPU/second",
+        "scale": 1e12,
+        "kind": "measured",
+        "inputs": "shape, layout, data sheet",
+    }
+    make = column(
+        "megatron_table1",
+        "tflops_per_gpu",
+        "step_time.leave_one_out",
+        fitted="three constants, on the nine other runs",
+        **own,
+    )
+    found = [
+        make(i, x, f"{r['params_B']}B on {r['n_gpus']} GPUs")
+        for (i, r), x in zip(rows_of("megatron_table1"), step_time.leave_one_out(), strict=True)
+    ]
     make = column("megatron_table2", "tflops_per_gpu", "planner.explain", fitted=_FITTED, **own)
     gpts = {r["params_B"]: r for r in published("megatron_table1")}
     gpt3 = step_time.gpt(heads=96, hidden=12288, layers=96)  # which Table 1 does not have
@@ -232,16 +384,33 @@ def training_rates() -> list[Check]:
 
 def layer_times() -> list[Check]:
     """Forward and backward milliseconds of a layer of the 22B model on eight GPUs, Korthikanti's Table 4."""
-    kinds = {"Baseline no recompute": ("none", False), "Sequence Parallelism": ("none", True),
-             "Baseline with recompute": ("full", False), "Selective Recompute": ("selective", False),
-             "Selective + Sequence": ("selective", True)}  # fmt: skip
+    kinds = {
+        "Baseline no recompute": ("none", False),
+        "Sequence Parallelism": ("none", True),
+        "Baseline with recompute": ("full", False),
+        "Selective Recompute": ("selective", False),
+        "Selective + Sequence": ("selective", True),
+    }
     table, found = "korthikanti_table4_layer_time_22B", []
-    ways = [column(table, f"{way}_ms", "planner.explain", kind="measured", unit="second", scale=1e-3, fitted=_FITTED,
-                   inputs="shape, layout, data sheet") for way in ("forward", "backward")]  # fmt: skip
+    ways = [
+        column(
+            table,
+            f"{way}_ms",
+            "planner.explain",
+            kind="measured",
+            unit="second",
+            scale=1e-3,
+            fitted=_FITTED,
+            inputs="shape, layout, data sheet",
+        )
+        for way in ("forward", "backward")
+    ]
     for i, r in rows_of(table):
         recompute, sequence = kinds[r["experiment"]]
         layout = step_time.Layout(tensor=8, micro_batch=4, batch=4, recompute=recompute, sequence=sequence)
-        x = planner.explain(step_time.gpt(heads=64, hidden=6144, layers=48), _a100(8), layout, seq=2048)["terms"]
+        x = planner.explain(step_time.gpt(heads=64, hidden=6144, layers=48), _a100(8), layout, seq=2048)[
+            "terms"
+        ]
         forward = x["t_fwd"] + x["t_tensor"] / (3 if recompute == "full" else 2)
         both = (forward, "forward"), (x["t_work"] + x["t_tensor"] - forward, "backward")
         found += [make(i, time / 48, f"{r['experiment']}, {way}") for make, (time, way) in zip(ways, both)]
@@ -249,6 +418,13 @@ def layer_times() -> list[Check]:
 
 
 FAMILIES = (
-    training_flop, rates, days_and_dollars, failures, interruptions, activations, training_state, training_rates,
+    training_flop,
+    rates,
+    days_and_dollars,
+    failures,
+    interruptions,
+    activations,
+    training_state,
+    training_rates,
     layer_times,
-)  # fmt: skip
+)

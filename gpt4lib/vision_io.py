@@ -19,10 +19,70 @@ from . import architecture, dataset, shapes
 from .data import pick, published
 from .law import Law
 from .symbols import (
-    C_pair, C_tok, C_x, D, F, L, M, N, N_ask, N_attn, N_exp, N_see, N_x, Q_store, R, b_in, b_text, b_vis, char_bytes,
-    chars_tok, chroma, d, d_ff, d_h, d_qk, d_v, d_vis, every, feed, flow, flow_gpu, flow_server, height, k_frozen,
-    k_fwd, k_train, mfu, n, n_core, n_h, n_images, n_kv, n_mat, n_x, node, pack_text, pack_vis, px_bytes, rank_gpu,
-    rent_store, sample_bytes, side, t, t_dec, tok, tok_img, tok_word, w, width, word_bytes, x_add, x_feed, x_io, C,
+    C,
+    C_pair,
+    C_tok,
+    C_x,
+    D,
+    F,
+    L,
+    M,
+    N,
+    N_ask,
+    N_attn,
+    N_exp,
+    N_see,
+    N_x,
+    Q_store,
+    R,
+    b_in,
+    b_text,
+    b_vis,
+    char_bytes,
+    chars_tok,
+    chroma,
+    d,
+    d_ff,
+    d_h,
+    d_qk,
+    d_v,
+    d_vis,
+    every,
+    feed,
+    flow,
+    flow_gpu,
+    flow_server,
+    height,
+    k_frozen,
+    k_fwd,
+    k_train,
+    mfu,
+    n,
+    n_core,
+    n_h,
+    n_images,
+    n_kv,
+    n_mat,
+    n_x,
+    node,
+    pack_text,
+    pack_vis,
+    px_bytes,
+    rank_gpu,
+    rent_store,
+    sample_bytes,
+    side,
+    t,
+    t_dec,
+    tok,
+    tok_img,
+    tok_word,
+    w,
+    width,
+    word_bytes,
+    x_add,
+    x_feed,
+    x_io,
 )
 from .units import BadInput
 
@@ -34,7 +94,9 @@ patch_token = visual_token.given(grid)
 text_token = Law(b_text, char_bytes * chars_tok / tok, "Characters of a token")
 word_token = Law(b_text, word_bytes / tok_word, "A word's bytes over its tokens")
 ratio = Law(x_io, b_vis / b_text, "Visual over text, as bytes")
-packing = Law(pack_vis, px_bytes * height * width * n_images / Q_store, "Raw over stored bytes of a set of images")
+packing = Law(
+    pack_vis, px_bytes * height * width * n_images / Q_store, "Raw over stored bytes of a set of images"
+)
 packed_ratio = Law(x_io, (b_vis / pack_vis) / (b_text / pack_text), "Visual over text, both compressed")
 tokens_of_images = Law(D, n_images * tok_img, "Tokens of a set of images, seen once")
 
@@ -43,9 +105,11 @@ cluster_flow = Law(flow, R * b_in, "Bytes for the whole cluster")
 server_flow = Law(flow_server, flow * node * rank_gpu / n, "Bytes for one server")
 gpu_flow = Law(flow_gpu, flow / n, "Bytes for one GPU")
 feed_share = Law(x_feed, flow_server / feed, "Share of a server's path").given(
-    server_flow, cluster_flow, dataset.rate,
+    server_flow, cluster_flow, dataset.rate
 )
-flow_of_size = Law(flow_gpu, F * mfu * b_in / (k_train * N), "Bytes for one GPU that trains a model of size N")
+flow_of_size = Law(
+    flow_gpu, F * mfu * b_in / (k_train * N), "Bytes for one GPU that trains a model of size N"
+)
 stored = Law(Q_store, D * b_in, "Storage for the tokens")
 storage_rent = Law(M, Q_store * rent_store * t, "Rent of the storage")
 decoding = Law(n_core, R * t_dec / tok_img, "Cores that decode")
@@ -54,8 +118,12 @@ decoding = Law(n_core, R * t_dec / tok_img, "Cores that decode")
 blocks = Law(n_x, L / every, "One block for every few layers", source="alayrac2022")
 ask = Law(N_ask, w * n_x * d * (2 * n_h * d_h + n_mat * d_ff), "Query, output and MLP", source="alayrac2022")
 see = Law(N_see, w * n_x * 2 * d_vis * n_kv * d_h, "Key and value", source="alayrac2022")
-cross = Law(N_x, N_ask + N_see, "Parameters of the cross-attention blocks", source="alayrac2022").given(ask, see)
-cross_as_layers = Law(N_x, (N_attn + N_exp) / every, "A block is as large as a dense layer", source="alayrac2022")
+cross = Law(N_x, N_ask + N_see, "Parameters of the cross-attention blocks", source="alayrac2022").given(
+    ask, see
+)
+cross_as_layers = Law(
+    N_x, (N_attn + N_exp) / every, "A block is as large as a dense layer", source="alayrac2022"
+)
 _pairs = architecture.pairs.given(Law(L, n_x), Law(d_qk, d_h), Law(d_v, d_h))
 cross_flop = Law(C_x, k_fwd * N_ask + C_pair, "FLOP that the blocks add to a text token").given(ask, _pairs)
 added = Law(x_add, C_x / C_tok, "FLOP added to a text token")
@@ -70,7 +138,12 @@ def flamingo(model: str, component: str) -> dict:
     """
     rows = {f"{r['model']}: {r['component']}": r for r in published("flamingo_table4_shapes")}
     row = rows[pick(f"{model}: {component}", rows, "row of Table 4")]
-    return {"n_x": int(row["L"]), "d": int(row["D"]), "n_h": int(row["H"]), "d_h": int(row["D"]) // int(row["H"])}
+    return {
+        "n_x": int(row["L"]),
+        "d": int(row["D"]),
+        "n_h": int(row["H"]),
+        "d_h": int(row["D"]) // int(row["H"]),
+    }
 
 
 def flamingo_blocks(model: str, component: str = "GATED XATTN-DENSE", *, n_x=None, d_vis=None) -> float:
@@ -89,10 +162,23 @@ def flamingo_blocks(model: str, component: str = "GATED XATTN-DENSE", *, n_x=Non
 def flamingo_text(model: str, *, layers=None) -> int:
     """Parameters of a Flamingo's frozen text model by Table 4, counted as a Chinchilla; with other layers if given."""
     row = flamingo(model, "Frozen LM")
-    return shapes.count(shapes.from_mapping({
-        "name": model, "layers": layers or row["n_x"], "d_model": row["d"], "n_heads": row["n_h"],
-        "n_kv_heads": row["n_h"], "d_head": row["d_h"], "d_ff": 4 * row["d"], "mlp_matrices": 2, "vocab": 32_000,
-        "tied_embeddings": True, "positions": "relative"})).total
+    return shapes.count(
+        shapes.from_mapping(
+            {
+                "name": model,
+                "layers": layers or row["n_x"],
+                "d_model": row["d"],
+                "n_heads": row["n_h"],
+                "n_kv_heads": row["n_h"],
+                "d_head": row["d_h"],
+                "d_ff": 4 * row["d"],
+                "mlp_matrices": 2,
+                "vocab": 32_000,
+                "tied_embeddings": True,
+                "positions": "relative",
+            }
+        )
+    ).total
 
 
 # ---- images and text as they are ----------------------------------------------------------
@@ -109,7 +195,9 @@ def patches(images: np.ndarray, side: int) -> np.ndarray:
         raise BadInput(f"side takes a whole number of pixels from 1, got {side!r}")
     images = np.asarray(images)
     if images.ndim != 4 or images.dtype != np.uint8:
-        raise BadInput(f"images takes bytes (images, height, width, channels), got {images.dtype} of {images.shape}")
+        raise BadInput(
+            f"images takes bytes (images, height, width, channels), got {images.dtype} of {images.shape}"
+        )
     count, high, wide, channels = images.shape
     if not count or not channels:
         raise BadInput(f"images takes at least one image with one channel, got {images.shape}")
@@ -161,17 +249,23 @@ def samples(size: int = 448) -> dict[str, np.ndarray]:
     folder = matplotlib.get_data_path()
     portrait = Image.open(f"{folder}/sample_data/grace_hopper.jpg").convert("RGB").crop((0, 0, 512, 512))
     page = Image.new("RGB", (1024, 1024), "white")
-    font = ImageFont.truetype(f"{folder}/fonts/ttf/DejaVuSansMono.ttf", 26, layout_engine=ImageFont.Layout.BASIC)
+    font = ImageFont.truetype(
+        f"{folder}/fonts/ttf/DejaVuSansMono.ttf", 26, layout_engine=ImageFont.Layout.BASIC
+    )
     text = " ".join(paragraphs())[: PAGE_LINES * PAGE_COLUMNS]
     lines = [text[i : i + PAGE_COLUMNS] for i in range(0, len(text), PAGE_COLUMNS)]
     for i, line in enumerate(lines):
         ImageDraw.Draw(page).text((8, 32 * i), line, "black", font)
     y, x = np.mgrid[0:size, 0:size] / size
     disc = (x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.06
-    drawing = np.where(disc[..., None], (0, 114, 178), np.where((y > 0.7 - 0.3 * x)[..., None], (230, 159, 0), 255))
+    drawing = np.where(
+        disc[..., None], (0, 114, 178), np.where((y > 0.7 - 0.3 * x)[..., None], (230, 159, 0), 255)
+    )
     noise = np.random.default_rng(0).integers(256, size=(size, size, 3))
-    scaled = {name: np.asarray(i.resize((size, size), Image.Resampling.LANCZOS)) for name, i in
-              (("photograph", portrait), ("page of text", page))}
+    scaled = {
+        name: np.asarray(i.resize((size, size), Image.Resampling.LANCZOS))
+        for name, i in (("photograph", portrait), ("page of text", page))
+    }
     return scaled | {"drawing": drawing.astype(np.uint8), "noise": noise.astype(np.uint8)}
 
 
@@ -206,7 +300,9 @@ def _words(name, text):
     """(tokens of the different words one after another, how often each token's word occurs)."""
     if not isinstance(text, str) or not text.isascii() or len(text) < 2:
         raise BadInput(f"{name} takes an ASCII text of two characters or more, got {text!r:.40}")
-    words = Counter(re.findall(r"[ \n]?[^ \n]+|[ \n]", text))  # only the first can lack its space, and it stays first
+    words = Counter(
+        re.findall(r"[ \n]?[^ \n]+|[ \n]", text)
+    )  # only the first can lack its space, and it stays first
     tokens = np.frombuffer("".join(words).encode(), np.uint8).astype(np.int64)
     return tokens, np.repeat(list(words.values()), [len(word) for word in words])
 

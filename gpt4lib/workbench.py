@@ -32,10 +32,14 @@ from .workbench_layout import training_limits
 
 DRAWS = 20_000
 # A step's utilisation has bubble and all-reduce inside already; what the whole run loses comes on top.
-run_utilisation = Law(mfu, product.rhs.xreplace({bubble: 0, reduce_share: 0}), "Utilisation of the run, stops included")
+run_utilisation = Law(
+    mfu, product.rhs.xreplace({bubble: 0, reduce_share: 0}), "Utilisation of the run, stops included"
+)
 run_time = Law(duration.lhs, duration.given(compute, run_utilisation).rhs, "Time of the run, stops included")
 run_cost = Law(
-    rental_from_compute.lhs, rental_from_compute.given(compute, run_utilisation).rhs, "Cost of the run, stops included",
+    rental_from_compute.lhs,
+    rental_from_compute.given(compute, run_utilisation).rhs,
+    "Cost of the run, stops included",
 )
 
 
@@ -58,7 +62,9 @@ def report(case: Case) -> dict:
             left_out.append(f"cost of {name}: the file has no price_usd_per_gpu_hour for it")
     if clashes:
         raise BadInput("\n".join([f"{case.name}: does not fit", *(f"  {clash}" for clash in clashes)]))
-    found["published"] = [_against(row, found) for row in case.published if _look(found, row["figure"]) is not None]
+    found["published"] = [
+        _against(row, found) for row in case.published if _look(found, row["figure"]) is not None
+    ]
     return found | {"left_out": left_out}
 
 
@@ -83,11 +89,15 @@ def _model(case):
     count, seq = shapes.count(case.shape), case.training.get("seq") or case.serving.get("context") or 0
     flop = shapes.flop_per_token(case.shape, seq / 2)  # causal: half the sequence on average
     return {
-        "shape": case.shape.name, "parameters": count.total, "active_parameters": count.active,
+        "shape": case.shape.name,
+        "parameters": count.total,
+        "active_parameters": count.active,
         "parameters_by_part": {part: size for part, size in count.parts.items() if size},
-        "forward_flop_per_token": sum(flop.values()), "training_flop_per_token": 3 * sum(flop.values()),
-        "scores_share": flop["scores"] / sum(flop.values()), "mean_context_tokens": seq / 2,
-    }  # fmt: skip
+        "forward_flop_per_token": sum(flop.values()),
+        "training_flop_per_token": 3 * sum(flop.values()),
+        "scores_share": flop["scores"] / sum(flop.values()),
+        "mean_context_tokens": seq / 2,
+    }
 
 
 # ---- training -------------------------------------------------------------------------------
@@ -115,12 +125,22 @@ def _training(case):
     middles = {name: _middle(value) for name, value in ranges.items()} | {"kernel": middle}
     days, seconds = run_time(**known, **ranges), run_time(**known, **middles)
     found = {
-        "tokens": middles["D"], "gpu": cluster.device, "gpus": cluster.n_gpus,
+        "tokens": middles["D"],
+        "gpu": cluster.device,
+        "gpus": cluster.n_gpus,
         **_span("flop", compute(N=known["N"], D=ranges["D"]), compute(N=known["N"], D=middles["D"])),
-        "mfu_from": "the file" if t["mfu"] else "the planner", **_span("mfu", _plain(used), middle),
-        "lost_share": middles["lost"], **_span("days", days, seconds, "day", "second"),
-        **_span("gpu_hours", gpu_seconds(n=known["n"], t=days), gpu_seconds(n=known["n"], t=seconds), "hour", "second"),
-    }  # fmt: skip
+        "mfu_from": "the file" if t["mfu"] else "the planner",
+        **_span("mfu", _plain(used), middle),
+        "lost_share": middles["lost"],
+        **_span("days", days, seconds, "day", "second"),
+        **_span(
+            "gpu_hours",
+            gpu_seconds(n=known["n"], t=days),
+            gpu_seconds(n=known["n"], t=seconds),
+            "hour",
+            "second",
+        ),
+    }
     if t["price"]:
         ranges |= {"price": _plain(t["price"])}
         middles |= {"price": _middle(t["price"])}
@@ -147,32 +167,44 @@ def _layouts(case, known, every, task):
     most = max((name for name in seconds if name != "forward and backward"), key=seconds.get)
     chosen = _layout(mine, row, known)
     return {
-        "layouts": len(every), "layouts_that_fit": int(every.feasible.sum()), "limits": t["only"], "layout": chosen,
+        "layouts": len(every),
+        "layouts_that_fit": int(every.feasible.sum()),
+        "limits": t["only"],
+        "layout": chosen,
         "best_layout": _layout(every, top, known),
-        "mfu_with_scores": best["mfu"], "flop_per_s_per_gpu": best["mfu"] * known["F"],
+        "mfu_with_scores": best["mfu"],
+        "flop_per_s_per_gpu": best["mfu"] * known["F"],
         "machine_flop_per_s_per_gpu": best["flop_per_gpu_s"],
-        "step_seconds": best["step_seconds"], "memory_bytes_per_gpu": best["memory_bytes"],
-        "memory_bytes_limit": mine.capacity_bytes, "memory_bytes_by_part": held,
+        "step_seconds": best["step_seconds"],
+        "memory_bytes_per_gpu": best["memory_bytes"],
+        "memory_bytes_limit": mine.capacity_bytes,
+        "memory_bytes_by_part": held,
         "step_share": {name: value / best["step_seconds"] for name, value in seconds.items() if value},
-        "binds_step": most, "binds_memory": max(held, key=held.get),
+        "binds_step": most,
+        "binds_memory": max(held, key=held.get),
         "mfu_if_memory_were_no_limit": _layout(mine, int(mine.mfu.argmax()), known)["mfu"],
         "softmax_share": (share := _softmax(best) / best["step_seconds"]),
         "mfu_if_attention_were_fused": min(1.0, chosen["mfu"] / (1 - share)),
-    }  # fmt: skip
+    }
 
 
 def _softmax(best):
     """Seconds of a step in which scores go to memory and back, as in the planner's runs; fused kernels avoid it."""
     x = best["terms"]
     again = 0.0 if best["layout"].recompute == "none" else x["t_softmax"]
-    return float(checked(pipeline_time, x, t_stage=checked(work, x, t_fwd=x["t_softmax"], t_again=again), t_head=0.0))
+    return float(
+        checked(pipeline_time, x, t_stage=checked(work, x, t_fwd=x["t_softmax"], t_again=again), t_head=0.0)
+    )
 
 
 def _layout(found, row, known):
     """A layout with its step and its utilisation by the rule of six FLOP, which leaves the scores out."""
     layout, step = found.layout(row), float(found.step_seconds[row])
     flop = compute(N=known["N"], D=layout.batch * found.seq)
-    return asdict(layout) | {"step_seconds": step, "mfu": utilisation(C=flop, n=known["n"], F=known["F"], t=step)}
+    return asdict(layout) | {
+        "step_seconds": step,
+        "mfu": utilisation(C=flop, n=known["n"], F=known["F"], t=step),
+    }
 
 
 # ---- serving --------------------------------------------------------------------------------
@@ -180,9 +212,13 @@ def _serving(case):
     s, model, server = case.serving, of(case.shape), case.serving["server"]
     sizes, copies = (server.tensor, server.pipeline, server.expert), s["redundant_experts"]
     if s["n_gpus"] and prod(sizes) > s["n_gpus"]:
-        raise BadInput(f"tensor x pipeline x expert = {' x '.join(map(str, sizes))} takes {prod(sizes):,} GPUs, and "
-                       f"[cluster] has n_gpus = {s['n_gpus']:,}; a gpu in [serving] says that it is served elsewhere")
-    held = replace(model, E=model.E + copies)  # copies take memory, and a pass reads one of each expert that it hits
+        raise BadInput(
+            f"tensor x pipeline x expert = {' x '.join(map(str, sizes))} takes {prod(sizes):,} GPUs, and "
+            f"[cluster] has n_gpus = {s['n_gpus']:,}; a gpu in [serving] says that it is served elsewhere"
+        )
+    held = replace(
+        model, E=model.E + copies
+    )  # copies take memory, and a pass reads one of each expert that it hits
 
     def hit(tokens):
         return experts_hit(E=model.E, k=model.k, B_seq=tokens) if copies else None
@@ -193,41 +229,61 @@ def _serving(case):
     one = at(1)
     limit, cache = int(one["batch_limit"]), float(one["cache_bytes_held"])
     if not limit:
-        raise BadInput(f"the cache of one sequence a pass, of {s['context']:,} tokens, is {cache / 1e9:,.1f} GB "
-                       f"on each GPU, and the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB")  # fmt: skip
+        raise BadInput(
+            f"the cache of one sequence a pass, of {s['context']:,} tokens, is {cache / 1e9:,.1f} GB "
+            f"on each GPU, and the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB"
+        )
     batch, why = s["batch"], "the file"
     if batch and batch > limit:
-        raise BadInput(f"batch = {batch:,} does not fit: its cache is {batch * cache / 1e9:,.1f} GB on each GPU, and "
-                       f"the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB, enough for {limit:,}")
+        raise BadInput(
+            f"batch = {batch:,} does not fit: its cache is {batch * cache / 1e9:,.1f} GB on each GPU, and "
+            f"the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB, enough for {limit:,}"
+        )
     if not batch:
         batch, why = limit, "memory"
         if s["user_rate"] and at(limit)["user_rate"] < s["user_rate"]:
             batch, why = _largest(lambda b: at(b)["user_rate"] >= s["user_rate"], limit), "the rate asked for"
         if not batch:
             alone = float(one["user_rate"])
-            raise BadInput(f"user_tokens_per_s = {s['user_rate']:g} is out of reach: one sequence gets {alone:.1f}")
+            raise BadInput(
+                f"user_tokens_per_s = {s['user_rate']:g} is out of reach: one sequence gets {alone:.1f}"
+            )
     x, in_flight = at(batch), server.facts()["m"] * batch
     names = ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
     parts = {name: float(x[f"{name}_seconds"]) for name in names}
     found = {
-        "gpu": server.gpu, "gpus": int(x["n_gpus"]), "context_tokens": s["context"],
+        "gpu": server.gpu,
+        "gpus": int(x["n_gpus"]),
+        "context_tokens": s["context"],
         "kv_cache_bytes_per_token": model.entries * server.kv_bytes,
         "kv_cache_bytes_per_sequence": model.entries * server.kv_bytes * s["context"],
-        "weight_bytes_per_gpu": float(x["weight_bytes_held"]), "cache_bytes_per_gpu": float(x["cache_bytes_held"]),
+        "weight_bytes_per_gpu": float(x["weight_bytes_held"]),
+        "cache_bytes_per_gpu": float(x["cache_bytes_held"]),
         "memory_bytes_limit": hardware(server.gpu).memory_bytes * server.usable,
-        "layers_per_stage": case.shape.layers / server.pipeline, "largest_batch": limit, "batch": batch, "batch_from": why, "sequences_in_flight": in_flight,
-        "experts_hit": float(x["experts_hit"]), "pass_seconds": float(x["pass_seconds"]),
-        "pass_seconds_by_part": {name: value for name, value in parts.items() if value}, "binds_pass": str(x["bound"]),
-        "tokens_per_s_per_user": float(x["user_rate"]), "tokens_per_s": float(x["rate"]),
-        "tokens_per_s_per_gpu": float(x["rate"] / x["n_gpus"]), "mfu": float(x["mfu"]),
-    }  # fmt: skip
+        "layers_per_stage": case.shape.layers / server.pipeline,
+        "largest_batch": limit,
+        "batch": batch,
+        "batch_from": why,
+        "sequences_in_flight": in_flight,
+        "experts_hit": float(x["experts_hit"]),
+        "pass_seconds": float(x["pass_seconds"]),
+        "pass_seconds_by_part": {name: value for name, value in parts.items() if value},
+        "binds_pass": str(x["bound"]),
+        "tokens_per_s_per_user": float(x["user_rate"]),
+        "tokens_per_s": float(x["rate"]),
+        "tokens_per_s_per_gpu": float(x["rate"] / x["n_gpus"]),
+        "mfu": float(x["mfu"]),
+    }
     if s["prompt"]:
         found["first_token_seconds"] = float(
-            prefill(held, server, batch=1, prompt=s["prompt"], hit=hit(s["prompt"]))["pass_seconds"])
+            prefill(held, server, batch=1, prompt=s["prompt"], hit=hit(s["prompt"]))["pass_seconds"]
+        )
     if s["price"]:
         laws = {"n": float(x["n_gpus"]), "R_serve": float(x["rate"])}
-        thousand = [price_of_thousand(c_tok=inference_tradeoffs.token_cost(price=p, **laws)) for p in
-                    (s["price"].lo, _middle(s["price"]), s["price"].hi)]  # fmt: skip
+        thousand = [
+            price_of_thousand(c_tok=inference_tradeoffs.token_cost(price=p, **laws))
+            for p in (s["price"].lo, _middle(s["price"]), s["price"].hi)
+        ]
         found |= _span("cost_usd_per_1000_tokens", Interval(thousand[0], thousand[2]), thousand[1])
     return found
 
@@ -251,7 +307,15 @@ def _against(row, found):
     words, _, kind = FIGURES[row["figure"]]
     value, ours = row["value"], _look(found, row["figure"])
     return {
-        "figure": row["figure"], "words": words, "kind": kind, "published": _middle(value), "published_low": value.lo,
-        "published_high": value.hi, "ours": ours, "ratio": ours / _middle(value), "source": row["source"],
-        "place": row["place"], "note": row["note"],
-    }  # fmt: skip
+        "figure": row["figure"],
+        "words": words,
+        "kind": kind,
+        "published": _middle(value),
+        "published_low": value.lo,
+        "published_high": value.hi,
+        "ours": ours,
+        "ratio": ours / _middle(value),
+        "source": row["source"],
+        "place": row["place"],
+        "note": row["note"],
+    }

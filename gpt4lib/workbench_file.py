@@ -47,12 +47,14 @@ def load(name) -> Case:
     2
     """
     path = Path(name)
-    if path.suffix == ".toml" or str(name) and path.exists():
+    if path.suffix == ".toml" or (str(name) and path.exists()):
         return check(_read(path), str(name))
     try:
         example = pick(str(name), examples(), "example")
     except BadInput as error:
-        raise BadInput(f"{str(name)!r} is neither a file nor an example; {str(error).partition('; ')[2]}") from None
+        raise BadInput(
+            f"{str(name)!r} is neither a file nor an example; {str(error).partition('; ')[2]}"
+        ) from None
     return check(read_toml(data_file(f"workbench/{example}.toml")), str(name))
 
 
@@ -72,13 +74,18 @@ def _read(path) -> dict:
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise BadInput(f"{path} is not UTF-8 text (byte 0x{raw[error.start]:02x} in line {line}); "
-                       "save it as UTF-8") from None  # fmt: skip
+        raise BadInput(
+            f"{path} is not UTF-8 text (byte 0x{raw[error.start]:02x} in line {line}); save it as UTF-8"
+        ) from None
     except tomllib.TOMLDecodeError as error:
-        reason, _, at = str(error).rstrip(")").rpartition(" (at ")  # "... (at line 2, column 7)" or "... of document)"
+        reason, _, at = (
+            str(error).rstrip(")").rpartition(" (at ")
+        )  # "... (at line 2, column 7)" or "... of document)"
         lines = text.rstrip().splitlines()
         line = int(found[0]) if (found := re.findall(r"\d+", at)) else len(lines)
-        raise BadInput(f"{path} is not valid TOML: line {line}, {_brief(lines[line - 1].strip())}: {reason}") from None
+        raise BadInput(
+            f"{path} is not valid TOML: line {line}, {_brief(lines[line - 1].strip())}: {reason}"
+        ) from None
 
 
 def check(mapping: dict, where: str = "case") -> Case:
@@ -96,7 +103,9 @@ def check(mapping: dict, where: str = "case") -> Case:
             sections[name] = {}
     if "model" not in mapping:
         found.append('[model] takes shape = "NAME" or the keys of a shape, got nothing')
-    shape, wrong = _shape(sections.get("model", {}), where if TEXT(top.get("name", where)) else top.get("name", where))
+    shape, wrong = _shape(
+        sections.get("model", {}), where if TEXT(top.get("name", where)) else top.get("name", where)
+    )
     found += wrong
     for name in ("cluster", "training", "serving"):
         section = dict(sections.get(name, {}))
@@ -116,7 +125,9 @@ def check(mapping: dict, where: str = "case") -> Case:
                 _published(row)
             except BadInput as error:
                 unit = FIGURES[row["figure"]][1]
-                found.append(f"{place} ref takes a figure of the ledger in {unit}, got {row['ref']!r} ({error})")
+                found.append(
+                    f"{place} ref takes a figure of the ledger in {unit}, got {row['ref']!r} ({error})"
+                )
     if found:
         count = "1 mistake" if len(found) == 1 else f"{len(found)} mistakes"
         raise BadInput("\n".join([f"{where}: {count}", *(f"  {line}" for line in found)]))
@@ -132,7 +143,9 @@ def _values(section, given, needed=False, place=None):
     for key, value in given.items():
         takes = KEYS[section][key](value) if key in KEYS[section] else None
         if key not in KEYS[section]:
-            found.append(place + _unknown(key, value, [*KEYS[section], *(["layout"] if section == "training" else [])]))
+            found.append(
+                place + _unknown(key, value, [*KEYS[section], *(["layout"] if section == "training" else [])])
+            )
         elif takes:
             exponent = isinstance(value, float) and value.is_integer() and not KEYS[section][key](int(value))
             hint = f" (write {int(value):_}, without point or exponent)" if exponent else ""
@@ -143,8 +156,11 @@ def _values(section, given, needed=False, place=None):
 
 def _unknown(key, value, known):
     homes = ["the top of the file"] if key in (*SECTIONS, *KEYS["file"]) else []
-    homes += [f"[{name}]" for name in ("model", "cluster", "training", "serving")
-              if key in (shapes.TYPES if name == "model" else KEYS[name])]  # fmt: skip
+    homes += [
+        f"[{name}]"
+        for name in ("model", "cluster", "training", "serving")
+        if key in (shapes.TYPES if name == "model" else KEYS[name])
+    ]
     if homes:
         return f"unknown key {key!r}; it belongs to {' or '.join(homes)}; its value is {_brief(value)}"
     try:
@@ -161,12 +177,16 @@ def _brief(value):
 def _shape(given, name):
     """The shape of [model], and the mistakes in it."""
     if "shape" not in given:
-        found = [f"[model] {_unknown(key, given[key], shapes.TYPES)}" for key in given if key not in shapes.TYPES]
+        found = [
+            f"[model] {_unknown(key, given[key], shapes.TYPES)}" for key in given if key not in shapes.TYPES
+        ]
         keys = {"name": name} | {key: value for key, value in given.items() if key in shapes.TYPES}
         found += [f"[model] {mistake}" for mistake in shapes.mistakes(keys)] if given else []
         return (None if found or not given else shapes.from_mapping(keys)), found
     files = [p.name.removesuffix(".toml") for p in data_file("shapes/gpt4_multi_head.toml").parent.iterdir()]
-    found = [f"[model] {key} takes no value beside shape, got {given[key]!r}" for key in given if key != "shape"]
+    found = [
+        f"[model] {key} takes no value beside shape, got {given[key]!r}" for key in given if key != "shape"
+    ]
     takes = known(lambda: [*shapes.models(), *files], "model")(given["shape"])
     if takes:
         found.append(f"[model] shape takes {takes}, got {given['shape']!r}")
@@ -183,7 +203,9 @@ def _together(cluster, training, serving):
     for batch in batches if isinstance(batches, list) else [batches]:
         if whole(seq) and whole(batch) and batch % seq:
             near = max(1, round(batch / seq)) * seq
-            found.append(f"[training] batch_tokens takes multiples of seq = {seq:,}, such as {near:,}, got {batch:,}")
+            found.append(
+                f"[training] batch_tokens takes multiples of seq = {seq:,}, such as {near:,}, got {batch:,}"
+            )
     if training and not cluster:
         found.append("[cluster] is missing, and [training] takes one")
     if serving and "gpu" not in serving and "gpu" not in cluster:
@@ -197,7 +219,9 @@ def _together(cluster, training, serving):
             found.append(f"[{name}] reserve_gb takes less than the {there:g} GB of {gpu}, got {held}")
         links = {**cluster, **section} if gpu == cluster.get("gpu") else section
         if hardware(gpu).interconnect_bytes_per_s is None and "nvlink_gb_per_s" not in links:
-            found.append(f"[{name}] nvlink_gb_per_s takes a positive number (no sheet has {gpu}'s), got nothing")
+            found.append(
+                f"[{name}] nvlink_gb_per_s takes a positive number (no sheet has {gpu}'s), got nothing"
+            )
     gpu, compute = serving.get("gpu", cluster.get("gpu")), serving.get("compute", "bf16")
     if serving and gpu in devices() and compute in PEAKS and getattr(hardware(gpu), PEAKS[compute]) is None:
         there = [name for name, field in PEAKS.items() if getattr(hardware(gpu), field)]
@@ -220,32 +244,69 @@ def _price(section):
 def _links(section):
     """Link rates in byte/second, as far as the section gives them."""
     units = {"nvlink_gb_per_s": ("nvlink_bytes_per_s", "GB"), "nic_gbit_per_s": ("nic_bytes_per_s", "Gb")}
-    return {name: section[key] * unit_factor(unit, "byte") for key, (name, unit) in units.items() if key in section}
+    return {
+        name: section[key] * unit_factor(unit, "byte")
+        for key, (name, unit) in units.items()
+        if key in section
+    }
 
 
 def _case(top, shape, sections, rows, where):
     c, t, s = ({**sections.get(name, {})} for name in ("cluster", "training", "serving"))
     price = _price(c)
-    cluster = Cluster(
-        device=c["gpu"], n_gpus=c["n_gpus"], gpus_per_node=c.get("gpus_per_node", 8),
-        reserve_bytes=c.get("reserve_gb", 0.0) * unit_factor("GB", "byte"), **_links(c),
-    ) if c else None  # fmt: skip
-    training = {
-        "tokens": interval(t["tokens"]), "seq": t["seq"], "batch_tokens": t["batch_tokens"], "price": price,
-        "mfu": interval(t["mfu"]) if "mfu" in t else None, "lost_share": interval(t.get("lost_share", 0.0)),
-        "recipe": Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}), "only": t.get("layout", {}),
-    } if t else {}  # fmt: skip
+    cluster = (
+        Cluster(
+            device=c["gpu"],
+            n_gpus=c["n_gpus"],
+            gpus_per_node=c.get("gpus_per_node", 8),
+            reserve_bytes=c.get("reserve_gb", 0.0) * unit_factor("GB", "byte"),
+            **_links(c),
+        )
+        if c
+        else None
+    )
+    training = (
+        {
+            "tokens": interval(t["tokens"]),
+            "seq": t["seq"],
+            "batch_tokens": t["batch_tokens"],
+            "price": price,
+            "mfu": interval(t["mfu"]) if "mfu" in t else None,
+            "lost_share": interval(t.get("lost_share", 0.0)),
+            "recipe": Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
+            "only": t.get("layout", {}),
+        }
+        if t
+        else {}
+    )
     same = s.get("gpu", c.get("gpu")) == c.get("gpu")
-    options = {f.name: s[f.name] for f in fields(Server) if f.name in s} | _links({**(c if same else {}), **s})
-    serving = {
-        "server": Server(**{"gpu": c.get("gpu"), **options}), "context": s["context"], "batch": s.get("batch"),
-        "user_rate": s.get("user_tokens_per_s"), "prompt": s.get("prompt"),
-        "redundant_experts": s.get("redundant_experts", 0), "n_gpus": None if "gpu" in s else c["n_gpus"],
-        "price": _price(s) or (price if same else None),
-    } if s else {}  # fmt: skip
+    options = {f.name: s[f.name] for f in fields(Server) if f.name in s} | _links(
+        {**(c if same else {}), **s}
+    )
+    serving = (
+        {
+            "server": Server(**{"gpu": c.get("gpu"), **options}),
+            "context": s["context"],
+            "batch": s.get("batch"),
+            "user_rate": s.get("user_tokens_per_s"),
+            "prompt": s.get("prompt"),
+            "redundant_experts": s.get("redundant_experts", 0),
+            "n_gpus": None if "gpu" in s else c["n_gpus"],
+            "price": _price(s) or (price if same else None),
+        }
+        if s
+        else {}
+    )
     published = tuple(_published(row) for row in rows)
-    return Case(name=top.get("name", where), about=top.get("about", ""), shape=shape, cluster=cluster,
-                training=training, serving=serving, published=published)  # fmt: skip
+    return Case(
+        name=top.get("name", where),
+        about=top.get("about", ""),
+        shape=shape,
+        cluster=cluster,
+        training=training,
+        serving=serving,
+        published=published,
+    )
 
 
 def _published(row):

@@ -44,12 +44,12 @@ def whole(x) -> bool:
 
 def _one_or_two(check):
     """Whether x passes, or is [low, high] of two that do."""
-    return lambda x: check(x) or isinstance(x, list) and len(x) == 2 and all(map(check, x)) and x[0] <= x[1]
+    return lambda x: check(x) or (isinstance(x, list) and len(x) == 2 and all(map(check, x)) and x[0] <= x[1])
 
 
 def _some(check):
     """Whether x passes, or is a list of such."""
-    return lambda x: check(x) or isinstance(x, list) and x != [] and all(map(check, x))
+    return lambda x: check(x) or (isinstance(x, list) and x != [] and all(map(check, x)))
 
 
 def known(names, kind: str):
@@ -81,7 +81,9 @@ RANGE = _takes("a positive number or [low, high]", _one_or_two(_number))
 SHARE = _takes("a share from 0 to 1", lambda x: _number(x, 0.0, 1.0, strict=False))
 PART = _takes("a share above 0 and up to 1", lambda x: _number(x, 0.0, 1.0))
 MFU = _takes("a share above 0 and up to 1, or [low, high]", _one_or_two(lambda x: _number(x, 0.0, 1.0)))
-LOST = _takes("a share from 0 to 0.99, or [low, high]", _one_or_two(lambda x: _number(x, 0.0, 0.99, strict=False)))
+LOST = _takes(
+    "a share from 0 to 0.99, or [low, high]", _one_or_two(lambda x: _number(x, 0.0, 0.99, strict=False))
+)
 
 
 def _source(x):
@@ -106,26 +108,55 @@ LAYOUT.pop("batch")
 KEYS = {
     "file": {"name": TEXT, "about": TEXT},
     "cluster": {
-        "gpu": GPU, "n_gpus": COUNT, "nic_gbit_per_s": NUMBER, "gpus_per_node": COUNT, "nvlink_gb_per_s": NUMBER,
-        "reserve_gb": FROM_ZERO, "price_usd_per_gpu_hour": RANGE,
+        "gpu": GPU,
+        "n_gpus": COUNT,
+        "nic_gbit_per_s": NUMBER,
+        "gpus_per_node": COUNT,
+        "nvlink_gb_per_s": NUMBER,
+        "reserve_gb": FROM_ZERO,
+        "price_usd_per_gpu_hour": RANGE,
     },
     "training": {"tokens": RANGE, "seq": COUNT, "batch_tokens": COUNTS, "mfu": MFU, "lost_share": LOST}
     | {f.name: SHARE if f.name.endswith("overlap") else NUMBER for f in fields(Recipe)},
     "training.layout": LAYOUT,
     "serving": {
-        "gpu": GPU, "context": COUNT, "batch": COUNT, "user_tokens_per_s": NUMBER, "prompt": COUNT, "tensor": COUNT,
-        "pipeline": COUNT, "expert": COUNT, "redundant_experts": FROM_ZERO_WHOLE, "micro_batches": COUNT, "weight_bytes": NUMBER, "kv_bytes": NUMBER,
-        "act_bytes": NUMBER, "compute": COMPUTE, "nvlink_gb_per_s": NUMBER,
-        "nic_gbit_per_s": NUMBER, "overhead": FROM_ONE, "overlap": SHARE, "ceiling": PART, "transfer": PART,
-        "layer_seconds": FROM_ZERO, "usable": PART, "price_usd_per_gpu_hour": RANGE,
+        "gpu": GPU,
+        "context": COUNT,
+        "batch": COUNT,
+        "user_tokens_per_s": NUMBER,
+        "prompt": COUNT,
+        "tensor": COUNT,
+        "pipeline": COUNT,
+        "expert": COUNT,
+        "redundant_experts": FROM_ZERO_WHOLE,
+        "micro_batches": COUNT,
+        "weight_bytes": NUMBER,
+        "kv_bytes": NUMBER,
+        "act_bytes": NUMBER,
+        "compute": COMPUTE,
+        "nvlink_gb_per_s": NUMBER,
+        "nic_gbit_per_s": NUMBER,
+        "overhead": FROM_ONE,
+        "overlap": SHARE,
+        "ceiling": PART,
+        "transfer": PART,
+        "layer_seconds": FROM_ZERO,
+        "usable": PART,
+        "price_usd_per_gpu_hour": RANGE,
     },
     "published": {
-        "figure": known(lambda: FIGURES, "figure"), "value": RANGE, "ref": TEXT, "place": TEXT, "note": TEXT,
+        "figure": known(lambda: FIGURES, "figure"),
+        "value": RANGE,
+        "ref": TEXT,
+        "place": TEXT,
+        "note": TEXT,
         "source": _source,
     },
-}  # fmt: skip
+}
 SECTIONS = ("model", "cluster", "training", "serving", "published")
 NEEDED = {
-    "cluster": ("gpu", "n_gpus", "nic_gbit_per_s"), "training": ("tokens", "seq", "batch_tokens"),
-    "serving": ("context",), "published": ("figure", "source"),
-}  # fmt: skip
+    "cluster": ("gpu", "n_gpus", "nic_gbit_per_s"),
+    "training": ("tokens", "seq", "batch_tokens"),
+    "serving": ("context",),
+    "published": ("figure", "source"),
+}

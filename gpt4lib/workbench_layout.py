@@ -29,7 +29,9 @@ def serving_layout(shape, serving: dict) -> list[str]:
         return value if type(value) is int and value >= (name != "redundant_experts") else None
 
     def fail(name, takes, value):
-        found.append(f"[serving] {name} takes {takes}, got {value}" + ("" if name in serving else ", the default"))
+        found.append(
+            f"[serving] {name} takes {takes}, got {value}" + ("" if name in serving else ", the default")
+        )
 
     found, tensor, stages, ranks = [], size("tensor"), size("pipeline"), size("expert")
     widths = {"d_ff": shape.d_ff if shape.dense_layers else 0, "d_ff_expert": shape.d_ff_expert}
@@ -41,8 +43,11 @@ def serving_layout(shape, serving: dict) -> list[str]:
         fail("pipeline", f"at most layers = {shape.layers}", stages)
     experts, copies = shape.n_experts, size("redundant_experts") or 0
     if not experts:
-        found += [f"[serving] {name} takes no value above {least} without experts in [model], got {serving[name]}"
-                  for name, least in (("expert", 1), ("redundant_experts", 0)) if (size(name) or 0) > least]  # fmt: skip
+        found += [
+            f"[serving] {name} takes no value above {least} without experts in [model], got {serving[name]}"
+            for name, least in (("expert", 1), ("redundant_experts", 0))
+            if (size(name) or 0) > least
+        ]
     elif ranks and (held := experts + copies) % ranks:
         words = f"n_experts + redundant_experts = {held}" if copies else f"n_experts = {experts}"
         allowed = choice([i for i in range(1, held + 1) if held % i == 0], ranks)
@@ -54,11 +59,15 @@ def training_limits(every, only):
     """Raise BadInput at the first key of [training.layout] that leaves no layout, with the values that would."""
     left, before = np.ones(len(every), dtype=bool), []
     for key, asked in only.items():
-        wanted = np.logical_or.reduce([every.where(**{key: value}) for value in np.atleast_1d(asked).tolist()])
+        wanted = np.logical_or.reduce(
+            [every.where(**{key: value}) for value in np.atleast_1d(asked).tolist()]
+        )
         if not (left & wanted).any():
             rows = np.flatnonzero(left)[np.unique(every.columns[key][left], return_index=True)[1]]
             allowed = choice([getattr(every.layout(int(row)), key) for row in rows], asked)
             beside = f" beside {', '.join(before)}" if before else ""
-            raise BadInput(f"layout.{key} takes {allowed}{beside}, so that model, batch and n_gpus = "
-                           f"{every.cluster.n_gpus:,} divide, got {asked}")  # fmt: skip
+            raise BadInput(
+                f"layout.{key} takes {allowed}{beside}, so that model, batch and n_gpus = "
+                f"{every.cluster.n_gpus:,} divide, got {asked}"
+            )
         left, before = left & wanted, [*before, f"{key} = {asked}"]

@@ -14,16 +14,34 @@ from . import inference_tradeoffs as serving
 from .charts import Chart, Slider
 from .data import devices
 from .dense_wall import price_of_thousand
+from .kv_cache import token_cache
 from .law import Law, browser_name
 from .moe_inference import experts_hit
-from .kv_cache import token_cache
-from .symbols import C_tok, E, N, N_attn, N_emb, N_exp, N_fix, N_held, N_norm, N_route, N_total, Q_kv, Q_rank, Q_w, k
+from .symbols import (
+    C_tok,
+    E,
+    N,
+    N_attn,
+    N_emb,
+    N_exp,
+    N_fix,
+    N_held,
+    N_norm,
+    N_route,
+    N_total,
+    Q_kv,
+    Q_rank,
+    Q_w,
+    k,
+)
 from .training_cost import compute, duration, rental_from_compute
 from .units import BadInput, base_unit, unit_factor
 
 # ---- a model of one kind of layer: untied tables, no biases, positions without parameters ------
 routing = Law(N_route, shape.router.rhs * Min(E - 1, Integer(1)), "Routers; none where there is one expert")
-fixed = Law(N_fix, N_attn + N_emb + N_route + N_norm, "Read by every pass: all but the experts and the input table")
+fixed = Law(
+    N_fix, N_attn + N_emb + N_route + N_norm, "Read by every pass: all but the experts and the input table"
+)
 held = Law(N_held, N_fix + N_emb, "Held outside the experts")
 stored = Law(N_total, N_held + E * N_exp, "Parameters stored")
 active = Law(N, N_held + k * N_exp, "Parameters that work on a token, both tables")
@@ -54,29 +72,82 @@ SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
     "weight_bytes": Slider(0.5, 2, 2, "byte/parameter", step=0.5, label="serving: weight bytes"),
     "overhead": Slider(1, 3, 1, step=0.05, label="serving: overhead"),
 }
-CAPPED = {"n_kv": "n_h", "k": "E"}  # no more key-value heads than heads, no more experts of a token than experts
-SET = {"d_h": 128, "n_norm": 1, "kv_bytes": 2, "act_bytes": 2, "ep": 1, "overlap": 1, "ceiling": 1, "transfer": 1,
-       "usable": 1, "t_layer": 0, "link_out": 25e9, "rank_gpu": 1}  # fmt: skip
+CAPPED = {
+    "n_kv": "n_h",
+    "k": "E",
+}  # no more key-value heads than heads, no more experts of a token than experts
+SET = {
+    "d_h": 128,
+    "n_norm": 1,
+    "kv_bytes": 2,
+    "act_bytes": 2,
+    "ep": 1,
+    "overlap": 1,
+    "ceiling": 1,
+    "transfer": 1,
+    "usable": 1,
+    "t_layer": 0,
+    "link_out": 25e9,
+    "rank_gpu": 1,
+}
 SAME = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
 STEPS = {
-    "N_attn": shape.attention, "N_exp": shape.mlp, "N_emb": shape.table, "N_route": routing, "N_norm": shape.norms,
-    "N_fix": fixed, "N_held": held, "N_total": stored, "N": active, "C_tok": products, "C_pair": shape.pairs,
-    "C_full": shape.full, "kv": token_cache, "C": compute, "t": duration, "M": rental_from_compute,
-    "E_hit": experts_hit, "Q_w": serving.rank_weights, "Q_kv": serving.rank_cache, "t_mem": serving.memory_time,
-    "C_pass": serving.pass_flop, "t_mm": serving.compute_time, "t_core": serving.core_time,
-    "t_tensor": serving.tensor_time, "t_split": serving.split_time, "t_expert": serving.expert_time,
-    "t_hop": serving.hop_time, "t_pass": serving.pass_time, "turns": serving.waiting, "R_out": serving.user_rate,
-    "R_serve": serving.cluster_rate, "n_serve": serving.cluster_gpus, "c_tok": serving.token_cost,
-    "M_thousand": price_of_thousand, "Q_held": serving.held_weights, "Q_left": serving.memory_left,
-    "Q_cache": serving.held_cache, "Q_used": used, "B_max": serving.largest_batch,
-}  # fmt: skip
-OTHER = {"c_tok": {"n": "n_serve"}, "Q_left": {"Q_w": "Q_held"}, "Q_used": {"Q_w": "Q_held", "Q_kv": "Q_cache"}}
+    "N_attn": shape.attention,
+    "N_exp": shape.mlp,
+    "N_emb": shape.table,
+    "N_route": routing,
+    "N_norm": shape.norms,
+    "N_fix": fixed,
+    "N_held": held,
+    "N_total": stored,
+    "N": active,
+    "C_tok": products,
+    "C_pair": shape.pairs,
+    "C_full": shape.full,
+    "kv": token_cache,
+    "C": compute,
+    "t": duration,
+    "M": rental_from_compute,
+    "E_hit": experts_hit,
+    "Q_w": serving.rank_weights,
+    "Q_kv": serving.rank_cache,
+    "t_mem": serving.memory_time,
+    "C_pass": serving.pass_flop,
+    "t_mm": serving.compute_time,
+    "t_core": serving.core_time,
+    "t_tensor": serving.tensor_time,
+    "t_split": serving.split_time,
+    "t_expert": serving.expert_time,
+    "t_hop": serving.hop_time,
+    "t_pass": serving.pass_time,
+    "turns": serving.waiting,
+    "R_out": serving.user_rate,
+    "R_serve": serving.cluster_rate,
+    "n_serve": serving.cluster_gpus,
+    "c_tok": serving.token_cost,
+    "M_thousand": price_of_thousand,
+    "Q_held": serving.held_weights,
+    "Q_left": serving.memory_left,
+    "Q_cache": serving.held_cache,
+    "Q_used": used,
+    "B_max": serving.largest_batch,
+}
+OTHER = {
+    "c_tok": {"n": "n_serve"},
+    "Q_left": {"Q_w": "Q_held"},
+    "Q_used": {"Q_w": "Q_held", "Q_kv": "Q_cache"},
+}
 OUT = (  # label, step, unit, and the text of the value v in that unit
     ("Parameters", "N_total", "1", "replace(format(v, '.3s'), 'G', 'B')"),
     ("Parameters active on a token", "N", "1", "replace(format(v, '.3s'), 'G', 'B')"),
     ("Training time", "t", "day", "format(v, ',.3~r') + ' days'"),
     ("Training cost", "M", "1", "'$' + replace(format(v, '.3s'), 'G', 'B')"),
-    ("Memory of a serving GPU", "Q_used", "GB", "format(v, '.3~r') + ' of ' + format(mem / 1e9, '.3~r') + ' GB'"),
+    (
+        "Memory of a serving GPU",
+        "Q_used",
+        "GB",
+        "format(v, '.3~r') + ' of ' + format(mem / 1e9, '.3~r') + ' GB'",
+    ),
     ("Largest batch that fits", "B_max", "1", "v < 1 ? 'none' : format(floor(v), ',') + ' sequences a pass'"),
     ("Tokens per second for a user", "R_out", "1", "format(v, '.3~r')"),
     ("Cost of 1,000 tokens", "M_thousand", "1", "'$' + format(v, '.3~r')"),
@@ -135,18 +206,32 @@ def preset(case, found: dict) -> dict:
     or whose heads are not 128 wide.
     """
     s, training, server = case.shape, found.get("training"), case.serving.get("server")
-    if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or s.n_experts and s.dense_layers:
+    if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or (s.n_experts and s.dense_layers):
         raise BadInput(f"the page takes layers of one kind and heads of {SET['d_h']}, got {s.name}")
     known = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_kv_heads, "V": s.vocab}
-    known |= {"d_ff": s.d_ff_expert if s.n_experts else s.d_ff, "E": max(1, s.n_experts), "k": max(1, s.top_k),
-              "n_mat": s.expert_matrices if s.n_experts else s.mlp_matrices}  # fmt: skip
+    known |= {
+        "d_ff": s.d_ff_expert if s.n_experts else s.d_ff,
+        "E": max(1, s.n_experts),
+        "k": max(1, s.top_k),
+        "n_mat": s.expert_matrices if s.n_experts else s.mlp_matrices,
+    }
     if training:
         printed = [row["published"] for row in found["published"] if row["figure"] == "training.mfu"]
-        known |= {"gpu": training["gpu"], "n": training["gpus"], "D": training["tokens"] / factors()["D"],
-                  "mfu": round(2 * (printed or [training["mfu"]])[0] / factors()["mfu"]) / 2}  # fmt: skip
+        known |= {
+            "gpu": training["gpu"],
+            "n": training["gpus"],
+            "D": training["tokens"] / factors()["D"],
+            "mfu": round(2 * (printed or [training["mfu"]])[0] / factors()["mfu"]) / 2,
+        }
     if server:
-        known |= {"gpu": server.gpu, "tp": server.tensor, "p": server.pipeline, "B_seq": found["serving"]["batch"],
-                  "S": found["serving"]["context_tokens"], "weight_bytes": server.weight_bytes}  # fmt: skip
+        known |= {
+            "gpu": server.gpu,
+            "tp": server.tensor,
+            "p": server.pipeline,
+            "B_seq": found["serving"]["batch"],
+            "S": found["serving"]["context_tokens"],
+            "weight_bytes": server.weight_bytes,
+        }
     return known
 
 
@@ -181,19 +266,31 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
         .transform_calculate(text=f"datum.label + ': ' + [{', '.join(texts)}][datum.row] + {over}")
     )
     y = alt.Y("row:Q", scale=alt.Scale(domain=[-0.75, len(OUT) - 0.55], reverse=True, nice=False), axis=None)
-    x = alt.X("ratio:Q", title="against the start (GPT-4 as described)",
-              scale=alt.Scale(type="log", domain=[0.02, 50], clamp=True),
-              axis=alt.Axis(values=[0.02, 0.1, 0.5, 1, 2, 10, 50], format="~g", grid=True))  # fmt: skip
+    x = alt.X(
+        "ratio:Q",
+        title="against the start (GPT-4 as described)",
+        scale=alt.Scale(type="log", domain=[0.02, 50], clamp=True),
+        axis=alt.Axis(values=[0.02, 0.1, 0.5, 1, 2, 10, 50], format="~g", grid=True),
+    )
     layers = [
         base.mark_rule(strokeWidth=9, color="#0072B2").encode(x=x, x2=alt.X2Datum(1), y=y),
         base.mark_point(filled=True, size=90, opacity=1, color="#D55E00").encode(x=x, y=y),
-        base.mark_text(align="left", dy=-15, fontSize=13, fontWeight="bold").encode(x=alt.value(2), y=y, text="text:N"),
+        base.mark_text(align="left", dy=-15, fontSize=13, fontWeight="bold").encode(
+            x=alt.value(2), y=y, text="text:N"
+        ),
     ]
-    chart = alt.layer(*layers).properties(width=560, height=42 * len(OUT), description=description).add_params(*params)
+    chart = (
+        alt.layer(*layers)
+        .properties(width=560, height=42 * len(OUT), description=description)
+        .add_params(*params)
+    )
     spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
     spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
     known = [
-        {"name": name, "settings": {browser_name(s): GPUS.index(v) if s == "gpu" else v for s, v in settings.items()}}
+        {
+            "name": name,
+            "settings": {browser_name(s): GPUS.index(v) if s == "gpu" else v for s, v in settings.items()},
+        }
         for name, settings in (presets or {}).items()
     ]
     sliders = {name: browser_name(name) for name in SLIDERS}

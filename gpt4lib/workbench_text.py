@@ -12,12 +12,20 @@ from .workbench_keys import FIGURES
 
 LABEL, WIDTH = 20, 76
 MEANING = {  # what binds, in words
-    "memory": "reading weights and cache", "compute": "matrix products", "tensor": "all-reduces of tensor parallelism",
-    "split": "the divided cache", "expert": "tokens to their experts and back", "hop": "hops between stages",
-    "layers": "the fixed time of each layer", "bubble": "the pipeline bubble", "repeated": "work done twice",
-    "pipeline": "hops between stages", "loss": "logits and loss", "data": "the gradient's collectives",
+    "memory": "reading weights and cache",
+    "compute": "matrix products",
+    "tensor": "all-reduces of tensor parallelism",
+    "split": "the divided cache",
+    "expert": "tokens to their experts and back",
+    "hop": "hops between stages",
+    "layers": "the fixed time of each layer",
+    "bubble": "the pipeline bubble",
+    "repeated": "work done twice",
+    "pipeline": "hops between stages",
+    "loss": "logits and loss",
+    "data": "the gradient's collectives",
     "optimiser": "the optimiser",
-}  # fmt: skip
+}
 
 
 def figure(name: str, value, digits: int = 3) -> str:
@@ -31,7 +39,11 @@ def figure(name: str, value, digits: int = 3) -> str:
         return fmt(value, "%", digits)
     base = base_unit(unit)
     factor = unit_factor(unit, base)
-    scaled = Interval(value.lo * factor, value.hi * factor) if isinstance(value, Interval) else float(value) * factor
+    scaled = (
+        Interval(value.lo * factor, value.hi * factor)
+        if isinstance(value, Interval)
+        else float(value) * factor
+    )
     text = fmt(scaled, base, digits)
     return text.replace(" token/GPU/second", " tokens/s").replace(" GPU*second", "")
 
@@ -55,7 +67,9 @@ def to_text(found: dict) -> str:
     lines += [f"Left out: {text}." for text in found["left_out"]]
     lines += wrap(
         "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in 2021. "
-        "Serving is at data-sheet rates: what a real server reaches is less.", WIDTH)  # fmt: skip
+        "Serving is at data-sheet rates: what a real server reaches is less.",
+        WIDTH,
+    )
     return "\n".join(lines)
 
 
@@ -73,7 +87,10 @@ def against(published: list) -> Table:
 def _published(rows):
     """The table, with sources that are too long for a column below it."""
     long = list(dict.fromkeys(row["source"] for row in rows if len(row["source"]) > LABEL))
-    noted = [row | {"source": f"[{long.index(row['source']) + 1}]"} if row["source"] in long else row for row in rows]
+    noted = [
+        row | {"source": f"[{long.index(row['source']) + 1}]"} if row["source"] in long else row
+        for row in rows
+    ]
     lines = repr(against(noted)).splitlines()
     for i, source in enumerate(long, 1):
         lines += wrap(f"[{i}] {source}", WIDTH, break_on_hyphens=False, break_long_words=False)
@@ -103,8 +120,10 @@ def layout(found: dict) -> str:
     chunks = f" in {found['chunks']} chunks" if found["chunks"] > 1 else ""
     words = {"none": "nothing", "selective": "scores", "full": "all"}[found["recompute"]] + " recomputed"
     expert = f", experts over {found['expert']}" if found["expert"] > 1 else ""
-    return (f"{found['tensor']} tensor x {found['pipeline']} pipeline{chunks} x {found['data']} data{expert}, "
-            f"micro-batch {found['micro_batch']}, {words}, ZeRO stage {found['zero']}")  # fmt: skip
+    return (
+        f"{found['tensor']} tensor x {found['pipeline']} pipeline{chunks} x {found['data']} data{expert}, "
+        f"micro-batch {found['micro_batch']}, {words}, ZeRO stage {found['zero']}"
+    )
 
 
 def _model(m):
@@ -114,10 +133,13 @@ def _model(m):
     context = f"at a mean context of {number(m['mean_context_tokens'])} tokens, scores {fmt(m['scores_share'], '%')}"
     scores = context if m["mean_context_tokens"] else "without attention scores: the file gives no context"
     return [
-        ("parameters", f"{fmt(m['parameters'], 'parameter')}, {_short(fmt(m['active_parameters'], 'parameter'))} "
-                       "active"),
-        ("mostly", parts), ("forward FLOP", f"{fmt(m['forward_flop_per_token'], 'FLOP/token')} {scores}"),
-    ]  # fmt: skip
+        (
+            "parameters",
+            f"{fmt(m['parameters'], 'parameter')}, {_short(fmt(m['active_parameters'], 'parameter'))} active",
+        ),
+        ("mostly", parts),
+        ("forward FLOP", f"{fmt(m['forward_flop_per_token'], 'FLOP/token')} {scores}"),
+    ]
 
 
 def _training(t):
@@ -128,20 +150,35 @@ def _training(t):
     if "layout" in t:
         limits = " within the file's limits" if t["limits"] else ""
         rows += [
-            ("layouts", f"{number(t['layouts'])} divide the cluster, {number(t['layouts_that_fit'])} fit the memory"),
-            (f"best{' in limits' if limits else ''}", f"{layout(t['layout'])}: {fmt(t['layout']['mfu'], '%')}"),
+            (
+                "layouts",
+                f"{number(t['layouts'])} divide the cluster, {number(t['layouts_that_fit'])} fit the memory",
+            ),
+            (
+                f"best{' in limits' if limits else ''}",
+                f"{layout(t['layout'])}: {fmt(t['layout']['mfu'], '%')}",
+            ),
         ]
         if t["best_layout"] != t["layout"]:
             rows.append(("best of all", f"{layout(t['best_layout'])}: {fmt(t['best_layout']['mfu'], '%')}"))
         rows += [
             ("step", fmt(t["step_seconds"], "second")),
-            ("memory of a GPU", f"{fmt(t['memory_bytes_per_gpu'], 'byte')} of {fmt(t['memory_bytes_limit'], 'byte')}, "
-                                f"mostly {t['binds_memory']}"),
-            ("binds", _binds(t["step_share"], t["binds_step"]) + "; utilisation if memory were no "
-                      f"limit: {fmt(t['mfu_if_memory_were_no_limit'], '%')}"),
-            ("fused attention", f"would save {fmt(t['softmax_share'], '%')} of the step and reach "
-                                f"{fmt(t['mfu_if_attention_were_fused'], '%')}"),
-        ]  # fmt: skip
+            (
+                "memory of a GPU",
+                f"{fmt(t['memory_bytes_per_gpu'], 'byte')} of {fmt(t['memory_bytes_limit'], 'byte')}, "
+                f"mostly {t['binds_memory']}",
+            ),
+            (
+                "binds",
+                _binds(t["step_share"], t["binds_step"]) + "; utilisation if memory were no "
+                f"limit: {fmt(t['mfu_if_memory_were_no_limit'], '%')}",
+            ),
+            (
+                "fused attention",
+                f"would save {fmt(t['softmax_share'], '%')} of the step and reach "
+                f"{fmt(t['mfu_if_attention_were_fused'], '%')}",
+            ),
+        ]
     else:
         rows.append(("layouts", t["no_layout"]))
     rows += [
@@ -157,20 +194,43 @@ def _training(t):
 def _serving(s):
     rows = [
         ("server", f"{s['gpus']} x {s['gpu']}, {number(s['context_tokens'])} tokens of context"),
-        *([("stages", f"{number(s['layers_per_stage'])} layers each on average: stages count as evenly loaded")]
-          if s["layers_per_stage"] % 1 else []),
-        ("KV cache", f"{fmt(s['kv_cache_bytes_per_token'], 'byte')} a token, "
-                     f"{fmt(s['kv_cache_bytes_per_sequence'], 'byte')} a sequence"),
-        ("memory of a GPU", f"{fmt(s['weight_bytes_per_gpu'], 'byte')} weights, "
-                            f"{fmt(s['cache_bytes_per_gpu'], 'byte')} cache, "
-                            f"of {fmt(s['memory_bytes_limit'], 'byte')}"),
+        *(
+            [
+                (
+                    "stages",
+                    f"{number(s['layers_per_stage'])} layers each on average: stages count as evenly loaded",
+                )
+            ]
+            if s["layers_per_stage"] % 1
+            else []
+        ),
+        (
+            "KV cache",
+            f"{fmt(s['kv_cache_bytes_per_token'], 'byte')} a token, "
+            f"{fmt(s['kv_cache_bytes_per_sequence'], 'byte')} a sequence",
+        ),
+        (
+            "memory of a GPU",
+            f"{fmt(s['weight_bytes_per_gpu'], 'byte')} weights, "
+            f"{fmt(s['cache_bytes_per_gpu'], 'byte')} cache, "
+            f"of {fmt(s['memory_bytes_limit'], 'byte')}",
+        ),
         ("largest batch", f"{number(s['largest_batch'])} sequences a pass"),
-        ("batch", f"{number(s['batch'])} a pass, {number(s['sequences_in_flight'])} in flight; "
-                  f"set by {s['batch_from']}"),
-        ("speed", f"{number(s['tokens_per_s_per_user'])} tokens/s a user, {number(s['tokens_per_s'])} in all"),
-        ("binds", _binds({k: v / s["pass_seconds"] for k, v in s["pass_seconds_by_part"].items()}, s["binds_pass"])),
+        (
+            "batch",
+            f"{number(s['batch'])} a pass, {number(s['sequences_in_flight'])} in flight; "
+            f"set by {s['batch_from']}",
+        ),
+        (
+            "speed",
+            f"{number(s['tokens_per_s_per_user'])} tokens/s a user, {number(s['tokens_per_s'])} in all",
+        ),
+        (
+            "binds",
+            _binds({k: v / s["pass_seconds"] for k, v in s["pass_seconds_by_part"].items()}, s["binds_pass"]),
+        ),
         ("utilisation", fmt(s["mfu"], "%")),
-    ]  # fmt: skip
+    ]
     if "first_token_seconds" in s:
         rows.append(("first token after", fmt(s["first_token_seconds"], "second")))
     if "cost_usd_per_1000_tokens" in s:

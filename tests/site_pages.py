@@ -12,7 +12,9 @@ from axe_playwright_python.base import AXE_SCRIPT
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-PAGES = sorted(p.relative_to(SITE).as_posix() for folder in ("book", "notebooks") for p in (SITE / folder).glob("*.html"))
+PAGES = sorted(
+    p.relative_to(SITE).as_posix() for folder in ("book", "notebooks") for p in (SITE / folder).glob("*.html")
+)
 PAGES += ["search.html", "genindex.html"]
 READY = """async () => {
   await document.fonts.ready;
@@ -35,7 +37,9 @@ class Visit:
 
     def open(self, name, ready=READY):
         """Load a page of the site and wait until equations and charts stand, or for what `ready` waits for."""
-        self.page.goto((SITE / name.partition("#")[0].partition("?")[0]).as_uri() + re.sub(r"^[^#?]*", "", name))
+        self.page.goto(
+            (SITE / name.partition("#")[0].partition("?")[0]).as_uri() + re.sub(r"^[^#?]*", "", name)
+        )
         self.page.evaluate(ready)
         return self.page
 
@@ -96,8 +100,10 @@ def test_nothing_is_cut_off(visit):
 
 
 def test_equations_are_set(visit):
-    sources, set_, broken = visit.page.evaluate("""() => ["article .math", "article mjx-container", "mjx-container merror, [data-mjx-error]"]
+    sources, set_, broken = (
+        visit.page.evaluate("""() => ["article .math", "article mjx-container", "mjx-container merror, [data-mjx-error]"]
         .map((query) => document.querySelectorAll(query).length)""")
+    )
     assert broken == 0
     assert set_ >= sources
 
@@ -140,4 +146,8 @@ def violations(page, theme, what=""):
     page.wait_for_timeout(100)
     page.evaluate(f"window.axe || (() => {{ {AXE_SCRIPT} }})()")
     found = page.evaluate(f"axe.run({{{what} resultTypes: ['violations']}})")["violations"]
-    return {v["id"]: [n["html"][:150] for n in v["nodes"]][:4] for v in found if v["impact"] in ("serious", "critical")}
+    return {
+        v["id"]: [n["html"][:150] for n in v["nodes"]][:4]
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    }

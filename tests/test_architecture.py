@@ -48,7 +48,10 @@ BY_HAND = {
     "width_from_mlp": ({"N_exp": 2400, "L": 3, "n_mat": 2, "r_ff": 4}, 10),
     "full": ({"C_tok": 38, "C_pair": 4}, 42),
     "pairs_of_attention": ({"N_attn": 1800, "L": 3, "a_w": 2, "g_kv": 0.5, "S": 7}, 4 * 3 * 20 * 7),
-    "full_of_parts": ({"N_attn": 1800, "L": 3, "a_w": 2, "g_kv": 0.5, "S": 7, "k": 2, "N_exp": 100}, 2 * 2000 + 1680),
+    "full_of_parts": (
+        {"N_attn": 1800, "L": 3, "a_w": 2, "g_kv": 0.5, "S": 7, "k": 2, "N_exp": 100},
+        2 * 2000 + 1680,
+    ),
     "pair_share": ({"N_attn": 1800, "L": 3, "a_w": 2, "g_kv": 0.5, "S": 7, "k": 2, "N_exp": 100}, 0.42),
     "tables": ({"V": 30, "d": 10}, 600),
     "tables_of_attention": ({"V": 30, "N_attn": 1800, "L": 3, "a_w": 2, "g_kv": 0.5}, 600),
@@ -57,10 +60,34 @@ BY_HAND = {
     "data_ratio": ({"q": 20, "N": 6, "D": 40}, 3),
     "flattening": ({"b_r": 0.108, "N_cut": 1e12}, 0.009),
     "cutoff": ({"b_r": 0.108, "c_r": 0.009}, 1e12),
-}  # fmt: skip
-COUNTED = {"attention", "mlp", "table", "learned_positions", "relative_positions", "router", "norms", "latent_norms", "latent_query",
-           "direct_query", "latent_rest", "attention_bias", "latent_bias", "mlp_bias", "router_bias", "pairs"}  # fmt: skip
-ELSEWHERE = {"idle_in_batch", "saturation", "routed_log_loss", "routed_loss", "loss_ratio", "loss_ratio_printed", "joint_loss"}
+}
+COUNTED = {
+    "attention",
+    "mlp",
+    "table",
+    "learned_positions",
+    "relative_positions",
+    "router",
+    "norms",
+    "latent_norms",
+    "latent_query",
+    "direct_query",
+    "latent_rest",
+    "attention_bias",
+    "latent_bias",
+    "mlp_bias",
+    "router_bias",
+    "pairs",
+}
+ELSEWHERE = {
+    "idle_in_batch",
+    "saturation",
+    "routed_log_loss",
+    "routed_loss",
+    "loss_ratio",
+    "loss_ratio_printed",
+    "joint_loss",
+}
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -75,16 +102,24 @@ def test_no_law_is_left_out():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(sorted(n for n in BY_HAND if n not in ("idle_share", "idle_of_parts"))), st.floats(0.3, 3), st.data())
+@given(
+    st.sampled_from(sorted(n for n in BY_HAND if n not in ("idle_share", "idle_of_parts"))),
+    st.floats(0.3, 3),
+    st.data(),
+)
 def test_solve_returns_the_input(name, scale, pick):
     values = {key: value * scale for key, value in BY_HAND[name][0].items()}
     symbol = pick.draw(st.sampled_from(sorted(values)))
     law = LAWS[name]
     result = law(**values)
-    if name == "cutoff" or symbol == "g_kv" or name == "ratio_of_parts" and abs(result - 1) < 0.1:
+    if name == "cutoff" or symbol == "g_kv" or (name == "ratio_of_parts" and abs(result - 1) < 0.1):
         return
     inverse = law.solve(symbol)
-    assert math.isclose(inverse(**{law.lhs.name: result}, **{k: v for k, v in values.items() if k != symbol}), values[symbol], rel_tol=1e-6)
+    assert math.isclose(
+        inverse(**{law.lhs.name: result}, **{k: v for k, v in values.items() if k != symbol}),
+        values[symbol],
+        rel_tol=1e-6,
+    )
 
 
 def test_pairs_one_product_at_a_time():
@@ -100,10 +135,24 @@ WIDTH = 10_752
 
 
 def gpt4(**change):
-    return shapes.from_mapping({
-        "name": "as described", "layers": 120, "d_model": WIDTH, "n_heads": 96, "n_kv_heads": 96, "d_head": 112, "mlp_matrices": 2,
-        "vocab": 100_277, "tied_embeddings": False, "positions": "rotary", "n_experts": 16, "top_k": 2, "d_ff_expert": 4 * WIDTH, **change,
-    })  # fmt: skip
+    return shapes.from_mapping(
+        {
+            "name": "as described",
+            "layers": 120,
+            "d_model": WIDTH,
+            "n_heads": 96,
+            "n_kv_heads": 96,
+            "d_head": 112,
+            "mlp_matrices": 2,
+            "vocab": 100_277,
+            "tied_embeddings": False,
+            "positions": "rotary",
+            "n_experts": 16,
+            "top_k": 2,
+            "d_ff_expert": 4 * WIDTH,
+            **change,
+        }
+    )
 
 
 def test_one_width_gives_both_counts():
@@ -123,10 +172,18 @@ def test_laws_of_width_agree_with_the_count_of_that_shape():
     counted, flop = shapes.count(gpt4()), shapes.flop_per_token(gpt4(), 8192)
     n_attn, n_exp = counted.parts["attention"], counted.parts["experts"] // 16
     shape = {"N_attn": n_attn, "L": 120, "a_w": 1, "g_kv": 1}
-    assert math.isclose(arch.tables_of_attention(V=100_277, **shape), counted.parts["embedding"] + counted.parts["unembedding"], rel_tol=1e-12)
+    assert math.isclose(
+        arch.tables_of_attention(V=100_277, **shape),
+        counted.parts["embedding"] + counted.parts["unembedding"],
+        rel_tol=1e-12,
+    )
     assert math.isclose(arch.router_of_attention(E=16, **shape), counted.parts["router"], rel_tol=1e-12)
     assert math.isclose(arch.pairs_of_attention(S=8192, **shape), flop["scores"], rel_tol=1e-12)
-    assert math.isclose(arch.full_of_parts(S=8192, k=2, N_exp=n_exp, **shape), flop["scores"] + flop["attention"] + flop["experts"], rel_tol=1e-12)
+    assert math.isclose(
+        arch.full_of_parts(S=8192, k=2, N_exp=n_exp, **shape),
+        flop["scores"] + flop["attention"] + flop["experts"],
+        rel_tol=1e-12,
+    )
 
 
 def test_one_key_value_head_breaks_the_ratio():
@@ -139,18 +196,35 @@ def test_one_key_value_head_breaks_the_ratio():
 def test_shapes_that_fit_both_counts():
     """With a key and value per head GPT-3's proportions fit at one width; with one for all they fit at none."""
     ranges = [stated(f"~{n}e9 parameter").interval for n in (55, 111)]
-    search = {"layers": 120, "widths": range(4096, 24_577, 128), "head_widths": (64, 96, 112, 128, 192),
-              "mlp_shapes": [(m, r) for m in (2, 3) for r in (Fraction(3, 2), 2, Fraction(8, 3), 3, Fraction(7, 2), 4)]}  # fmt: skip
+    search = {
+        "layers": 120,
+        "widths": range(4096, 24_577, 128),
+        "head_widths": (64, 96, 112, 128, 192),
+        "mlp_shapes": [
+            (m, r) for m in (2, 3) for r in (Fraction(3, 2), 2, Fraction(8, 3), 3, Fraction(7, 2), 4)
+        ],
+    }
     every = {multi: arch.fitting_shapes(*ranges, multi_head=multi, **search) for multi in (True, False)}
     assert {f["d"] for f in every[True] if f["a_w"] == 1} == {WIDTH}
     assert not [f for f in every[False] if f["a_w"] == 1 or f["r_ff"] == 4]
-    assert (12_416, 144, 128, 3, 24_832) in {(f["d"], f["n_h"], f["d_h"], f["n_mat"], f["d_ff"]) for f in every[False]}
+    assert (12_416, 144, 128, 3, 24_832) in {
+        (f["d"], f["n_h"], f["d_h"], f["n_mat"], f["d_ff"]) for f in every[False]
+    }
     for multi, found in every.items():
         for f in found:
             kv = f["n_h"] if multi else 1
-            shape = gpt4(d_model=f["d"], n_heads=f["n_h"], n_kv_heads=kv, d_head=f["d_h"], mlp_matrices=f["n_mat"], d_ff_expert=f["d_ff"])
+            shape = gpt4(
+                d_model=f["d"],
+                n_heads=f["n_h"],
+                n_kv_heads=kv,
+                d_head=f["d_h"],
+                mlp_matrices=f["n_mat"],
+                d_ff_expert=f["d_ff"],
+            )
             parts = shapes.count(shape).parts
-            assert (f["N_attn"], f["N_exp"]) == (parts["attention"], parts["experts"] / 16) and f["n_h"] % 8 == 0
+            assert (f["N_attn"], f["N_exp"]) == (parts["attention"], parts["experts"] / 16) and f[
+                "n_h"
+            ] % 8 == 0
             assert round(parts["attention"] / 1e9) in (55, 56) and 110.5e9 <= f["N_exp"] <= 111.5e9
 
 
@@ -169,7 +243,10 @@ def test_idle_experts_by_enumeration(experts, chosen, batch):
 
 # ---- routed scaling law -------------------------------------------------------------------
 
-ROUTERS = {row["router"]: {k: abs(float(row[k])) for k in ("a", "b", "c", "d", "E_start", "E_max", "N_cutoff")} for row in data.published("clark_table3_routing")}
+ROUTERS = {
+    row["router"]: {k: abs(float(row[k])) for k in ("a", "b", "c", "d", "E_start", "E_max", "N_cutoff")}
+    for row in data.published("clark_table3_routing")
+}
 
 
 def saturated(router, experts):
@@ -233,13 +310,17 @@ def test_loss_ratio_two_ways(router):
 @pytest.mark.parametrize("router", ROUTERS)
 def test_published_cutoff_lies_within_the_rounding_of_the_printed_slopes(router):
     r = ROUTERS[router]
-    box = arch.cutoff(b_r=Interval(r["b"] - 0.0005, r["b"] + 0.0005), c_r=Interval(r["c"] - 0.0005, r["c"] + 0.0005))
+    box = arch.cutoff(
+        b_r=Interval(r["b"] - 0.0005, r["b"] + 0.0005), c_r=Interval(r["c"] - 0.0005, r["c"] + 0.0005)
+    )
     assert box.contains(r["N_cutoff"])
 
 
 def test_the_printed_digits_leave_the_sign_open():
     """At GPT-4's size the rounding of b and c alone decides whether more experts pay."""
-    box = arch.loss_ratio_printed(N=277e9, E=16, E_2=64, b_r=Interval(0.1075, 0.1085), c_r=Interval(0.0085, 0.0095))
+    box = arch.loss_ratio_printed(
+        N=277e9, E=16, E_2=64, b_r=Interval(0.1075, 0.1085), c_r=Interval(0.0085, 0.0095)
+    )
     assert box.lo < 0.99 and box.hi > 1
 
 
@@ -257,10 +338,14 @@ def test_joint_law_at_fixed_experts_is_the_printed_reduction(row):
     """Table 4 prints, for each number of experts, the five coefficients to which the law reduces."""
     m, mu, n, nu, c = (float(row[key]) for key in ("m", "mu", "n", "nu", "c"))
     for size, tokens in ((79e6, 5e8), (1.3e9, 1.6e10), (277e9, 13e12)):
-        assert math.isclose(joint(size, tokens, int(row["experts"])), m * size**mu + n * tokens**nu + c, rel_tol=1e-3)
+        assert math.isclose(
+            joint(size, tokens, int(row["experts"])), m * size**mu + n * tokens**nu + c, rel_tol=1e-3
+        )
 
 
-@pytest.mark.parametrize("row", data.published("joint_moe_table1"), ids=lambda r: f"{r['budget_flop']}-{r['experts']}")
+@pytest.mark.parametrize(
+    "row", data.published("joint_moe_table1"), ids=lambda r: f"{r['budget_flop']}-{r['experts']}"
+)
 def test_joint_law_has_its_least_loss_where_table_1_says(row):
     """At 6 N D = budget the best size, found by trying many, is the printed one within 7%."""
     budget, experts = float(row["budget_flop"]), int(row["experts"])
@@ -280,13 +365,32 @@ CLAIMS = {
     "architecture-active-280b": (277e9, 275.5e9, 278.5e9, 275e9, 285e9, "holds"),
     "architecture-560-tflop": (554e9, 551e9, 557e9, 555e9, 565e9, "wrong unit"),
     "architecture-3700-tflop": (3662e9, 3645e9, 3679e9, 3650e9, 3750e9, "wrong unit"),
-    "architecture-flop-ratio": (1831 / 277, (55.5 + 1768) / (55.5 + 221), (54.5 + 1784) / (54.5 + 223), 6.605, 6.615, "holds"),
+    "architecture-flop-ratio": (
+        1831 / 277,
+        (55.5 + 1768) / (55.5 + 221),
+        (54.5 + 1784) / (54.5 + 223),
+        6.605,
+        6.615,
+        "holds",
+    ),
     "architecture-two-experts-per-pass": (225 / 111, 219.5 / 111.5, 230.5 / 110.5, 2, 2, "holds"),
     "architecture-attention-flop-missing": (
-        554e9 + 21.045629e9, 551e9 + 20.949749e9, 557e9 + 21.141075e9, 553.5e9, 554.5e9, "off",
+        554e9 + 21.045629e9,
+        551e9 + 20.949749e9,
+        557e9 + 21.141075e9,
+        553.5e9,
+        554.5e9,
+        "off",
     ),
     "architecture-embedding-missing": (2.1468023e9, 2.1370218e9, 2.1565384e9, 0, 5e9, "holds if"),
-    "moe-saves-active": (1 - 277 / 1831, 1 - (55.5 + 221) / (55.5 + 1768), 1 - (54.5 + 223) / (54.5 + 1784), 0, math.inf, "holds"),
+    "moe-saves-active": (
+        1 - 277 / 1831,
+        1 - (55.5 + 221) / (55.5 + 1768),
+        1 - (54.5 + 223) / (54.5 + 1784),
+        0,
+        math.inf,
+        "holds",
+    ),
     "moe-2x-tokens": (36 / 13, 19.5 * 1.75 / 13.5, 20.5 * 1.85 / 12.5, 1.5, 2.5, "off"),
     "moe-64-128-better": (0.9609847, 0.9473578, 0.9749648, 0, 1, "holds"),
     "moe-dormant": ((7 / 8) ** 8, (7 / 8) ** 8, (7 / 8) ** 8, 0, math.inf, "holds"),
@@ -298,7 +402,9 @@ CLAIMS = {
 
 
 def test_every_claim_of_the_chapter_is_here():
-    assert [c.id for c in ledger.load().chapter("02_architecture")] == sorted(CLAIMS, key=[c.id for c in ledger.load().claims].index)
+    assert [c.id for c in ledger.load().chapter("02_architecture")] == sorted(
+        CLAIMS, key=[c.id for c in ledger.load().claims].index
+    )
     assert len(CLAIMS) == 18
 
 
@@ -312,8 +418,16 @@ def test_claim(claim_id):
         assert claim.law is None
         return
     target = claim.target.interval
-    for mine, theirs in ((claim.derived, derived), (claim.interval.lo, low), (claim.interval.hi, high), (target.lo, stated_low), (target.hi, stated_high)):
-        assert math.isclose(mine, theirs, rel_tol=5e-4 if claim_id == "architecture-ratio-1-to-2" else 2e-6, abs_tol=1e-12), (mine, theirs)
+    for mine, theirs in (
+        (claim.derived, derived),
+        (claim.interval.lo, low),
+        (claim.interval.hi, high),
+        (target.lo, stated_low),
+        (target.hi, stated_high),
+    ):
+        assert math.isclose(
+            mine, theirs, rel_tol=5e-4 if claim_id == "architecture-ratio-1-to-2" else 2e-6, abs_tol=1e-12
+        ), (mine, theirs)
 
 
 def test_widths_behind_two_claims_by_hand():
@@ -328,13 +442,17 @@ def test_loss_ratios_behind_two_claims_by_hand():
     by_hand = {1: 1.847, 16: 16.0002, 64: 53.7687, 96: 74.0506, 128: 91.4047}
     assert {e: round(saturated("S-BASE", e), 4) for e in by_hand} == by_hand
     for slope, more, fewer, result in (
-        (0.108 - 0.009 * math.log10(1.3e9), 96, 16, 0.9609847), (0.1085 - 0.0085 * math.log10(1.3e9), 128, 16, 0.9473578),
-        (0.1075 - 0.0095 * math.log10(1.3e9), 64, 16, 0.9749648), (0.108 * (1 - math.log(280e9) / math.log(937e9)), 16, 1, 0.9898346),
-    ):  # fmt: skip
+        (0.108 - 0.009 * math.log10(1.3e9), 96, 16, 0.9609847),
+        (0.1085 - 0.0085 * math.log10(1.3e9), 128, 16, 0.9473578),
+        (0.1075 - 0.0095 * math.log10(1.3e9), 64, 16, 0.9749648),
+        (0.108 * (1 - math.log(280e9) / math.log(937e9)), 16, 1, 0.9898346),
+    ):
         assert math.isclose((by_hand[more] / by_hand[fewer]) ** -slope, result, rel_tol=1e-5)
 
 
-@pytest.mark.parametrize("bad", [{"N_attn": -1}, {"N_attn": math.nan}, {"N_attn": "55e9 byte"}, {"experts": 3}])
+@pytest.mark.parametrize(
+    "bad", [{"N_attn": -1}, {"N_attn": math.nan}, {"N_attn": "55e9 byte"}, {"experts": 3}]
+)
 def test_bad_input_names_symbol_and_unit(bad):
     with pytest.raises(BadInput) as error:
         arch.total(**{"N_attn": 55e9, "E": 16, "N_exp": 111e9} | bad)

@@ -73,8 +73,12 @@ def test_shares_by_hand():
 @pytest.mark.parametrize("slots", [4, 32])
 @pytest.mark.parametrize("kind", ["geometric", "uniform", "fixed", "novel"])
 def test_gain_and_use_by_simulation(kind, slots):
-    p = {"geometric": ba.geometric(40), "uniform": ba.uniform(79), "fixed": np.eye(40)[39],
-         "novel": ba.observed(ngram.paragraph_words())}[kind]
+    p = {
+        "geometric": ba.geometric(40),
+        "uniform": ba.uniform(79),
+        "fixed": np.eye(40)[39],
+        "novel": ba.observed(ngram.paragraph_words()),
+    }[kind]
     output = np.random.default_rng(1).choice(len(p), 4000, p=p / p.sum()) + 1
     static, running = both(output, slots)
     law = {"n_mean": ba.mean_of(p), "n_long": ba.longest(p, slots)}
@@ -102,12 +106,22 @@ def test_static_example_step_for_step(s1, s4):
 def test_continuous_example_step_for_step():
     run = ba.simulate(np.zeros(7), np.ones(7, dtype=int), [3, 6, 2, 4, 4, 3, 2], slots=4)
     stays = {r + 1: (slot + 1, at, to) for r, slot, at, to, _ in run.stays}
-    assert stays == {3: (3, 0, 2), 1: (1, 0, 3), 4: (4, 0, 4), 2: (2, 0, 6), 5: (3, 2, 6), 6: (1, 3, 6), 7: (4, 4, 6)}
+    assert stays == {
+        3: (3, 0, 2),
+        1: (1, 0, 3),
+        4: (4, 0, 4),
+        2: (2, 0, 6),
+        5: (3, 2, 6),
+        6: (1, 3, 6),
+        7: (4, 4, 6),
+    }
     claim = ledger.claim("batching-continuous-example")
     assert claim.stated.value == len(stays) / 4 and claim.must_be("n_mean") == pytest.approx(24 / 7)
 
 
-@pytest.mark.parametrize("claim_id, least, most", [("batching-gain", 1, 6), ("batching-continuous-example", 2, 5)])
+@pytest.mark.parametrize(
+    "claim_id, least, most", [("batching-gain", 1, 6), ("batching-continuous-example", 2, 5)]
+)
 def test_ranges_of_the_example_by_every_pair_of_lengths(claim_id, least, most):
     """The two lengths that the text leaves out take every value: steps of the batch over mean steps."""
     ratios = [4 * 6 / (6 + 2 + a + b) for a, b in itertools.product(range(least, most + 1), repeat=2)]
@@ -168,7 +182,7 @@ def test_eviction_by_hand():
 
 def test_step_times_add_up_by_hand():
     """Two slots, a step takes 1 + batch + prompt tokens / 10 seconds."""
-    cost = lambda batch, prompt: 1 + batch + prompt / 10  # noqa: E731
+    cost = lambda batch, prompt: 1 + batch + prompt / 10
     run = ba.simulate([0, 0, 3.5], [10, 20, 10], [1, 3, 1], slots=2, step_time=cost)
     # 6 s with both prompts; then request 2 comes in beside request 1: 4 s; then request 1 alone: 2 s
     assert run.end.tolist() == [6, 12, 10] and run.first.tolist() == [6, 6, 10]
@@ -194,9 +208,14 @@ def test_mean_wait_of_one_slot_against_the_queue_that_is_solved(law):
     run = ba.simulate(arrival, np.ones(20_000, int), output, slots=1)
     groups = run.wait.reshape(20, -1).mean(axis=1)
     want = ba.queue_wait(load=share, t_serve=mean, cv=1 if law == "exponential" else 0)
-    assert abs(groups.mean() - want) < 3 * groups.std(ddof=1) / 20**0.5 and groups.std(ddof=1) / 20**0.5 < 0.08 * want
+    assert (
+        abs(groups.mean() - want) < 3 * groups.std(ddof=1) / 20**0.5
+        and groups.std(ddof=1) / 20**0.5 < 0.08 * want
+    )
     rate = 20_000 / arrival[-1]
-    assert ba.offered(R_in=rate, t_serve=output.mean()) == pytest.approx(run.busy_slot_steps / run.end.max(), rel=0.01)
+    assert ba.offered(R_in=rate, t_serve=output.mean()) == pytest.approx(
+        run.busy_slot_steps / run.end.max(), rel=0.01
+    )
     events = np.sort(np.concatenate([arrival, run.end]))  # how many are there, counted at random moments
     moments = rng.uniform(0, events[-1], 40_000)
     there = (np.searchsorted(arrival, moments) - np.searchsorted(np.sort(run.end), moments)).mean()
@@ -229,7 +248,9 @@ def test_step_of_opt_13b_by_hand():
 def test_rate_and_capacity_by_simulation():
     """All slots always at work: tokens and requests per second of the run."""
     output = np.random.default_rng(2).geometric(1 / 30, 3000)
-    run = ba.simulate(np.zeros(3000), np.ones(3000, int), output, slots=8, step_time=lambda b, p: 0.02 + 0.001 * b)
+    run = ba.simulate(
+        np.zeros(3000), np.ones(3000, int), output, slots=8, step_time=lambda b, p: 0.02 + 0.001 * b
+    )
     given = {"t_fix": 0.02, "t_seq": 0.001, "B_seq": 8}
     assert ba.output_rate(**given) == pytest.approx(output.sum() / run.end.max(), rel=0.02)
     assert ba.capacity(**given, n_mean=output.mean()) == pytest.approx(3000 / run.end.max(), rel=0.02)
@@ -238,31 +259,36 @@ def test_rate_and_capacity_by_simulation():
 def test_benchmark_that_is_recomputed_is_the_published_one():
     row = next(r for r in published("serving_speedups") if r["system"].startswith("Static batching"))
     assert "OPT-13B, A100-40GB, max gen 1536, exponential mean 128" in row["conditions"]
-    facts = {k: ledger.given(f"fact:{k}").value for k in ("anyscale-mean-output", "anyscale-top", "opt-weights")}
+    facts = {
+        k: ledger.given(f"fact:{k}").value for k in ("anyscale-mean-output", "anyscale-top", "opt-weights")
+    }
     assert facts == {"anyscale-mean-output": 128, "anyscale-top": 1536, "opt-weights": 13e9}
     scripts = [ledger.given(f"fact:anyscale-{k}").value for k in ("static-batch", "budget", "latency-prompt")]
     assert scripts == [4, 8100, 256], "benchmark_configs of the repository, for answers of up to 1,536"
     shape = [ledger.given(f"fact:opt-{k}").value for k in ("layers", "heads", "head-width", "fp16")]
     assert shape == [40, 40, 128, 2] and ledger.given("fact:anyscale-prompt").value == 512
-    assert 12 * 40 * (40 * 128) ** 2 == pytest.approx(13e9, rel=0.04), "the shape holds the parameters"
+    assert pytest.approx(13e9, rel=0.04) == 12 * 40 * (40 * 128) ** 2, "the shape holds the parameters"
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: ba.simulate([0], [1], [1], slots=0), "slots takes .* got 0"),
-    (lambda: ba.simulate([0], [1], [0], slots=1), "output takes .* got 0"),
-    (lambda: ba.simulate([0], [0], [1], slots=1), "prompt takes .* got 0"),
-    (lambda: ba.simulate([-1], [1], [1], slots=1), "arrival takes .* got -1"),
-    (lambda: ba.simulate([0], [1], [1], slots=1, prompt_chunk=0), "prompt_chunk takes .* got 0"),
-    (lambda: ba.simulate([0], [5], [7], slots=1, kv_tokens=10), "longest request, 11, got 10"),
-    (lambda: ba.simulate([0, 1], [1], [1], slots=1), "one entry a request"),
-    (lambda: ba.simulate([0], [1], [1], slots=1, continuous=False, evict=True), "evict takes continuous"),
-    (lambda: ba.geometric(0.5), "mean takes .* got 0.5"),
-    (lambda: ba.uniform(0), "top takes .* got 0"),
-    (lambda: ba.observed([0, 1]), "lengths takes whole numbers"),
-    (lambda: ba.longest([0.5, 0.2], 2), "add up to 1, got a sum of 0.7"),
-    (lambda: ba.longest(ba.uniform(3), 0), "slots takes .* got 0"),
-    (lambda: ba.queue_wait(load=1.2, t_serve=1, cv=1), "load"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: ba.simulate([0], [1], [1], slots=0), "slots takes .* got 0"),
+        (lambda: ba.simulate([0], [1], [0], slots=1), "output takes .* got 0"),
+        (lambda: ba.simulate([0], [0], [1], slots=1), "prompt takes .* got 0"),
+        (lambda: ba.simulate([-1], [1], [1], slots=1), "arrival takes .* got -1"),
+        (lambda: ba.simulate([0], [1], [1], slots=1, prompt_chunk=0), "prompt_chunk takes .* got 0"),
+        (lambda: ba.simulate([0], [5], [7], slots=1, kv_tokens=10), "longest request, 11, got 10"),
+        (lambda: ba.simulate([0, 1], [1], [1], slots=1), "one entry a request"),
+        (lambda: ba.simulate([0], [1], [1], slots=1, continuous=False, evict=True), "evict takes continuous"),
+        (lambda: ba.geometric(0.5), "mean takes .* got 0.5"),
+        (lambda: ba.uniform(0), "top takes .* got 0"),
+        (lambda: ba.observed([0, 1]), "lengths takes whole numbers"),
+        (lambda: ba.longest([0.5, 0.2], 2), "add up to 1, got a sum of 0.7"),
+        (lambda: ba.longest(ba.uniform(3), 0), "slots takes .* got 0"),
+        (lambda: ba.queue_wait(load=1.2, t_serve=1, cv=1), "load"),
+    ],
+)
 def test_bad_input(call, message):
     with pytest.raises(BadInput, match=message):
         call()

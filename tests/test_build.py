@@ -16,7 +16,18 @@ PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][\w.!+]*( ; [\w .'<>=!-]+( (and|or)
 def files():
     """The repository's own text files (not notebooks' outputs, not what was built)."""
     kinds = {".py", ".md", ".toml", ".yml", ".txt", ".csv", ".bib", ".ipynb", ".css", ".js", ".cff", ""}
-    skip = {".git", ".venv", "_build", "__pycache__", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".idea", ".vscode", "gpt4lib.egg-info"}
+    skip = {
+        ".git",
+        ".venv",
+        "_build",
+        "__pycache__",
+        ".pytest_cache",
+        ".hypothesis",
+        ".ipynb_checkpoints",
+        ".idea",
+        ".vscode",
+        "gpt4lib.egg-info",
+    }
     for path in ROOT.rglob("*"):
         if path.is_file() and path.suffix in kinds and not skip & set(path.relative_to(ROOT).parts):
             yield path
@@ -39,7 +50,9 @@ def test_requirements_satisfy_pyproject():
         name, _, version = line.partition(" ;")[0].partition("==")
         pins[name] = version
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = {name: extra for name, extra in project["optional-dependencies"].items() if name != "gpu"}  # one script's own
+    extras = {
+        name: extra for name, extra in project["optional-dependencies"].items() if name != "gpu"
+    }  # one script's own
     direct = project["dependencies"] + [r for extra in extras.values() for r in extra]
     assert len(direct) > 15
     for requirement in map(Requirement, direct):
@@ -48,15 +61,29 @@ def test_requirements_satisfy_pyproject():
 
 def test_no_machine_path_and_no_package_index():
     """Nothing in the repository names a place on somebody's machine or a package index."""
-    banned = re.compile(r"/(?:home|root|Users|tmp|work)/[\w.-]|--(?:extra-)?index-url [^\s\\]|--find-links|https?://(?:pypi|files)\.")
-    found = [f"{p.relative_to(ROOT)}: {m.group()}" for p in files() if p != Path(__file__)
-             for m in [banned.search(p.read_text("utf-8"))] if m]
+    banned = re.compile(
+        r"/(?:home|root|Users|tmp|work)/[\w.-]|--(?:extra-)?index-url [^\s\\]|--find-links|https?://(?:pypi|files)\."
+    )
+    found = [
+        f"{p.relative_to(ROOT)}: {m.group()}"
+        for p in files()
+        if p != Path(__file__)
+        for m in [banned.search(p.read_text("utf-8"))]
+        if m
+    ]
     assert found == []
 
 
-@pytest.mark.parametrize("url, buttons", [("", False), ("  ", False), (None, False), ("https://github.com/someone/book", True)])
+@pytest.mark.parametrize(
+    "url, buttons", [("", False), ("  ", False), (None, False), ("https://github.com/someone/book", True)]
+)
 def test_launch_buttons_only_with_a_repository(url, buttons):
-    options = {"repository_url": url, "repository_branch": "main", "launch_buttons": {"colab_url": "https://colab.research.google.com"}, "other": 1}
+    options = {
+        "repository_url": url,
+        "repository_branch": "main",
+        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+        "other": 1,
+    }
     kept = gpt4book.launch_buttons(options)
     assert ("launch_buttons" in kept) is buttons and ("repository_url" in kept) is buttons
     assert kept["other"] == 1 and "launch_buttons" in options
@@ -73,7 +100,7 @@ def test_repository_is_one_setting():
 
 def test_notebook_links_lead_to_pages():
     link = gpt4book.NOTEBOOK_LINK
-    swap = lambda text: link.sub(r"\1.html\2", text)  # noqa: E731
+    swap = lambda text: link.sub(r"\1.html\2", text)
     assert swap('<a href="12_ledger.ipynb#a-b">') == '<a href="12_ledger.html#a-b">'
     assert swap('<a class="x" href="05_x.ipynb">') == '<a class="x" href="05_x.html">'
     for kept in ('<a href="https://example.org/a.ipynb">', "<code>a.ipynb</code>"):
@@ -94,9 +121,16 @@ def test_make_refuses_an_old_interpreter(tmp_path):
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
     for python in (str(old), "no-such-python"):
-        done = subprocess.run(["make", "book", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(
+            ["make", "book", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True
+        )
         lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-        assert done.returncode and len(lines) == 1 and "Python 3.11 or newer" in lines[0] and "make PYTHON=" in lines[0]
+        assert (
+            done.returncode
+            and len(lines) == 1
+            and "Python 3.11 or newer" in lines[0]
+            and "make PYTHON=" in lines[0]
+        )
 
 
 # ---- notebooks ----------------------------------------------------------------------------
@@ -105,7 +139,9 @@ def test_make_refuses_an_old_interpreter(tmp_path):
 def cells(path):
     """The code cells of a notebook that hold code, numbered from 1."""
     found = json.loads(path.read_text("utf-8"))["cells"]
-    return [(n, c) for n, c in enumerate(found, 1) if c["cell_type"] == "code" and "".join(c["source"]).strip()]
+    return [
+        (n, c) for n, c in enumerate(found, 1) if c["cell_type"] == "code" and "".join(c["source"]).strip()
+    ]
 
 
 def test_there_are_notebooks():
@@ -120,7 +156,12 @@ def test_every_cell_is_executed_in_order(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_no_cell_failed_or_complained(path):
-    bad = [n for n, c in cells(path) for o in c["outputs"] if o["output_type"] == "error" or o.get("name") == "stderr"]
+    bad = [
+        n
+        for n, c in cells(path)
+        for o in c["outputs"]
+        if o["output_type"] == "error" or o.get("name") == "stderr"
+    ]
     assert bad == []
 
 
@@ -148,13 +189,20 @@ def test_alt_text_is_the_computed_one(path):
         for alt in filter(None, map(execute.alt_text, cell.get("outputs", []))):
             assert cell.metadata["mystnb"]["image"]["alt"] == alt
     for name, picture in execute.saved_pictures(notebook):
-        assert (ROOT / "book" / "_static" / f"{name}.png").read_bytes() == picture, f"{name}.png: run make execute"
+        assert (ROOT / "book" / "_static" / f"{name}.png").read_bytes() == picture, (
+            f"{name}.png: run make execute"
+        )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_code_fits_the_page(path):
     """No line of code is wider than the page shows it (88 characters)."""
-    wide = [f"cell {n}: {line}" for n, c in cells(path) for line in "".join(c["source"]).splitlines() if len(line) > 88]
+    wide = [
+        f"cell {n}: {line}"
+        for n, c in cells(path)
+        for line in "".join(c["source"]).splitlines()
+        if len(line) > 88
+    ]
     assert wide == []
 
 
@@ -165,7 +213,9 @@ def test_notebook_defines_no_long_functions(path):
 
     long = []
     for number, cell in cells(path):
-        code = "\n".join(line for line in "".join(cell["source"]).splitlines() if not line.startswith(("%", "!")))
+        code = "\n".join(
+            line for line in "".join(cell["source"]).splitlines() if not line.startswith(("%", "!"))
+        )
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.end_lineno - node.lineno >= 5:
                 long.append(f"cell {number}: {node.name}")

@@ -27,14 +27,18 @@ positions = "rotary"
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "gpt4lib", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "gpt4lib", *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
 
 
 def test_claims_as_json_and_as_a_table(capsys):
     assert main(["claims", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert [r["id"] for r in records] == [c.id for c in ledger.load().claims]
-    assert all(list(r) == ["id", "chapter", "claim", "stated", "unit", "derived", "verdict", "why"] for r in records)
+    assert all(
+        list(r) == ["id", "chapter", "claim", "stated", "unit", "derived", "verdict", "why"] for r in records
+    )
     assert main(["claims"]) == 0
     table = capsys.readouterr().out
     assert len(table.splitlines()) == len(records) + 2 and all(r["verdict"] in table for r in records)
@@ -43,7 +47,12 @@ def test_claims_as_json_and_as_a_table(capsys):
 def test_check_exits_1_on_an_unexpected_verdict(monkeypatch, capsys):
     assert main(["claims", "--check"]) == 0
     book = ledger.load()
-    wrong = ledger.Claim(**{**{f: getattr(book.claims[0], f) for f in ledger.Claim.__dataclass_fields__}, "expect": "wrong unit"})
+    wrong = ledger.Claim(
+        **{
+            **{f: getattr(book.claims[0], f) for f in ledger.Claim.__dataclass_fields__},
+            "expect": "wrong unit",
+        }
+    )
     monkeypatch.setattr(ledger, "load", lambda: ledger.Ledger((wrong, *book.claims[1:])))
     assert main(["claims", "--check"]) == 1
     assert f"{wrong.id}: expected 'wrong unit', computed {wrong.verdict!r}" in capsys.readouterr().out
@@ -56,29 +65,57 @@ def test_params(tmp_path):
     counted = json.loads(done.stdout)
     assert done.returncode == 0 and set(counted) == {"total", "active", "parts"}
     assert counted["total"] == counted["active"] == sum(counted["parts"].values())
-    assert counted["total"] == 6738417664 - 32 * 64  # the published file also holds 64 rotary frequencies a layer
+    assert (
+        counted["total"] == 6738417664 - 32 * 64
+    )  # the published file also holds 64 rotary frequencies a layer
     assert "6,738,415,616" in run("params", file).stdout
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ((), "required"), (("guess",), "invalid choice"), (("claims", "--json", "--check"), "not allowed"), (("claims", "extra"), "extra"),
-    (("params",), "required"), (("params", "missing.toml"), "missing.toml"), (("report",), "required"),
-    (("report", "missing.toml"), "missing.toml"), (("report", "gpt4"), "nearest known: gpt-4"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "required"),
+        (("guess",), "invalid choice"),
+        (("claims", "--json", "--check"), "not allowed"),
+        (("claims", "extra"), "extra"),
+        (("params",), "required"),
+        (("params", "missing.toml"), "missing.toml"),
+        (("report",), "required"),
+        (("report", "missing.toml"), "missing.toml"),
+        (("report", "gpt4"), "nearest known: gpt-4"),
+    ],
+)
 def test_a_mistake_exits_2_with_one_line(arguments, words):
     done = run(*arguments)
-    assert done.returncode == 2 and done.stdout == "" and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert (
+        done.returncode == 2
+        and done.stdout == ""
+        and words in done.stderr
+        and len(done.stderr.strip().splitlines()) == 1
+    )
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (("layers = 32", "layers = -1"), "layers"), (("layers = 32", "layers = 'many'"), "layers"), (("layers = 32", "layers = "), "line"),
-    (("vocab = 32000", ""), "vocab"), (("name", "nom"), "nom"), (('"rotary"', '"spiral"'), "positions"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("layers = 32", "layers = -1"), "layers"),
+        (("layers = 32", "layers = 'many'"), "layers"),
+        (("layers = 32", "layers = "), "line"),
+        (("vocab = 32000", ""), "vocab"),
+        (("name", "nom"), "nom"),
+        (('"rotary"', '"spiral"'), "positions"),
+    ],
+)
 def test_a_broken_shape_names_file_and_entry(tmp_path, change, words):
     file = tmp_path / "broken.toml"
     file.write_text(LLAMA.replace(*change))
     done = run("params", file)
-    assert done.returncode == 2 and "broken.toml" in done.stderr and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert (
+        done.returncode == 2
+        and "broken.toml" in done.stderr
+        and words in done.stderr
+        and len(done.stderr.strip().splitlines()) == 1
+    )
 
 
 def test_report_of_an_example_and_of_a_file(tmp_path, capsys):
@@ -86,14 +123,20 @@ def test_report_of_an_example_and_of_a_file(tmp_path, capsys):
 
     assert main(["report", "mixtral-8x7b"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("Mixtral 8x7B\n====") and "46.7 billion parameters" in text and "has no [training]" in text
+    assert (
+        text.startswith("Mixtral 8x7B\n====")
+        and "46.7 billion parameters" in text
+        and "has no [training]" in text
+    )
     file = tmp_path / "mine.toml"
     file.write_text(data_file("workbench/mixtral-8x7b.toml").read_text("utf-8"))
     done = run("report", file)
     assert done.returncode == 0 and done.stdout == text and done.stderr == ""
     assert main(["report", str(file), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["model"]["parameters"] == 46702792704 and found["serving"]["kv_cache_bytes_per_token"] == 131072
+    assert (
+        found["model"]["parameters"] == 46702792704 and found["serving"]["kv_cache_bytes_per_token"] == 131072
+    )
     assert {"model", "serving", "published", "left_out"} <= set(found)
 
 

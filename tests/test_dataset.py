@@ -40,17 +40,27 @@ def test_a_share_above_one_and_a_wrong_unit_are_refused():
 # ---- tokens, epochs, unique tokens --------------------------------------------------------
 
 
-@pytest.mark.parametrize("text, code, text_passes, code_passes", [(70, 11, 2, 4), (5, 40, 3, 1), (1, 1, 7, 2)])
+@pytest.mark.parametrize(
+    "text, code, text_passes, code_passes", [(70, 11, 2, 4), (5, 40, 3, 1), (1, 1, 7, 2)]
+)
 def test_unique_tokens_by_dealing_them_out(text, code, text_passes, code_passes):
     """A tape of numbered tokens, each as often as its epochs, shuffled; then only the tape is looked at."""
     tape = [("text", i) for i in range(text)] * text_passes + [("code", i) for i in range(code)] * code_passes
     random.Random(text).shuffle(tape)
     share = sum(kind == "code" for kind, _ in tape) / len(tape)
     given = {"D": len(tape), "x_code": share}
-    assert ds.unique(**given, epochs_text=text_passes, epochs_code=code_passes) == pytest.approx(len(set(tape)))
-    assert ds.text_unique(**given, epochs_text=text_passes) == pytest.approx(len({t for t in tape if t[0] == "text"}))
-    assert ds.code_unique(**given, epochs_code=code_passes) == pytest.approx(len({t for t in tape if t[0] == "code"}))
-    assert ds.tokens_seen(U_text=text, U_code=code, epochs_text=text_passes, epochs_code=code_passes) == len(tape)
+    assert ds.unique(**given, epochs_text=text_passes, epochs_code=code_passes) == pytest.approx(
+        len(set(tape))
+    )
+    assert ds.text_unique(**given, epochs_text=text_passes) == pytest.approx(
+        len({t for t in tape if t[0] == "text"})
+    )
+    assert ds.code_unique(**given, epochs_code=code_passes) == pytest.approx(
+        len({t for t in tape if t[0] == "code"})
+    )
+    assert ds.tokens_seen(U_text=text, U_code=code, epochs_text=text_passes, epochs_code=code_passes) == len(
+        tape
+    )
 
 
 def test_the_two_ends_of_the_curve():
@@ -84,7 +94,9 @@ def test_effective_tokens_by_the_papers_series():
     """The paper's own sum, each repeat worth 1 - delta of the one before, is met within half a percent."""
     delta = 1 / (1 + 15.387756)
     for epochs in (1, 2, 3, 4, 8):
-        assert ds.effective(U=1, epochs=epochs) == pytest.approx(sum((1 - delta) ** r for r in range(epochs)), rel=0.03)
+        assert ds.effective(U=1, epochs=epochs) == pytest.approx(
+            sum((1 - delta) ** r for r in range(epochs)), rel=0.03
+        )
     assert ds.effective(U=1, epochs=1e6) == pytest.approx(1 + 15.387756)
 
 
@@ -114,7 +126,12 @@ def test_worth_of_the_mix_from_its_parts():
 
 # ---- compute-optimal tokens ---------------------------------------------------------------
 
-FITS = {"A": st.floats(50, 2000), "B": st.floats(50, 5000), "alpha": st.floats(0.1, 0.8), "beta": st.floats(0.1, 1.0)}
+FITS = {
+    "A": st.floats(50, 2000),
+    "B": st.floats(50, 5000),
+    "alpha": st.floats(0.1, 0.8),
+    "beta": st.floats(0.1, 1.0),
+}
 
 
 @settings(max_examples=40, deadline=None)
@@ -132,7 +149,9 @@ def test_optimum_is_the_least_loss_at_its_compute(fit, size):
 @settings(max_examples=40, deadline=None)
 @given(st.fixed_dictionaries(FITS), st.floats(1e18, 1e27))
 def test_exponent_is_the_slope_of_the_optimal_size(fit, compute):
-    slope = math.log(ds.optimal_size(C=compute * 1.01, **fit) / ds.optimal_size(C=compute, **fit)) / math.log(1.01)
+    slope = math.log(ds.optimal_size(C=compute * 1.01, **fit) / ds.optimal_size(C=compute, **fit)) / math.log(
+        1.01
+    )
     assert ds.size_exponent(alpha=fit["alpha"], beta=fit["beta"]) == pytest.approx(slope, rel=1e-6)
 
 
@@ -143,7 +162,9 @@ def test_parametric_law_by_hand():
     assert ds.data_term(D=1e10, B=300, beta=0.2) == pytest.approx(3)
 
 
-@pytest.mark.parametrize("line", published("joint_moe_table1"), ids=lambda r: f"{r['budget_flop']}-{r['experts']}")
+@pytest.mark.parametrize(
+    "line", published("joint_moe_table1"), ids=lambda r: f"{r['budget_flop']}-{r['experts']}"
+)
 def test_optimum_gives_the_table_of_the_joint_law(line):
     m = next(r for r in published("joint_moe_table4") if r["experts"] == line["experts"])
     fit = {"A": float(m["m"]), "alpha": -float(m["mu"]), "B": float(m["n"]), "beta": -float(m["nu"])}
@@ -154,8 +175,10 @@ def test_optimum_gives_the_table_of_the_joint_law(line):
 
 def test_exponents_that_papers_print():
     """Approach 3 prints 0.46, as the unrounded constants give and the rounded ones do not; the refit prints 0.513."""
+
     def exponent(name):
         return ds.size_exponent(**{k: v for k, v in ds.constants(name).items() if k in ("alpha", "beta")})
+
     printed = {row["approach"][0]: row for row in published("chinchilla_table2_exponents")}
     assert round(exponent("chinchilla-3"), 2) == float(printed["3"]["a_Nopt"]) == 0.46
     assert round(exponent("chinchilla-3-rounded"), 2) == 0.45
@@ -165,7 +188,10 @@ def test_exponents_that_papers_print():
 
 def test_fits_give_the_rows_that_their_papers_print():
     fits = ds.fits()
-    tables = ("chinchilla_table3_optimal", "tokens", "1", 0.10), ("chinchilla_tableA3_optimal", "tokens_2", "2", 0.07)
+    tables = (
+        ("chinchilla_table3_optimal", "tokens", "1", 0.10),
+        ("chinchilla_tableA3_optimal", "tokens_2", "2", 0.07),
+    )
     for table, column, key, worst in tables:
         for row in published(table):
             assert fits[key].tokens(float(row["params"])) == pytest.approx(float(row[column]), rel=worst), row
@@ -185,7 +211,9 @@ def test_spans_hold_their_fit_and_widen_away_from_the_measured_sizes():
         assert far.hi / far.lo > near.hi / near.lo > 1
     low, high = 0.513 - 1.645 * 0.02, 0.513 + 1.645 * 0.02
     ten = ds.optimal_tokens(N=1e10, **REFIT)
-    assert (far.lo, far.hi) == pytest.approx((ten * 180 ** ((1 - high) / high), ten * 180 ** ((1 - low) / low)))
+    assert (far.lo, far.hi) == pytest.approx(
+        (ten * 180 ** ((1 - high) / high), ten * 180 ** ((1 - low) / low))
+    )
 
 
 def test_which_pairs_of_count_and_fit_land_near_two():
@@ -217,7 +245,9 @@ def test_effective_size_has_the_routed_models_loss(row):
     ends = {"E_start": float(row["E_start"]), "E_max": float(row["E_max"])}
 
     def loss(size, experts):
-        return arch.routed_loss(N=size, E_hat=arch.saturation(E=experts, **ends), d_r=float(row["d"]), **slopes)
+        return arch.routed_loss(
+            N=size, E_hat=arch.saturation(E=experts, **ends), d_r=float(row["d"]), **slopes
+        )
 
     for size, experts in ((1.3e9, 64), (280e9, 16)):
         dense = ds.dense_equivalent(N=size, E=experts, **slopes, **ends)
@@ -233,7 +263,9 @@ def test_flop_columns_are_six_per_parameter_and_token():
     odd = {}
     for table, pairs in (("chinchilla_table3_optimal", ("",)), ("chinchilla_tableA3_optimal", ("_2", "_3"))):
         for row, end in itertools.product(published(table), pairs):
-            ratio = tc.compute(N=float(row["params"]), D=float(row["tokens" + end])) / float(row["flops" + end])
+            ratio = tc.compute(N=float(row["params"]), D=float(row["tokens" + end])) / float(
+                row["flops" + end]
+            )
             if abs(ratio - 1) > 0.05:
                 odd[row["params"], end] = ratio
     assert list(odd) == [("175e9", "_3")] and odd["175e9", "_3"] == pytest.approx(10, rel=1e-3)
@@ -266,7 +298,9 @@ def test_no_ramp_is_a_fixed_batch():
     assert ds.ramp_by_counting(tokens=1000, ramp=0, first=5, last=10) == ds.steps(D=1000, B_tok=10) == 100
 
 
-@pytest.mark.parametrize("bad", [{"first": 0}, {"first": 11}, {"ramp": -1}, {"ramp": 101}, {"last": math.nan}])
+@pytest.mark.parametrize(
+    "bad", [{"first": 0}, {"first": 11}, {"ramp": -1}, {"ramp": 101}, {"last": math.nan}]
+)
 def test_an_impossible_ramp_is_refused(bad):
     with pytest.raises(BadInput, match="ramp takes"):
         ds.ramp_by_counting(**{"tokens": 100, "ramp": 50, "first": 1, "last": 10, **bad})
@@ -278,14 +312,21 @@ def test_steps_and_their_time_by_two_routes():
     mfu = tc.utilisation(C=6 * 280e9 * 13e12, n=25_000, F=312e12, t=95 * DAY)
     assert by_days == pytest.approx(tc.step_time(N=280e9, B_tok=60e6, n=25_000, F=312e12, mfu=mfu))
     assert ds.rate(D=13e12, t="95 day") * by_days == pytest.approx(60e6)
-    assert ds.ramp_tokens(R=2e6, t_ramp="3 day") == 2e6 * 3 * DAY and ds.ramp_time(x_ramp=0.25, t="8 day") == 2 * DAY
+    assert (
+        ds.ramp_tokens(R=2e6, t_ramp="3 day") == 2e6 * 3 * DAY
+        and ds.ramp_time(x_ramp=0.25, t="8 day") == 2 * DAY
+    )
 
 
 def test_filling_time_from_replayed_schedules():
     """Three steps with different batches on six stages: their replayed time is work plus one filling per step."""
     stages, batches = 6, (2, 9, 30)
-    ends = [max(piece[4] for stage in schedule.pipeline_schedule(stages, m) for piece in stage) for m in batches]
-    work = max(piece[4] for piece in schedule.pipeline_schedule(1, 1)[0])  # one micro-batch, forward and backward
+    ends = [
+        max(piece[4] for stage in schedule.pipeline_schedule(stages, m) for piece in stage) for m in batches
+    ]
+    work = max(
+        piece[4] for piece in schedule.pipeline_schedule(1, 1)[0]
+    )  # one micro-batch, forward and backward
     idle = schedule.idle_share(schedule.pipeline_schedule(stages, 30))
     fill = ds.fill(bubble=idle, t_step=ends[-1])
     assert fill == pytest.approx((stages - 1) * work)
@@ -338,7 +379,9 @@ def test_critical_batch_is_where_noise_and_signal_balance():
     signal, noise = 3.0, 12.0
     critical = noise / signal**2
     for batch in (critical / 4, critical, 8 * critical):
-        gain = signal**2 / 2 * signal**2 / (signal**2 + noise / batch)  # best step: |G|^4 / 2 (|G|^2 + noise / B)
+        gain = (
+            signal**2 / 2 * signal**2 / (signal**2 + noise / batch)
+        )  # best step: |G|^4 / 2 (|G|^2 + noise / B)
         steps_over_least = (signal**2 / 2) / gain
         tokens_over_least = steps_over_least * batch / critical
         assert ds.more_tokens(B_tok=batch, B_crit=critical) == pytest.approx(tokens_over_least)
@@ -348,11 +391,23 @@ def test_critical_batch_is_where_noise_and_signal_balance():
 
 
 def test_cost_of_context_from_the_counted_shape():
-    shape = shapes.from_mapping({
-        "name": "as described", "layers": 120, "d_model": 10_752, "n_heads": 96, "n_kv_heads": 96, "d_head": 112,
-        "mlp_matrices": 2, "vocab": 2, "tied_embeddings": True, "positions": "rotary", "n_experts": 16, "top_k": 2,
-        "d_ff_expert": 4 * 10_752,
-    })  # fmt: skip
+    shape = shapes.from_mapping(
+        {
+            "name": "as described",
+            "layers": 120,
+            "d_model": 10_752,
+            "n_heads": 96,
+            "n_kv_heads": 96,
+            "d_head": 112,
+            "mlp_matrices": 2,
+            "vocab": 2,
+            "tied_embeddings": True,
+            "positions": "rotary",
+            "n_experts": 16,
+            "top_k": 2,
+            "d_ff_expert": 4 * 10_752,
+        }
+    )
     short, long = (shapes.flop_per_token(shape, context) for context in (4096, 16_384))
     matrices = sum(v for part, v in short.items() if part != "scores")
     got = ds.context_cost(C_tok=matrices, C_pair=short["scores"], x_ctx=4)
@@ -389,7 +444,9 @@ def test_claim(claim_id):
     derived, low, high, stated_low, stated_high, verdict = CLAIMS[claim_id]
     claim = ledger.claim(claim_id)
     assert claim.verdict == claim.expect == verdict
-    assert (claim.stated.interval.lo, claim.stated.interval.hi) == pytest.approx((stated_low, stated_high), rel=1e-9)
+    assert (claim.stated.interval.lo, claim.stated.interval.hi) == pytest.approx(
+        (stated_low, stated_high), rel=1e-9
+    )
     if derived is None:
         assert claim.derived is None
     else:

@@ -52,7 +52,9 @@ def test_tokens_of_a_word_by_cutting_a_text():
     """A tokeniser that cuts a book into pieces of four characters, words counted by their spaces."""
     text = " ".join(data_file("text/pride_and_prejudice.txt").read_text(encoding="utf-8").split()) + " "
     pieces, words = len(range(0, len(text), 4)), text.count(" ")
-    assert dw.word_tokens(chars_word=len(text) / words, chars_tok=4) == pytest.approx(pieces / words, rel=1e-4)
+    assert dw.word_tokens(chars_word=len(text) / words, chars_tok=4) == pytest.approx(
+        pieces / words, rel=1e-4
+    )
     assert 1.3 < pieces / words < 1.5, "near OpenAI's rule of four tokens for three words"
 
 
@@ -67,10 +69,21 @@ def test_published_tokenisers_need_fewer_than_two_tokens_a_word():
 
 @pytest.mark.parametrize("sequences", [1, 2, 5])
 def test_reads_of_the_miniature(sequences):
-    shape = shapes.from_mapping({
-        "name": "dense", "layers": 3, "d_model": 32, "n_heads": 2, "n_kv_heads": 2, "d_head": 16, "vocab": 64,
-        "tied_embeddings": False, "positions": "rotary", "d_ff": 96, "mlp_matrices": 2,
-    })  # fmt: skip
+    shape = shapes.from_mapping(
+        {
+            "name": "dense",
+            "layers": 3,
+            "d_model": 32,
+            "n_heads": 2,
+            "n_kv_heads": 2,
+            "d_head": 16,
+            "vocab": 64,
+            "tied_embeddings": False,
+            "positions": "rotary",
+            "d_ff": 96,
+            "mlp_matrices": 2,
+        }
+    )
     model, meter, parts = Model(shape, seed=2), Meter(), ("attention", "mlp", "unembedding")
     cache = model.cache(sequences, 8)
     model.forward([[1, 2, 3]] * sequences, cache)
@@ -84,7 +97,9 @@ def test_reads_of_the_miniature(sequences):
 def test_bandwidth_by_counting_gpt3s_bytes_matrix_by_matrix():
     read = dw.step_bytes(**GPT3, context=0)
     size = float(published("gpt3_tableD1_compute")[-1]["params_M"]) * 1e6
-    assert dw.bandwidth_needed(overhead=1, weight_bytes=2, N=size, R_out=1) == pytest.approx(read.total(), rel=1e-3)
+    assert dw.bandwidth_needed(overhead=1, weight_bytes=2, N=size, R_out=1) == pytest.approx(
+        read.total(), rel=1e-3
+    )
     twice = dw.bandwidth_needed(overhead=2, weight_bytes=1, N=size, R_out=3)
     assert twice == pytest.approx(3 * read.total(), rel=1e-3)
     by_words = dw.bandwidth_to_read(overhead=3, weight_bytes=2, N=size, wpm=90, tok_word=2)
@@ -93,7 +108,10 @@ def test_bandwidth_by_counting_gpt3s_bytes_matrix_by_matrix():
 
 def test_counted_bytes_are_the_shapes_parameters():
     """The loop against the parameter count of the published shape, part by part."""
-    counted, read = shapes.count(shapes.model("GPT-3 175B").shape), dw.step_bytes(**GPT3, context=3, kv_bytes=1)
+    counted, read = (
+        shapes.count(shapes.model("GPT-3 175B").shape),
+        dw.step_bytes(**GPT3, context=3, kv_bytes=1),
+    )
     for part in ("attention", "mlp"):
         assert read[part] == 2 * counted.parts[part]
     assert read["vocabulary"] == 2 * counted.parts["embedding"]
@@ -113,7 +131,9 @@ def test_rate_and_size_by_a_clock(n, width, rate):
 def test_the_stated_300_billion_at_the_articles_20_tokens_a_second_and_3_terabytes():
     """Bytes a card gives in a twentieth of a second, in weights of two bytes, half of them lost to the overhead."""
     per_card = 3000e9 / 20 / 2 / 2
-    rate, bandwidth = (ledger.given(ref).value for ref in ("article:rate-20", "claim:inference-tradeoffs-h100-bw"))
+    rate, bandwidth = (
+        ledger.given(ref).value for ref in ("article:rate-20", "claim:inference-tradeoffs-h100-bw")
+    )
     found = dw.largest(n=8, mem_rate=bandwidth, overhead=2, weight_bytes=2, R_out=rate)
     assert found == 8 * per_card == ledger.given("claim:problem-300b-constraint").value
 
@@ -141,13 +161,17 @@ def test_utilisation_by_time_at_peak():
     size = float(published("gpt3_tableD1_compute")[-1]["params_M"]) * 1e6
     assert dw.decode_mfu(N=size, R_out=20, n=8, F=H100.bf16_flop_per_s) == pytest.approx(share, rel=2e-3)
     rate = dw.decode_rate(n=8, mem_rate=H100.bandwidth_bytes_per_s, overhead=2, weight_bytes=1, N=size)
-    top = dw.mfu_at_the_wall(mem_rate=H100.bandwidth_bytes_per_s, overhead=2, weight_bytes=1, F=H100.bf16_flop_per_s)
+    top = dw.mfu_at_the_wall(
+        mem_rate=H100.bandwidth_bytes_per_s, overhead=2, weight_bytes=1, F=H100.bf16_flop_per_s
+    )
     assert top == pytest.approx(rate * flop / (8 * H100.bf16_flop_per_s), rel=2e-3)
 
 
 def test_published_decode_times_take_longer_than_the_weight_reads():
     """PaLM's 64 output tokens in 1.82 s on 64 chips: 7.04 ms of reads in 28.4 ms."""
-    row = next(r for r in published("pope_table2_palm540b") if r["phase"] == "decode" and r["weights"] == "int8")
+    row = next(
+        r for r in published("pope_table2_palm540b") if r["phase"] == "decode" and r["weights"] == "int8"
+    )
     rate = float(row["tokens"]) / float(row["latency_s"])
     omega = dw.decode_rate.solve("overhead")(R_out=rate, n=64, mem_rate=1.2e12, weight_bytes=1, N=540.35e9)
     assert omega == pytest.approx(28.4375 / 7.0358, rel=1e-3)
@@ -172,7 +196,9 @@ def test_money_by_the_receipt():
 @pytest.mark.parametrize("users, messages, tokens, cost", [(2000, 4, 300, 2e-5), (500, 9, 50, 1e-4)])
 def test_break_even_by_serving_users_one_message_at_a_time(users, messages, tokens, cost):
     budget = users * messages * tokens * cost * 200.4
-    days = dw.days_to_spend(users=users, messages=messages, tokens=tokens, cost_usd=cost, budget_usd=budget, seed=4)
+    days = dw.days_to_spend(
+        users=users, messages=messages, tokens=tokens, cost_usd=cost, budget_usd=budget, seed=4
+    )
     per_user = messages * tokens / 86400
     inputs = {"c_tok": cost, "t": days * 86400, "M": budget}
     assert dw.serving_ratio_of_users(**inputs, users=users, tok_user=per_user) == pytest.approx(1, rel=0.02)
@@ -195,7 +221,13 @@ def test_step_bytes_refuses(name, bad):
 
 def test_serving_refuses():
     good = {"users": 5, "messages": 1, "tokens": 2, "cost_usd": 1, "budget_usd": 5}
-    for name, bad in (("users", 0), ("messages", -1), ("tokens", 0.5), ("cost_usd", math.nan), ("budget_usd", 0)):
+    for name, bad in (
+        ("users", 0),
+        ("messages", -1),
+        ("tokens", 0.5),
+        ("cost_usd", math.nan),
+        ("budget_usd", 0),
+    ):
         with pytest.raises(BadInput, match=name):
             dw.days_to_spend(**good | {name: bad})
     with pytest.raises(BadInput, match="not spent"):

@@ -124,7 +124,11 @@ def test_capacity_against_a_search_over_batches():
         "S": 8192,
     }
     fits = max(b for b in range(1, 400) if 1.8e12 * 2 / 128 + b * 61440 * 8192 / 8 <= 40e9)
-    full = min(b for b in range(1, 3000) if b * 2 * 280e9 / A100.bf16_flop_per_s >= 3.6e12 / A100.bandwidth_bytes_per_s)
+    full = min(
+        b
+        for b in range(1, 3000)
+        if b * 2 * 280e9 / A100.bf16_flop_per_s >= 3.6e12 / A100.bandwidth_bytes_per_s
+    )
     assert int(it.room(**{k: v for k, v in x.items() if k not in ("F", "mem_rate", "N")})) == fits
     ridge = it.ridge_batch(**{k: x[k] for k in ("weight_bytes", "N_total", "F", "N", "mem_rate")})
     assert full - 1 < ridge <= full
@@ -141,9 +145,9 @@ def test_room_and_speed_of_twice_the_gpus_by_hand():
 
 
 def test_cache_over_weights_by_hand():
-    assert it.cache_over_weights(kv=61440, B_seq=4096, S=32768, weight_bytes=2, N_total=1.8e12) == pytest.approx(
-        61440 * 2**27 / 3.6e12
-    )
+    assert it.cache_over_weights(
+        kv=61440, B_seq=4096, S=32768, weight_bytes=2, N_total=1.8e12
+    ) == pytest.approx(61440 * 2**27 / 3.6e12)
     shape = {"L": 118, "n_kv": 48, "d_h": 128, "kv_bytes": 2, "B_seq": 512, "S": 2048}
     assert it.cache_over_weights_of_shape(**shape, weight_bytes=2, N_total=540e9) == pytest.approx(
         mqa.cache_read_of_shape(**shape) / 1.08e12
@@ -186,7 +190,9 @@ def test_the_papers_trade():
     small, large = ((float(r["mfu_pct"]) / 100, float(r["latency_s"]) / 64) for r in rows)
     assert it.trade(mfu=large[0], mfu_one=small[0], t_pass=large[1], t_one=small[1]) == pytest.approx(33 / 14)
     assert it.trade(mfu=0.3, mfu_one=0.1, t_pass=2, t_one=1) == pytest.approx(2)
-    facts = [ledger.given(f"fact:trade-{k}").value for k in ("mfu-small", "step-small", "mfu-large", "step-large")]
+    facts = [
+        ledger.given(f"fact:trade-{k}").value for k in ("mfu-small", "step-small", "mfu-large", "step-large")
+    ]
     assert facts == pytest.approx([*small, *large])
 
 
@@ -223,6 +229,8 @@ def test_loads_are_positive():
 
 def test_the_more_a_batch_the_busier_until_the_ridge():
     batch = np.arange(1, 2000)
-    busy = it.weights_busy(F=H100.bf16_flop_per_s, mem_rate=H100.bandwidth_bytes_per_s, B_seq=batch, weight_bytes=2)
+    busy = it.weights_busy(
+        F=H100.bf16_flop_per_s, mem_rate=H100.bandwidth_bytes_per_s, B_seq=batch, weight_bytes=2
+    )
     ridge = it.ridge_point(F=H100.bf16_flop_per_s, mem_rate=H100.bandwidth_bytes_per_s)
     assert np.all(np.diff(busy[batch < ridge]) > 0) and np.all(busy[batch > ridge] == 1)

@@ -15,13 +15,25 @@ from gpt4lib.units import BadInput
 x, y = sympy.symbols("x y", positive=True)
 
 
-@pytest.mark.parametrize(("text", "lo", "hi", "unit"), [
-    ("~1.8e12 parameter", 1.75e12, 1.85e12, "parameter"), ("90-100 day", 90 * 86400, 100 * 86400, "second"),
-    ("~280e9 parameter", 275e9, 285e9, "parameter"), ("~13e12 token", 12.5e12, 13.5e12, "token"), ("32-36 %", 0.32, 0.36, "1"),
-    ("~25,000 GPU", 24500, 25500, "GPU"), ("~8,192 GPU", 8191.5, 8192.5, "GPU"), ("=16", 16, 16, "1"), (">= 10", 10, math.inf, "1"),
-    ("63e6 USD", 62.5e6, 63.5e6, "USD"), ("~30 GB", 29.5e9, 30.5e9, "byte"), ("600 byte", 595, 605, "byte"), ("2.0", 1.95, 2.05, "1"),
-    ("0", 0, 0.5, "1"),
-])
+@pytest.mark.parametrize(
+    ("text", "lo", "hi", "unit"),
+    [
+        ("~1.8e12 parameter", 1.75e12, 1.85e12, "parameter"),
+        ("90-100 day", 90 * 86400, 100 * 86400, "second"),
+        ("~280e9 parameter", 275e9, 285e9, "parameter"),
+        ("~13e12 token", 12.5e12, 13.5e12, "token"),
+        ("32-36 %", 0.32, 0.36, "1"),
+        ("~25,000 GPU", 24500, 25500, "GPU"),
+        ("~8,192 GPU", 8191.5, 8192.5, "GPU"),
+        ("=16", 16, 16, "1"),
+        (">= 10", 10, math.inf, "1"),
+        ("63e6 USD", 62.5e6, 63.5e6, "USD"),
+        ("~30 GB", 29.5e9, 30.5e9, "byte"),
+        ("600 byte", 595, 605, "byte"),
+        ("2.0", 1.95, 2.05, "1"),
+        ("0", 0, 0.5, "1"),
+    ],
+)
 def test_stated_precision(text, lo, hi, unit):
     value = stated(text)
     assert (value.interval.lo, value.interval.hi) == pytest.approx((lo, hi)) and value.unit == unit
@@ -45,8 +57,19 @@ def test_two_digits_are_always_significant(digits, power):
 
 
 LAWS = [
-    x * y, x / y, x * (3 - x), x * (3 - x) * y, x / (1 + x**2), (x - y) / (x + y), sympy.exp(-x) * x, sympy.sqrt(x * y) - x,
-    x - x**2 / y + sympy.log(x) * y, sympy.Max(x, y) * (4 - x), (x - y) ** 2, x**y, sympy.sin(3 * x) + y,
+    x * y,
+    x / y,
+    x * (3 - x),
+    x * (3 - x) * y,
+    x / (1 + x**2),
+    (x - y) / (x + y),
+    sympy.exp(-x) * x,
+    sympy.sqrt(x * y) - x,
+    x - x**2 / y + sympy.log(x) * y,
+    sympy.Max(x, y) * (4 - x),
+    (x - y) ** 2,
+    x**y,
+    sympy.sin(3 * x) + y,
 ]
 
 
@@ -60,10 +83,21 @@ def test_the_range_is_what_dense_sampling_finds(law, data):
         sides.append(Interval(a, b))
     found = image(law, {x: sides[0], y: sides[1]})
     grids = [np.linspace(s.lo, s.hi, 161) for s in sides]
-    values = np.asarray([float(v) for v in np.broadcast_to(sympy.lambdify((x, y), law, "numpy")(*np.meshgrid(*grids)), (161, 161)).flat])
+    values = np.asarray(
+        [
+            float(v)
+            for v in np.broadcast_to(
+                sympy.lambdify((x, y), law, "numpy")(*np.meshgrid(*grids)), (161, 161)
+            ).flat
+        ]
+    )
     scale = max(1.0, abs(values).max())
-    assert found.lo <= values.min() + 1e-9 * scale and found.hi >= values.max() - 1e-9 * scale, "it must enclose"
-    assert found.lo >= values.min() - 5e-3 * scale and found.hi <= values.max() + 5e-3 * scale, "it must be tight"
+    assert found.lo <= values.min() + 1e-9 * scale and found.hi >= values.max() - 1e-9 * scale, (
+        "it must enclose"
+    )
+    assert found.lo >= values.min() - 5e-3 * scale and found.hi <= values.max() + 5e-3 * scale, (
+        "it must be tight"
+    )
 
 
 def test_half_lines():

@@ -10,10 +10,20 @@ from gpt4lib.data import data_file, read_toml
 from gpt4lib.units import BadInput, base_unit
 
 ENTRY = {
-    "id": "a-claim", "chapter": "05_training_cost", "kind": "stated", "claim": "The run takes so many FLOP", "stated": "~2.2e25 FLOP",
-    "law": "training_cost.compute", "inputs": {"N": "article:size", "D": "article:tokens"}, "expect": "holds", "note": "gives {derived}",
+    "id": "a-claim",
+    "chapter": "05_training_cost",
+    "kind": "stated",
+    "claim": "The run takes so many FLOP",
+    "stated": "~2.2e25 FLOP",
+    "law": "training_cost.compute",
+    "inputs": {"N": "article:size", "D": "article:tokens"},
+    "expect": "holds",
+    "note": "gives {derived}",
 }
-ARTICLE = {"size": {"value": "~280e9 parameter", "meaning": "size"}, "tokens": {"value": "~13e12 token", "meaning": "tokens"}}
+ARTICLE = {
+    "size": {"value": "~280e9 parameter", "meaning": "size"},
+    "tokens": {"value": "~13e12 token", "meaning": "tokens"},
+}
 CONSTANTS = {
     "guess": {"value": "~13e12 token", "meaning": "a guess", "kind": "assume", "source": "kaplan2020"},
     "far": {"value": "~99e12 token", "meaning": "an outside figure", "kind": "fact", "source": "kaplan2020"},
@@ -31,19 +41,22 @@ def test_every_computed_verdict_is_the_expected_one():
     assert [c.id for c in ledger.load().unexpected()] == []
 
 
-@pytest.mark.parametrize(("changes", "verdict"), [
-    ({}, "holds"),
-    ({"inputs": {"N": "article:size", "D": "constant:sure"}}, "holds"),
-    ({"inputs": {"N": "article:size", "D": "assume:guess"}, "inverse": ["D"]}, "holds if"),
-    ({"inputs": {"N": "article:size", "D": "fact:far"}, "inverse": ["D"]}, "off"),
-    ({"stated": "~5e25 FLOP", "inverse": ["D"]}, "contradicts"),
-    ({"stated": "> 3e25 FLOP", "inverse": ["D"]}, "contradicts"),
-    ({"stated": "> 2e25 FLOP"}, "holds"),
-    ({"stated": "< 2e25 FLOP", "inverse": ["D"]}, "contradicts"),
-    ({"stated": "~22 GFLOP", "corrected_unit": "YFLOP", "inverse": ["D"]}, "wrong unit"),
-    ({"stated": "~2.2e25 FLOP/second", "corrected_unit": "FLOP", "inverse": ["D"]}, "wrong unit"),
-    ({"stated": "~5 GFLOP", "corrected_unit": "YFLOP", "inverse": ["D"]}, "contradicts"),
-])
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "holds"),
+        ({"inputs": {"N": "article:size", "D": "constant:sure"}}, "holds"),
+        ({"inputs": {"N": "article:size", "D": "assume:guess"}, "inverse": ["D"]}, "holds if"),
+        ({"inputs": {"N": "article:size", "D": "fact:far"}, "inverse": ["D"]}, "off"),
+        ({"stated": "~5e25 FLOP", "inverse": ["D"]}, "contradicts"),
+        ({"stated": "> 3e25 FLOP", "inverse": ["D"]}, "contradicts"),
+        ({"stated": "> 2e25 FLOP"}, "holds"),
+        ({"stated": "< 2e25 FLOP", "inverse": ["D"]}, "contradicts"),
+        ({"stated": "~22 GFLOP", "corrected_unit": "YFLOP", "inverse": ["D"]}, "wrong unit"),
+        ({"stated": "~2.2e25 FLOP/second", "corrected_unit": "FLOP", "inverse": ["D"]}, "wrong unit"),
+        ({"stated": "~5 GFLOP", "corrected_unit": "YFLOP", "inverse": ["D"]}, "contradicts"),
+    ],
+)
 def test_verdicts(changes, verdict):
     assert claim(**changes, expect=verdict).verdict == verdict
 
@@ -56,17 +69,31 @@ def test_an_inverse_brings_the_stated_value_out():
     assert "trillion tokens" in off.why and "size" in off.why and off.why.startswith("gives 2.18 × 10²⁵ FLOP")
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"law": "training_cost.nothing"}, "unknown law 'training_cost.nothing'"), ({"law": "nowhere.compute"}, "unknown law"),
-    ({"inputs": {"N": "article:size", "Q": "article:tokens"}}, "unknown symbol 'Q'"), ({"inputs": {"N": "article:size"}}, "no input for D"),
-    ({"inputs": {"N": "article:size", "D": "article:size"}}, "input D"), ({"inputs": {"N": "article:size", "D": "claim:none"}}, "unknown claim 'none'"),
-    ({"inputs": {"N": "article:size", "D": "13e12"}}, "an input takes one of"), ({"inputs": {"N": "article:size", "D": "fact:guess"}}, "kept as 'assume'"),
-    ({"inputs": {"N": "article:size", "D": "hardware:A100.mem"}}, "unknown accelerator"), ({"stated": "~2.2e25 FLAP"}, "unknown unit 'FLAP'"),
-    ({"stated": "~2.2e25 token"}, "'token' is not a kind of 'FLOP'"), ({"stated": "a lot"}, "a stated value takes a form"),
-    ({"expect": "true"}, "expect takes one of"), ({"kind": "rumour"}, "kind takes"), ({"inverse": ["Q"]}, "unknown symbol in inverse"),
-    ({"expect": "off"}, "takes an inverse"), ({"colour": "red"}, "unknown keys"), ({"law": None}, "without a law"), ({"note": None}, "note takes a text"),
-    ({"claim": 3}, "claim takes a text"),
-])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"law": "training_cost.nothing"}, "unknown law 'training_cost.nothing'"),
+        ({"law": "nowhere.compute"}, "unknown law"),
+        ({"inputs": {"N": "article:size", "Q": "article:tokens"}}, "unknown symbol 'Q'"),
+        ({"inputs": {"N": "article:size"}}, "no input for D"),
+        ({"inputs": {"N": "article:size", "D": "article:size"}}, "input D"),
+        ({"inputs": {"N": "article:size", "D": "claim:none"}}, "unknown claim 'none'"),
+        ({"inputs": {"N": "article:size", "D": "13e12"}}, "an input takes one of"),
+        ({"inputs": {"N": "article:size", "D": "fact:guess"}}, "kept as 'assume'"),
+        ({"inputs": {"N": "article:size", "D": "hardware:A100.mem"}}, "unknown accelerator"),
+        ({"stated": "~2.2e25 FLAP"}, "unknown unit 'FLAP'"),
+        ({"stated": "~2.2e25 token"}, "'token' is not a kind of 'FLOP'"),
+        ({"stated": "a lot"}, "a stated value takes a form"),
+        ({"expect": "true"}, "expect takes one of"),
+        ({"kind": "rumour"}, "kind takes"),
+        ({"inverse": ["Q"]}, "unknown symbol in inverse"),
+        ({"expect": "off"}, "takes an inverse"),
+        ({"colour": "red"}, "unknown keys"),
+        ({"law": None}, "without a law"),
+        ({"note": None}, "note takes a text"),
+        ({"claim": 3}, "claim takes a text"),
+    ],
+)
 def test_a_faulty_entry_is_refused_with_file_id_and_reason(changes, words):
     with pytest.raises(BadInput) as error:
         claim(**changes)
@@ -105,7 +132,11 @@ def test_each_claim_is_whole(one):
         assert record["derived"] is None and one.verdict == "not checkable"
         return
     one.law.check_dimensions()
-    assert math.isfinite(one.derived) and one.interval.lo <= one.derived * (1 + 1e-9) and one.derived <= one.interval.hi * (1 + 1e-9)
+    assert (
+        math.isfinite(one.derived)
+        and one.interval.lo <= one.derived * (1 + 1e-9)
+        and one.derived <= one.interval.hi * (1 + 1e-9)
+    )
     assert base_unit(record["unit"]) == record["unit"]
     for name in one.inverse if one.verdict != "holds" else ():
         others = {n: i.stated.value for n, i in one.inputs.items()}

@@ -40,4 +40,6 @@ def test_derived(claim_id):
 @pytest.mark.parametrize("claim_id", [i for i, row in ENTRIES.items() if row["derived"]])
 def test_the_entry_is_its_own_arithmetic(claim_id):
     row = ENTRIES[claim_id]
-    assert math.isclose(eval(row["how"], {"__builtins__": {}}, vars(math) | {}), float(row["derived"]), rel_tol=1e-6)
+    assert math.isclose(
+        eval(row["how"], {"__builtins__": {}}, vars(math) | {}), float(row["derived"]), rel_tol=1e-6
+    )

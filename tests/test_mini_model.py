@@ -15,24 +15,38 @@ from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Model, default_shape, gelu, silu, softmax, tiny_shape
 from gpt4lib.units import BadInput
 
-LAWS = {name: law for module in (mqa, moe_inference) for name, law in vars(module).items() if isinstance(law, Law)}
+LAWS = {
+    name: law for module in (mqa, moe_inference) for name, law in vars(module).items() if isinstance(law, Law)
+}
 few = settings(max_examples=40)
 
 
 @st.composite
 def layouts(draw):
     """A small shape: dense, routed or mixed; any sharing of heads; rotary or learned positions; tied or not."""
-    pick = lambda *options: draw(st.sampled_from(options))  # noqa: E731
+    pick = lambda *options: draw(st.sampled_from(options))
     n_kv, layers = pick(1, 2, 3), pick(1, 2, 3)
     keys = {
-        "name": "drawn", "layers": layers, "d_model": pick(5, 8, 12), "n_kv_heads": n_kv,
-        "n_heads": n_kv * pick(1, 2, 3), "d_head": pick(2, 4, 6), "vocab": pick(7, 11),
-        "tied_embeddings": pick(True, False), "mlp_matrices": pick(2, 3), "d_ff": pick(3, 10),
-    }  # fmt: skip
+        "name": "drawn",
+        "layers": layers,
+        "d_model": pick(5, 8, 12),
+        "n_kv_heads": n_kv,
+        "n_heads": n_kv * pick(1, 2, 3),
+        "d_head": pick(2, 4, 6),
+        "vocab": pick(7, 11),
+        "tied_embeddings": pick(True, False),
+        "mlp_matrices": pick(2, 3),
+        "d_ff": pick(3, 10),
+    }
     keys |= pick({"positions": "rotary"}, {"positions": "learned", "max_positions": 20})
     if pick(True, True, False):
         n_experts = pick(2, 5, 16)
-        keys |= {"n_experts": n_experts, "top_k": pick(1, 2), "d_ff_expert": pick(4, 9), "expert_matrices": pick(2, 3)}
+        keys |= {
+            "n_experts": n_experts,
+            "top_k": pick(1, 2),
+            "d_ff_expert": pick(4, 9),
+            "expert_matrices": pick(2, 3),
+        }
         keys |= {"n_dense_layers": pick(0, 0, 1), "n_shared_experts": pick(0, 2), "d_ff_shared": pick(4, 7)}
     return shapes.from_mapping(keys)
 
@@ -72,8 +86,12 @@ def plain(model, tokens):
         best = sorted(range(s.n_experts), key=lambda e: -scores[e])[: s.top_k]
         chosen.extend((i, e) for e in best)
         total = sum(math.exp(scores[e]) for e in best)
-        y = sum(math.exp(scores[e]) / total * mlp(x, {n: w[e] for n, w in layer["experts"].items()}) for e in best)
-        return y + sum(mlp(x, {n: w[j] for n, w in layer["shared_experts"].items()}) for j in range(s.n_shared_experts))
+        y = sum(
+            math.exp(scores[e]) / total * mlp(x, {n: w[e] for n, w in layer["experts"].items()}) for e in best
+        )
+        return y + sum(
+            mlp(x, {n: w[j] for n, w in layer["shared_experts"].items()}) for j in range(s.n_shared_experts)
+        )
 
     xs = [model.tables["embedding"]["table"][t] for t in tokens]
     if s.positions == "learned":
@@ -85,12 +103,19 @@ def plain(model, tokens):
             for h in range(s.n_heads):
                 shared = h // (s.n_heads // s.n_kv_heads)
                 q = head(normed[t], w["q"], h, t)
-                weight = [math.exp(q @ head(normed[u], w["k"], shared, u) / math.sqrt(s.d_head)) for u in range(t + 1)]
-                out.append(sum(weight[u] * head(normed[u], w["v"], shared) for u in range(t + 1)) / sum(weight))
+                weight = [
+                    math.exp(q @ head(normed[u], w["k"], shared, u) / math.sqrt(s.d_head))
+                    for u in range(t + 1)
+                ]
+                out.append(
+                    sum(weight[u] * head(normed[u], w["v"], shared) for u in range(t + 1)) / sum(weight)
+                )
             mixed.append(np.concatenate(out) @ w["o"])
         xs = [x + y for x, y in zip(xs, mixed)]
         normed = [norm(x, layer["norms"]["mlp"]) for x in xs]
-        xs = [x + (mlp(h, layer["mlp"]) if "mlp" in layer else experts(i, h, layer)) for x, h in zip(xs, normed)]
+        xs = [
+            x + (mlp(h, layer["mlp"]) if "mlp" in layer else experts(i, h, layer)) for x, h in zip(xs, normed)
+        ]
     table = model.tables["embedding" if s.tied_embeddings else "unembedding"]["table"]
     return np.array([table @ norm(x, model.tables["norms"]["final"]) for x in xs]), chosen
 
@@ -104,7 +129,10 @@ def test_batch_padding_and_cache_give_what_each_sequence_alone_gives(shape, seed
     cache, loads = model.cache(batch, 12), Meter()
     first = model.forward(tokens[:, : max(lengths)], cache, lengths=lengths, meter=loads)
     rest = np.array([row[n : n + 3] for row, n in zip(tokens, lengths)])
-    more, last = model.forward(rest[:, :2], cache, meter=loads), model.forward(rest[:, 2:], cache, meter=loads)
+    more, last = (
+        model.forward(rest[:, :2], cache, meter=loads),
+        model.forward(rest[:, 2:], cache, meter=loads),
+    )
     seen = Counter()
     for row, n in enumerate(lengths):
         wanted, chosen = plain(model, tokens[row, : n + 3])
@@ -141,14 +169,18 @@ def test_hook_sees_real_tokens_with_their_rows_and_may_change_them():
     changed = model.forward(tokens, model.cache(4, 5), lengths=[3, 2], rows=[1, 3], after_layer=look)
     as_it_was = model.forward(tokens, model.cache(2, 5), lengths=[3, 2])
     assert calls == [(layer, (5, 16), [1, 1, 1, 3, 3]) for layer in range(2)]
-    assert close(changed[0], as_it_was[0]) and not np.isclose(changed[1, :2], as_it_was[1, :2]).any(axis=1).all()
+    assert (
+        close(changed[0], as_it_was[0]) and not np.isclose(changed[1, :2], as_it_was[1, :2]).any(axis=1).all()
+    )
 
 
 def test_seeds_and_precision():
     tokens = [[1, 2, 3, 4]]
-    run = lambda seed, dtype: (m := Model(tiny_shape(), seed, dtype)).forward(tokens, m.cache(1, 4))  # noqa: E731
+    run = lambda seed, dtype: (m := Model(tiny_shape(), seed, dtype)).forward(tokens, m.cache(1, 4))
     assert (run(0, float) == run(0, float)).all() and not np.isclose(run(0, float), run(1, float)).any()
-    assert run(0, np.float32).dtype == np.float32 and np.allclose(run(0, np.float32), run(0, float), atol=1e-4)
+    assert run(0, np.float32).dtype == np.float32 and np.allclose(
+        run(0, np.float32), run(0, float), atol=1e-4
+    )
 
 
 def test_activations():
@@ -156,7 +188,9 @@ def test_activations():
         assert abs(gelu(x) - x * (1 + math.erf(x / math.sqrt(2))) / 2) < 5e-4
         assert math.isclose(silu(x), x / (1 + math.exp(-x)), rel_tol=1e-12, abs_tol=1e-15)
     total = 2 + 1 / math.e
-    assert close(softmax(np.array([1000.0, 1000.0, 999.0, -1e300])), [1 / total, 1 / total, 1 / math.e / total, 0])
+    assert close(
+        softmax(np.array([1000.0, 1000.0, 999.0, -1e300])), [1 / total, 1 / total, 1 / math.e / total, 0]
+    )
 
 
 # ---- law == meter -------------------------------------------------------------------------
@@ -209,7 +243,14 @@ def check_weights_read(model, meter, tokens):
     if s.positions == "learned":
         assert read.pop("positions") == architecture.learned_positions(n_pos=tokens, d=s.d_model)
     assert read["unembedding"] == counted.parts["embedding"]
-    always = ("embedding", "attention", "mlp", "shared_experts", "router", "norms")  # the first as the logits' table
+    always = (
+        "embedding",
+        "attention",
+        "mlp",
+        "shared_experts",
+        "router",
+        "norms",
+    )  # the first as the logits' table
     one_expert = counted.parts["experts"] // max(s.n_experts, 1)
     of = {"N_fix": sum(counted.parts[part] for part in always), "N_exp": one_expert}
     routed = s.layers - s.dense_layers
@@ -269,20 +310,31 @@ def test_by_hand():
 # ---- bad input ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"biases": True}, "biases"), ({"positions": "alibi"}, "alibi"), ({"d_head": 3}, "d_head"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [({"biases": True}, "biases"), ({"positions": "alibi"}, "alibi"), ({"d_head": 3}, "d_head")],
+)
 def test_shapes_it_does_not_run(change, words):
     with pytest.raises(BadInput, match=words):
         Model(tiny_shape(**change))
 
 
-@pytest.mark.parametrize("tokens, options, words", [
-    ([1, 2], {}, "tokens"), ([[1.5, 2]], {}, "tokens"), ([[50], [1]], {}, "49"), ([[1], [2], [3]], {}, "rows"),
-    ([[1], [2]], {"rows": [1, 1]}, "rows"), ([[1]], {"rows": [2]}, "rows"), ([[1]], {"rows": [-1]}, "rows"),
-    ([[1, 2], [3, 4]], {"lengths": [3, 1]}, "lengths"), ([[1, 2], [3, 4]], {"lengths": [-1, 1]}, "lengths"),
-    ([[1], [2]], {"lengths": [0, 0]}, "lengths"), ([[1] * 4, [2] * 4], {}, "3 tokens"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "tokens, options, words",
+    [
+        ([1, 2], {}, "tokens"),
+        ([[1.5, 2]], {}, "tokens"),
+        ([[50], [1]], {}, "49"),
+        ([[1], [2], [3]], {}, "rows"),
+        ([[1], [2]], {"rows": [1, 1]}, "rows"),
+        ([[1]], {"rows": [2]}, "rows"),
+        ([[1]], {"rows": [-1]}, "rows"),
+        ([[1, 2], [3, 4]], {"lengths": [3, 1]}, "lengths"),
+        ([[1, 2], [3, 4]], {"lengths": [-1, 1]}, "lengths"),
+        ([[1], [2]], {"lengths": [0, 0]}, "lengths"),
+        ([[1] * 4, [2] * 4], {}, "3 tokens"),
+    ],
+)
 def test_bad_tokens(tokens, options, words):
     model = Model(tiny_shape())
     with pytest.raises(BadInput, match=words):

@@ -20,7 +20,9 @@ def slow_probs(tokens, order, vocab, context):
     if order == 0:
         return np.full(vocab, 1 / vocab)
     h = tuple(context[len(context) - order + 1 :]) if order > 1 else ()
-    after = Counter(tokens[i + len(h)] for i in range(len(tokens) - len(h)) if tuple(tokens[i : i + len(h)]) == h)
+    after = Counter(
+        tokens[i + len(h)] for i in range(len(tokens) - len(h)) if tuple(tokens[i : i + len(h)]) == h
+    )
     below = slow_probs(tokens, order - 1, vocab, context)
     total, kinds = sum(after.values()), len(after)
     return (np.array([after[x] for x in range(vocab)]) + kinds * below) / (total + kinds) if total else below
@@ -58,7 +60,9 @@ def test_held_out_bits_fall_with_the_order_until_the_counts_run_thin():
     assert fitted == sorted(fitted, reverse=True), "on its own text a longer memory always helps"
     counts = np.bincount(ngram.corpus()[0])
     share = counts[counts > 0] / counts.sum()
-    assert abs(fitted[0] - -(share * np.log2(share)).sum()) < 0.001, "order 1 is the entropy of single characters"
+    assert abs(fitted[0] - -(share * np.log2(share)).sum()) < 0.001, (
+        "order 1 is the entropy of single characters"
+    )
 
 
 def test_no_text_is_in_both_parts():
@@ -82,7 +86,9 @@ def test_the_text_is_the_one_its_note_describes():
 
 def test_lengths_are_words():
     words = ngram.paragraph_words()
-    assert words[0] == 23 and words.sum() == len(data.data_file("text/pride_and_prejudice.txt").read_text().split())
+    assert words[0] == 23 and words.sum() == len(
+        data.data_file("text/pride_and_prejudice.txt").read_text().split()
+    )
     assert words.std() > 0.9 * words.mean(), "long-tailed, as lengths of answers are"
 
 

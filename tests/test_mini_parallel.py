@@ -24,12 +24,20 @@ BATCH, NEW = 4, 3
 @st.composite
 def layouts(draw, **fixed):
     """A small shape whose heads, columns, experts and layers all divide by 4."""
-    pick = lambda *options: draw(st.sampled_from(options))  # noqa: E731
+    pick = lambda *options: draw(st.sampled_from(options))
     keys = {
-        "name": "drawn", "layers": pick(4, 8), "d_model": pick(5, 8), "n_heads": pick(4, 8),
-        "n_kv_heads": pick(1, 2, 4), "d_head": pick(2, 4), "vocab": 11,
-        "tied_embeddings": pick(True, False), "mlp_matrices": pick(2, 3), "d_ff": pick(4, 12), "positions": "rotary",
-    }  # fmt: skip
+        "name": "drawn",
+        "layers": pick(4, 8),
+        "d_model": pick(5, 8),
+        "n_heads": pick(4, 8),
+        "n_kv_heads": pick(1, 2, 4),
+        "d_head": pick(2, 4),
+        "vocab": 11,
+        "tied_embeddings": pick(True, False),
+        "mlp_matrices": pick(2, 3),
+        "d_ff": pick(4, 12),
+        "positions": "rotary",
+    }
     keys |= pick({"n_experts": 4, "top_k": 2}, {"n_experts": 8, "top_k": 1}, {"n_experts": 4, "top_k": 4})
     keys |= {"d_ff_expert": pick(4, 8), "n_dense_layers": pick(0, 0, 1)}
     keys |= {"n_shared_experts": pick(0, 2), "d_ff_shared": pick(4, 8)}
@@ -76,11 +84,15 @@ def test_ring_collectives_move_chunks_and_sum(ranks, size, seed):
             assert (comm.sent["here"] == int(per_rank)).all()
     comm = Communicator(ranks)
     assert all((g == np.concatenate(arrays)).all() for g in comm.all_gather(arrays))
-    assert (comm.sent["all-gather"] == int(parallelism.ring_pass.exact(ranks=ranks, payload=8 * size * ranks))).all()
+    assert (
+        comm.sent["all-gather"] == int(parallelism.ring_pass.exact(ranks=ranks, payload=8 * size * ranks))
+    ).all()
     comm = Communicator(ranks)
     got = comm.all_to_all([[np.full(size, 10 * i + j) for j in range(ranks)] for i in range(ranks)], "here")
     assert all((got[j][i] == 10 * i + j).all() for i in range(ranks) for j in range(ranks))
-    assert (comm.sent["here"] == int(parallelism.ring_pass.exact(ranks=ranks, payload=8 * size * ranks))).all()
+    assert (
+        comm.sent["here"] == int(parallelism.ring_pass.exact(ranks=ranks, payload=8 * size * ranks))
+    ).all()
 
 
 def test_what_is_sent_is_a_copy():
@@ -100,7 +112,9 @@ def test_tensor_parallel(shape, width, seed):
     split, counted = TensorParallel(model, width), shapes.count(shape).parts
     tokens = run(model, split, seed)
     # A whole vector need not divide by the ranks; their mean is exact.
-    per_rank = parallelism.tensor_traffic.exact(L=shape.layers, d=shape.d_model, n_tok=tokens, act_bytes=8, tp=width)
+    per_rank = parallelism.tensor_traffic.exact(
+        L=shape.layers, d=shape.d_model, n_tok=tokens, act_bytes=8, tp=width
+    )
     assert split.comm.sent["all-reduce"].sum() == width * per_rank and set(split.comm.sent) <= {"all-reduce"}
     columns = counted["mlp"] + counted["experts"] + counted["shared_experts"]
     copied = sum(counted[part] for part in ("embedding", "unembedding", "router", "norms"))
@@ -124,9 +138,13 @@ def test_multi_query_attention_with_the_cache_over_the_batch(shape, width, equal
     exchange = parallelism.exchange_traffic.exact(**of, n_h=shape.n_heads, d_h=shape.d_head)
     both = split.comm.sent["queries"] + split.comm.sent["mixed values"]
     assert both.sum() == width * exchange and (not equal or (both == int(exchange)).all())
-    assert split.comm.sent["all-reduce"].sum() == width * parallelism.tensor_traffic.exact(**of, d=shape.d_model)
+    assert split.comm.sent["all-reduce"].sum() == width * parallelism.tensor_traffic.exact(
+        **of, d=shape.d_model
+    )
     whole = mqa.cache_read_of_shape.exact(**cache_size(shape), B_seq=BATCH, S=8)
-    divided = parallelism.cache_divided.exact(kv=mqa.token_cache(**cache_size(shape)), B_seq=BATCH, S=8, tp=width)
+    divided = parallelism.cache_divided.exact(
+        kv=mqa.token_cache(**cache_size(shape)), B_seq=BATCH, S=8, tp=width
+    )
     assert {cache.nbytes for cache in copied.cache(BATCH, 8)} == {whole}
     assert {cache.nbytes for cache in split.cache(BATCH, 8)} == {divided} and divided * width == whole
     assert {size_of(rank) for rank in split.ranks} == {size_of(rank) for rank in copied.ranks}
@@ -264,7 +282,9 @@ def test_zero(stage, ranks, each, dtypes, seed):
     sent = sum(split.comm.sent.values(), np.zeros(ranks, int))
     wanted = plain_adam(start, gradients.mean(axis=1), 0.125)
     tolerance = 1e-12 if dtypes[1] == np.float64 else 1e-6
-    state = np.concatenate([held["state"] for held in split.held], axis=1) if stage else split.held[0]["state"]
+    state = (
+        np.concatenate([held["state"] for held in split.held], axis=1) if stage else split.held[0]["state"]
+    )
     assert np.allclose(state, wanted, atol=tolerance)
     assert all((w == state[0].astype(dtypes[0])).all() for w in split.weights())
     assert all((w == start).all() for w in seen[:ranks]) and len(seen) == 2 * ranks
@@ -300,26 +320,48 @@ def test_sixteen_bytes_a_parameter():
 # ---- what cannot be split -----------------------------------------------------------------
 
 TINY = {
-    "name": "tiny", "layers": 3, "d_model": 8, "n_heads": 6, "n_kv_heads": 3, "d_head": 2, "vocab": 11,
-    "mlp_matrices": 2, "tied_embeddings": True, "positions": "rotary", "n_experts": 5, "top_k": 2, "d_ff_expert": 6,
-}  # fmt: skip
+    "name": "tiny",
+    "layers": 3,
+    "d_model": 8,
+    "n_heads": 6,
+    "n_kv_heads": 3,
+    "d_head": 2,
+    "vocab": 11,
+    "mlp_matrices": 2,
+    "tied_embeddings": True,
+    "positions": "rotary",
+    "n_experts": 5,
+    "top_k": 2,
+    "d_ff_expert": 6,
+}
 
 
-@pytest.mark.parametrize("split, words", [
-    (lambda model: TensorParallel(model, 4), "n_heads = 6, got 4"),
-    (lambda model: TensorParallel(model, 2), "n_kv_heads = 3, got 2"),
-    (lambda model: TensorParallel(model, 3, "nowhere"), "nowhere"),
-    (lambda model: TensorParallel(model, 3, "batch").cache(4, 2), "batch = 4, got 3"),
-    (lambda model: PipelineParallel(model, 2), "layers = 3, got 2"),
-    (lambda model: (p := PipelineParallel(model, 3)).forward([[1]] * 4, p.cache(4, 1), micro_batches=3), "4, got 3"),
-    (lambda model: ExpertParallel(model, 2), "n_experts = 5, got 2"),
-    (lambda model: ExpertParallel(model, 5).cache(4, 2), "batch = 4, got 5"),
-    (lambda model: ZeroAdam(np.zeros(7), 2, 1), "parameters = 7, got 2"),
-    (lambda model: ZeroAdam(np.zeros(8), 2, 4), "stage"),
-    (lambda model: TensorParallel(model, 0), "got 0"),
-    (lambda model: (p := PipelineParallel(model, 3)).forward([[1]] * 3, p.cache(4, 1)), "take 4 rows"),
-    (lambda model: (e := ExpertParallel(model, 5)).forward([[1]] * 5, e.cache(5, 1), lengths=[1, 1]), "take 5 rows"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "split, words",
+    [
+        (lambda model: TensorParallel(model, 4), "n_heads = 6, got 4"),
+        (lambda model: TensorParallel(model, 2), "n_kv_heads = 3, got 2"),
+        (lambda model: TensorParallel(model, 3, "nowhere"), "nowhere"),
+        (lambda model: TensorParallel(model, 3, "batch").cache(4, 2), "batch = 4, got 3"),
+        (lambda model: PipelineParallel(model, 2), "layers = 3, got 2"),
+        (
+            lambda model: (p := PipelineParallel(model, 3)).forward(
+                [[1]] * 4, p.cache(4, 1), micro_batches=3
+            ),
+            "4, got 3",
+        ),
+        (lambda model: ExpertParallel(model, 2), "n_experts = 5, got 2"),
+        (lambda model: ExpertParallel(model, 5).cache(4, 2), "batch = 4, got 5"),
+        (lambda model: ZeroAdam(np.zeros(7), 2, 1), "parameters = 7, got 2"),
+        (lambda model: ZeroAdam(np.zeros(8), 2, 4), "stage"),
+        (lambda model: TensorParallel(model, 0), "got 0"),
+        (lambda model: (p := PipelineParallel(model, 3)).forward([[1]] * 3, p.cache(4, 1)), "take 4 rows"),
+        (
+            lambda model: (e := ExpertParallel(model, 5)).forward([[1]] * 5, e.cache(5, 1), lengths=[1, 1]),
+            "take 5 rows",
+        ),
+    ],
+)
 def test_clashing_numbers_are_named(split, words):
     with pytest.raises(BadInput, match=words):
         split(Model(shapes.from_mapping(TINY)))
@@ -329,12 +371,30 @@ def test_columns_that_do_not_divide():
     with pytest.raises(BadInput, match="d_ff_expert = 6, got 4"):
         TensorParallel(Model(shapes.from_mapping(TINY | {"n_heads": 4, "n_kv_heads": 1})), 4)
     with pytest.raises(BadInput, match="at least 1"):
-        ExpertParallel(Model(shapes.from_mapping(TINY | {"n_experts": 0, "top_k": 0, "d_ff_expert": 0, "d_ff": 6})), 1)
+        ExpertParallel(
+            Model(shapes.from_mapping(TINY | {"n_experts": 0, "top_k": 0, "d_ff_expert": 0, "d_ff": 6})), 1
+        )
 
 
 def test_each_rank_sees_its_own_part_of_the_lengths():
-    shape = {"name": "x", "layers": 4, "d_model": 8, "n_heads": 4, "n_kv_heads": 4, "d_head": 2, "vocab": 11, "d_ff": 4}
-    shape |= {"tied_embeddings": True, "mlp_matrices": 2, "positions": "rotary", "n_experts": 4, "top_k": 1, "d_ff_expert": 4}
+    shape = {
+        "name": "x",
+        "layers": 4,
+        "d_model": 8,
+        "n_heads": 4,
+        "n_kv_heads": 4,
+        "d_head": 2,
+        "vocab": 11,
+        "d_ff": 4,
+    }
+    shape |= {
+        "tied_embeddings": True,
+        "mlp_matrices": 2,
+        "positions": "rotary",
+        "n_experts": 4,
+        "top_k": 1,
+        "d_ff_expert": 4,
+    }
     split = ExpertParallel(Model(shapes.from_mapping(shape), seed=0), 2)
     caches = split.cache(4, 8)
     split.forward(np.ones((4, 3), int), caches, lengths=[3, 1, 2, 3])

@@ -14,7 +14,11 @@ from gpt4lib.mini.serving import Request, serve
 from gpt4lib.units import BadInput
 
 LOADS = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8), st.integers(0, 12)), min_size=1, max_size=12)
-RULES = {"slots": st.integers(1, 4), "continuous": st.booleans(), "prompt_chunk": st.sampled_from([1, 2, float("inf")])}
+RULES = {
+    "slots": st.integers(1, 4),
+    "continuous": st.booleans(),
+    "prompt_chunk": st.sampled_from([1, 2, float("inf")]),
+}
 
 
 def requests_of(load):
@@ -30,7 +34,12 @@ def test_by_hand():
     requests = [Request(i, [7], output) for i, output in enumerate([4, 1, 2, 1])]
     static, continuous = serve(requests, slots=2, continuous=False), serve(requests, slots=2)
     assert rows(static) == {0: (0, 0, 1, 4, 4), 1: (1, 0, 1, 1, 4), 2: (0, 4, 1, 6, 6), 3: (1, 4, 1, 5, 6)}
-    assert rows(continuous) == {0: (0, 0, 1, 4, 4), 1: (1, 0, 1, 1, 1), 2: (1, 1, 1, 3, 3), 3: (1, 3, 1, 4, 4)}
+    assert rows(continuous) == {
+        0: (0, 0, 1, 4, 4),
+        1: (1, 0, 1, 1, 1),
+        2: (1, 1, 1, 3, 3),
+        3: (1, 3, 1, 4, 4),
+    }
     assert serving.idle_slot_steps(static, 2) == 4 and serving.idle_slot_steps(continuous, 2) == 0
 
 
@@ -42,14 +51,20 @@ def test_prompt_in_pieces_by_hand():
 def test_cache_limit_by_hand():
     """Places for 10: 4 + 3 - 1 = 6 beside 6 does not fit, and the small one behind waits too."""
     requests = [Request(0, range(4), 3), Request(1, range(4), 3), Request(2, range(1), 2)]
-    assert rows(serve(requests, slots=3, kv_tokens=10)) == {0: (0, 0, 1, 3, 3), 1: (0, 3, 1, 6, 6), 2: (1, 3, 1, 5, 5)}
+    assert rows(serve(requests, slots=3, kv_tokens=10)) == {
+        0: (0, 0, 1, 3, 3),
+        1: (0, 3, 1, 6, 6),
+        2: (1, 3, 1, 5, 5),
+    }
 
 
 @settings(max_examples=150)
 @given(LOADS, st.fixed_dictionaries(RULES), st.sampled_from([13, 20, float("inf")]))
 def test_invariants(load, rules, kv_tokens):
     requests, turns = requests_of(load), []
-    served = serve(requests, kv_tokens=kv_tokens, step=lambda now: turns.append(now) or serving.by_length(now), **rules)
+    served = serve(
+        requests, kv_tokens=kv_tokens, step=lambda now: turns.append(now) or serving.by_length(now), **rules
+    )
     assert sorted(s.request.number for s in served) == list(range(len(load))), "each request once"
     for s in served:
         assert s.request.arrival <= s.start < s.end <= s.release
@@ -63,7 +78,9 @@ def test_invariants(load, rules, kv_tokens):
         assert len(held) <= rules["slots"] and sum(s.request.kv_tokens for s in held) <= kv_tokens
     for r in requests:
         mine = [turn for step in turns for turn in step if turn.request is r]
-        assert [i for turn in mine for i in r.prompt[turn.prompt]] == list(r.prompt), "the whole prompt, once, in order"
+        assert [i for turn in mine for i in r.prompt[turn.prompt]] == list(r.prompt), (
+            "the whole prompt, once, in order"
+        )
         assert [turn.output for turn in mine if turn.output] == list(range(1, r.output_tokens + 1))
         assert all(not turn.output for turn in mine if turn.prompt.stop < len(r.prompt)), (
             "no token before the prompt ends"

@@ -43,7 +43,9 @@ def chain_rule(model, context, length, vocab=3):
 def exactly(oracle, draft, *, length, gamma, lenience=1.0, context=(0, 1)):
     return spec.outcomes(
         lambda choose: (
-            spec.generate(oracle, draft, context, length=length, gamma=gamma, choose=choose, lenience=lenience).tokens
+            spec.generate(
+                oracle, draft, context, length=length, gamma=gamma, choose=choose, lenience=lenience
+            ).tokens
         )
     )
 
@@ -113,7 +115,12 @@ def test_greedy_output_is_the_oracles_own(oracle, draft, gamma):
         sequence.append(int(np.argmax(oracle.probs(sequence))))
     for helper in (spec.Greedy(draft), draft):
         run = spec.generate(
-            spec.Greedy(oracle), helper, (0, 1), length=20, gamma=gamma, choose=spec.sampler(np.random.default_rng(0))
+            spec.Greedy(oracle),
+            helper,
+            (0, 1),
+            length=20,
+            gamma=gamma,
+            choose=spec.sampler(np.random.default_rng(0)),
         )
         assert list(run.tokens) == sequence[2:] and sum(run.kept) + run.passes == 20
 
@@ -132,7 +139,8 @@ def test_chi_square_of_samples():
     """6,400 runs of 4 tokens, 81 outcomes; within 4 standard deviations of the chi-square distribution's mean."""
     oracle, draft, rng = Table(1, zeros=0), Table(2, zeros=0), np.random.default_rng(0)
     counts = Counter(
-        spec.generate(oracle, draft, (0, 1), length=4, gamma=2, choose=spec.sampler(rng)).tokens for _ in range(6400)
+        spec.generate(oracle, draft, (0, 1), length=4, gamma=2, choose=spec.sampler(rng)).tokens
+        for _ in range(6400)
     )
     statistic, degrees = chi_square(counts, chain_rule(oracle, (0, 1), 4))
     assert degrees > 40 and abs(statistic - degrees) < 4 * np.sqrt(2 * degrees)
@@ -144,10 +152,15 @@ def test_acceptance_on_the_novel_is_the_overlap_of_the_two_models():
     oracle, draft, choose = ngram.fitted(5), ngram.fitted(3), spec.sampler(np.random.default_rng(1))
     context = ngram.encode("It is a truth universally acknowledged, that")
     run = spec.generate(oracle, draft, context, length=6000, gamma=3, choose=choose)
-    text, starts = np.concatenate([context, run.tokens]), len(context) + np.cumsum([0, *(np.array(run.kept) + 1)])[:-1]
+    text, starts = (
+        np.concatenate([context, run.tokens]),
+        len(context) + np.cumsum([0, *(np.array(run.kept) + 1)])[:-1],
+    )
     overlap = np.mean([np.minimum(oracle.probs(text[:s]), draft.probs(text[:s])).sum() for s in starts])
     reached, kept = run.by_position()[0]
-    assert reached == sum(d > 0 for d in run.drafted) and abs(kept / reached - overlap) < 4 * np.sqrt(0.25 / reached)
+    assert reached == sum(d > 0 for d in run.drafted) and abs(kept / reached - overlap) < 4 * np.sqrt(
+        0.25 / reached
+    )
     assert 0.5 < kept / reached < 0.7 and run.passes < 0.55 * 6000
     for (_, kept_before), (reached, kept) in itertools.pairwise(run.by_position()):
         assert kept <= reached <= kept_before
@@ -178,13 +191,20 @@ def test_transformer_greedy_in_fewer_passes():
     for draft in (DRAFT, ORACLE):
         oracle, helper = spec.Cached(ORACLE, max_tokens=60), spec.Cached(draft, max_tokens=60)
         run = spec.generate(
-            spec.Greedy(oracle), spec.Greedy(helper), PROMPT, length=40, gamma=4, choose=lambda p: int(np.argmax(p))
+            spec.Greedy(oracle),
+            spec.Greedy(helper),
+            PROMPT,
+            length=40,
+            gamma=4,
+            choose=lambda p: int(np.argmax(p)),
         )
         assert list(run.tokens) == sequence[5:] and oracle.passes == run.passes
         if draft is ORACLE:
             assert run.passes == 8 and set(run.kept) == {4}
         else:
-            assert 0 < sum(run.kept) < sum(run.drafted), "some drafts are refused, so the cache is rolled back"
+            assert 0 < sum(run.kept) < sum(run.drafted), (
+                "some drafts are refused, so the cache is rolled back"
+            )
 
 
 def test_transformer_verifies_all_drafts_at_once_and_rolls_back():

@@ -90,7 +90,9 @@ def test_each_gate_opens_its_own_half(gate):
 def test_gates_are_tanh():
     """Gates of 20 are as open as gates of 40; a gate turned about turns what it adds."""
     vision, images = Vision(MODEL.shape, after=(2,)), [image_of()] * 3
-    np.testing.assert_array_equal(run(open_gates(vision, 20.0), images), run(open_gates(vision, 40.0), images))
+    np.testing.assert_array_equal(
+        run(open_gates(vision, 20.0), images), run(open_gates(vision, 40.0), images)
+    )
     x = np.random.default_rng(0).standard_normal((4, 16))
     added = []
     for gate in (-0.7, 0.7):
@@ -100,7 +102,10 @@ def test_gates_are_tanh():
 
 
 def test_each_row_sees_its_own_image_only():
-    vision, images = open_gates(Vision(MODEL.shape, after=(0, 2))), [image_of(seed=1), None, image_of(14, 56, seed=2)]
+    vision, images = (
+        open_gates(Vision(MODEL.shape, after=(0, 2))),
+        [image_of(seed=1), None, image_of(14, 56, seed=2)],
+    )
     together, plain = run(vision, images), run()
     np.testing.assert_array_equal(together[1], plain[1])
     for row in (0, 2):
@@ -154,7 +159,9 @@ def test_flop_by_hand():
     token = 2 * (2 * 16 * 16 + 2 * 16 * 64 + 6 * 2 * 16)  # after each of two layers
     MODEL.forward(TOKENS, cache, after_layer=hook)
     MODEL.forward(TOKENS[:, :1], cache, after_layer=hook)
-    assert meter.flop == {"vision": 2 * (once + 2 * (4 + 1) * token)}, "the visual keys and values are computed once"
+    assert meter.flop == {"vision": 2 * (once + 2 * (4 + 1) * token)}, (
+        "the visual keys and values are computed once"
+    )
 
 
 def test_a_gate_adds_what_the_only_visual_token_holds():
@@ -163,4 +170,6 @@ def test_a_gate_adds_what_the_only_visual_token_holds():
     vision.blocks[0]["gates"][:] = 0.5, 0
     x, k, v = (rng.standard_normal(size) for size in ((2, 16), (1, 4, 4), (1, 4, 4)))
     added = vision.cross(0, x, k, v, Meter()) - x
-    assert added == pytest.approx(np.repeat(np.tanh(0.5) * v.reshape(1, 16) @ vision.blocks[0]["o"], 2, axis=0))
+    assert added == pytest.approx(
+        np.repeat(np.tanh(0.5) * v.reshape(1, 16) @ vision.blocks[0]["o"], 2, axis=0)
+    )

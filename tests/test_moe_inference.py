@@ -50,8 +50,16 @@ def by_hand(batch, weights, top_k, one_by_one=False):
     return distinct, most
 
 
-CASES = [(1, (1, 1, 1), 2), (3, (1,) * 4, 2), (4, (1, 2, 3, 4), 2), (3, (4, 1, 1, 1, 1), 2), (5, (2, 1, 1), 2),
-         (4, (1, 1), 2), (5, (4, 3, 2, 1), 1), (6, (1, 1, 1), 1)]
+CASES = [
+    (1, (1, 1, 1), 2),
+    (3, (1,) * 4, 2),
+    (4, (1, 2, 3, 4), 2),
+    (3, (4, 1, 1, 1, 1), 2),
+    (5, (2, 1, 1), 2),
+    (4, (1, 1), 2),
+    (5, (4, 3, 2, 1), 1),
+    (6, (1, 1, 1), 1),
+]
 
 
 @pytest.mark.parametrize("batch, weights, top_k", CASES)
@@ -84,7 +92,9 @@ def test_batch_of_eight_in_fractions():
     assert loads[(8, 8) + (0,) * 14] == 120 * Fraction(1, 120) ** 8
     assert mo.all_on_one(E=16, k=2, B_seq=8) == pytest.approx(most[8])
     few = routing.enumerate_loads(2, experts=4, top_k=2)
-    assert mo.all_on_one(E=4, k=2, B_seq=2) == pytest.approx(float(sum(p for n, p in few.items() if n[0] == 2)))
+    assert mo.all_on_one(E=4, k=2, B_seq=2) == pytest.approx(
+        float(sum(p for n, p in few.items() if n[0] == 2))
+    )
     perfect = math.factorial(16) / 2**8 / 120**8  # every expert once: pairings of 16, in order
     assert distinct[16] == pytest.approx(perfect)
 
@@ -121,13 +131,16 @@ def test_busiest_by_another_recursion():
         assert below[most] == pytest.approx(at_most(most), rel=1e-9)
 
 
-@pytest.mark.parametrize("batch, experts, weights", [
-    (4096, 16, None), (512, 8, None), (400, 5, (5, 1, 2, 2, 3)), (256, 6, (3, 1, 1, 1, 0.5, 1)),
-])
+@pytest.mark.parametrize(
+    "batch, experts, weights",
+    [(4096, 16, None), (512, 8, None), (400, 5, (5, 1, 2, 2, 3)), (256, 6, (3, 1, 1, 1, 0.5, 1))],
+)
 def test_busiest_by_draws(batch, experts, weights):
     p = routing.busiest(batch, top_k=2, experts=experts, weights=weights)
     assert abs(p.sum() - 1) < 1e-12 and p.min() > -1e-12 and len(p) == batch + 1
-    drawn = routing.draw_loads(routing.sets(experts, top_k=2, weights=weights), batch, draws=20_000, seed=3).max(axis=1)
+    drawn = routing.draw_loads(
+        routing.sets(experts, top_k=2, weights=weights), batch, draws=20_000, seed=3
+    ).max(axis=1)
     mean, deviation = routing.moments(p)
     assert drawn.mean() == pytest.approx(mean, abs=4 * deviation / math.sqrt(20_000))
     assert drawn.std() == pytest.approx(deviation, rel=0.03)
@@ -174,20 +187,28 @@ def test_draws_have_the_odds_of_their_sets():
     assert pair[1, 1, 0, 0, 0] / pair[0, 0, 0, 1, 1] == pytest.approx(2 / 20)
 
 
-@pytest.mark.parametrize("call, number", [
-    (lambda: routing.busiest(8, top_k=17, experts=16), "16.*17"),
-    (lambda: routing.busiest(8, top_k=3, experts=16), "3"),
-    (lambda: routing.busiest(0, top_k=2, experts=16), "0"),
-    (lambda: routing.busiest(8, top_k=2, weights=(1, -2, 3)), "-2"),
-    (lambda: routing.busiest(8, top_k=2, weights=(1, 1, 8)), "0.8"),
-    (lambda: routing.reached(8, experts=4, top_k=5), "4.*5"),
-    (lambda: routing.reached(2.5, experts=4, top_k=2), "2.5"),
-    (lambda: routing.reached_of(routing.sets(21, top_k=1), 3), "21"),
-    (lambda: routing.enumerate_loads(2, experts=2, top_k=3), "2.*3"),
-    (lambda: routing.sets(4, top_k=2, weights=(1, 2)), "4"),
-    (lambda: mo.rate_of_price(price="1 USD/GPU/hour", n=128, c_tok=-4.9e-6), "-4.9e-06"),
-    (lambda: decode(model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", pipeline=8), batch=8, context=9), "57.3 GB"),
-])
+@pytest.mark.parametrize(
+    "call, number",
+    [
+        (lambda: routing.busiest(8, top_k=17, experts=16), "16.*17"),
+        (lambda: routing.busiest(8, top_k=3, experts=16), "3"),
+        (lambda: routing.busiest(0, top_k=2, experts=16), "0"),
+        (lambda: routing.busiest(8, top_k=2, weights=(1, -2, 3)), "-2"),
+        (lambda: routing.busiest(8, top_k=2, weights=(1, 1, 8)), "0.8"),
+        (lambda: routing.reached(8, experts=4, top_k=5), "4.*5"),
+        (lambda: routing.reached(2.5, experts=4, top_k=2), "2.5"),
+        (lambda: routing.reached_of(routing.sets(21, top_k=1), 3), "21"),
+        (lambda: routing.enumerate_loads(2, experts=2, top_k=3), "2.*3"),
+        (lambda: routing.sets(4, top_k=2, weights=(1, 2)), "4"),
+        (lambda: mo.rate_of_price(price="1 USD/GPU/hour", n=128, c_tok=-4.9e-6), "-4.9e-06"),
+        (
+            lambda: decode(
+                model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", pipeline=8), batch=8, context=9
+            ),
+            "57.3 GB",
+        ),
+    ],
+)
 def test_what_cannot_be_is_refused_with_its_number(call, number):
     with pytest.raises(BadInput, match=number):
         call()
@@ -207,7 +228,9 @@ def test_reads_and_their_spread_by_the_miniatures_meter():
         rest = sum(size for part, size in meter.parameters_read.items() if part != "experts")
         read = mo.parameters_read(N_fix=rest, N_exp=3 * one, E_hit=sum(hit) / 3)
         assert read == pytest.approx(sum(meter.parameters_read.values()))
-        assert mo.weights_read(weight_bytes=8, N_read=read) == pytest.approx(sum(meter.weight_bytes_read.values()))
+        assert mo.weights_read(weight_bytes=8, N_read=read) == pytest.approx(
+            sum(meter.weight_bytes_read.values())
+        )
         again = mo.weights_read_of_experts(weight_bytes=8, N_fix=rest, N_exp=3 * one, E_hit=sum(hit) / 3)
         assert again == pytest.approx(8 * read)
 
@@ -216,9 +239,20 @@ def test_bytes_for_a_token_by_adding_up():
     """One step of 8: attention once, each expert reached once, every sequence's cache."""
     hit = routing.moments(routing.reached(8, experts=16, top_k=2))[0]
     step = 2 * (55e9 + hit * 111e9) + 8 * 1000 * 61_440
-    shape = {"N_fix": 55e9, "N_exp": 111e9, "E": 16, "k": 2, "B_seq": 8, "kv": 61_440, "S": 1000, "weight_bytes": 2}
+    shape = {
+        "N_fix": 55e9,
+        "N_exp": 111e9,
+        "E": 16,
+        "k": 2,
+        "B_seq": 8,
+        "kv": 61_440,
+        "S": 1000,
+        "weight_bytes": 2,
+    }
     assert mo.read_per_sparse_token(**shape) == pytest.approx(step / 8)
-    assert mo.read_per_token(Q_w=step - 8 * 1000 * 61_440, B_seq=8, kv=61_440, S=1000) == pytest.approx(step / 8)
+    assert mo.read_per_token(Q_w=step - 8 * 1000 * 61_440, B_seq=8, kv=61_440, S=1000) == pytest.approx(
+        step / 8
+    )
     dense = mo.read_per_dense_token(N_total=1.8e12, B_seq=8, kv=61_440, S=1000, weight_bytes=2)
     assert dense == pytest.approx(3.6e12 / 8 + 61.44e6)
 
@@ -242,7 +276,9 @@ def test_whole_layers_on_nodes_by_trying():
     for layer in range(120):
         nodes[layer % 16] += 1
     per_layer = mo.node_parameters(N_total=1.8e12, p=120)
-    assert max(nodes) == 8 and mo.node_weights(N_node=8 * per_layer, weight_bytes=2, tp=8) == pytest.approx(30e9)
+    assert max(nodes) == 8 and mo.node_weights(N_node=8 * per_layer, weight_bytes=2, tp=8) == pytest.approx(
+        30e9
+    )
     assert mo.gpu_weights(N_total=1.8e12, p=16, weight_bytes=2, tp=8) == pytest.approx(1.8e12 * 2 / 128)
     assert mo.stage_layers(L=120, p=16) == 7.5 and mo.head_layers(L=120, p=16, l_node=7) == 15
     tables = 100 * 12 * 2
@@ -300,13 +336,17 @@ def test_price_by_running_a_second():
 def test_the_serving_models_cost_is_the_law_at_its_own_utilisation():
     gpt, price = model("gpt4_multi_query"), 1 / 3600
     x = decode(gpt, Server(pipeline=16), batch=256, context=1000, price=price)
-    assert mo.cost_of_share(price=price, mfu=float(x["mfu"]), N=gpt.active, F=312e12) == pytest.approx(float(x["cost"]))
+    assert mo.cost_of_share(price=price, mfu=float(x["mfu"]), N=gpt.active, F=312e12) == pytest.approx(
+        float(x["cost"])
+    )
 
 
 def test_comparisons_by_hand():
     assert mo.price_ratio(c_tok=6e-5, c_ref=2e-5) == pytest.approx(3)
     assert mo.utilisation_gap(x_price=3, N_ref=175, N=280) == pytest.approx(3 * 175 / 280)
-    assert mo.mlp_ratio(k=2, N_exp=111e9, N_ff=96 * 2 * 4 * 12288**2) == pytest.approx(222e9 / 115.96e9, rel=1e-4)
+    assert mo.mlp_ratio(k=2, N_exp=111e9, N_ff=96 * 2 * 4 * 12288**2) == pytest.approx(
+        222e9 / 115.96e9, rel=1e-4
+    )
 
 
 def test_day_by_counting_clusters():
@@ -323,17 +363,55 @@ def test_day_by_counting_clusters():
 # ---- inverses and ledger ------------------------------------------------------------------
 
 NEAR = {
-    "E": 16, "k": 2, "B_seq": 8, "E_hit": 10, "N_exp": 111, "N_fix": 55, "weight_bytes": 2, "kv": 60, "S": 40,
-    "N_total": 1800, "N_read": 700, "Q_w": 900, "var_hit": 1.5, "L_free": 20, "b_exp": 30, "z_max": 1.7, "p": 16,
+    "E": 16,
+    "k": 2,
+    "B_seq": 8,
+    "E_hit": 10,
+    "N_exp": 111,
+    "N_fix": 55,
+    "weight_bytes": 2,
+    "kv": 60,
+    "S": 40,
+    "N_total": 1800,
+    "N_read": 700,
+    "Q_w": 900,
+    "var_hit": 1.5,
+    "L_free": 20,
+    "b_exp": 30,
+    "z_max": 1.7,
+    "p": 16,
     "tp": 8,
-    "L": 160, "l_node": 7, "V": 100, "d": 12, "n_guess": 4, "x_small": 0.05, "N": 280, "N_node": 130, "copies": 2,
-    "B_fly": 40, "n": 128, "mem": 40, "x_own_kv": 0.5, "price": 3e-4, "c_tok": 5e-3, "F": 300, "mfu": 0.2, "R_out": 8,
-    "c_ref": 2e-3, "x_price": 3, "N_ref": 175, "N_ff": 116, "load_day": 0.5, "swing": 0.4,
+    "L": 160,
+    "l_node": 7,
+    "V": 100,
+    "d": 12,
+    "n_guess": 4,
+    "x_small": 0.05,
+    "N": 280,
+    "N_node": 130,
+    "copies": 2,
+    "B_fly": 40,
+    "n": 128,
+    "mem": 40,
+    "x_own_kv": 0.5,
+    "price": 3e-4,
+    "c_tok": 5e-3,
+    "F": 300,
+    "mfu": 0.2,
+    "R_out": 8,
+    "c_ref": 2e-3,
+    "x_price": 3,
+    "N_ref": 175,
+    "N_ff": 116,
+    "load_day": 0.5,
+    "swing": 0.4,
 }
 OPEN = {"E", "k", "B_seq", "b_exp"}  # inside and outside of powers and roots
 IMPORTED = ("tables", "expert_batch", "serving_mfu", "token_cost", "price_of_thousand")
 NOT_CLOSED = ("jitter_of_batch", "N_fix"), ("jitter_of_batch", "N_exp")  # of two signs in general
-PAIRS = [(n, s.name) for n, law in LAWS.items() for s in law.symbols if s.name not in OPEN and n not in IMPORTED]
+PAIRS = [
+    (n, s.name) for n, law in LAWS.items() for s in law.symbols if s.name not in OPEN and n not in IMPORTED
+]
 PAIRS = [pair for pair in PAIRS if pair not in NOT_CLOSED]
 
 
@@ -343,7 +421,9 @@ def test_solve_then_evaluate_returns_the_input(name, unknown):
     rng, inverse = random.Random(f"{name}{unknown}"), law.solve(unknown)
     values = {s.name: NEAR[s.name] * rng.uniform(0.9, 1.1) for s in law.symbols}
     there = law(**values)
-    back = inverse(**{s.name: values[s.name] for s in inverse.symbols if s.name in values}, **{law.lhs.name: there})
+    back = inverse(
+        **{s.name: values[s.name] for s in inverse.symbols if s.name in values}, **{law.lhs.name: there}
+    )
     assert back == pytest.approx(values[unknown], rel=1e-6)
 
 
@@ -366,7 +446,9 @@ def test_the_price_that_is_4096_readers():
         claim = ledger.claim(f"inference-cost-{name}")
         assert stated / 100 < 0.2 * least < least < stated
         assert claim.must_be("mfu") == pytest.approx(least / stated)
-        assert claim.ours == f"at least ${least * 275 / 280:.6f}"  # "about 280" begins at 275; no share, no upper end
+        assert (
+            claim.ours == f"at least ${least * 275 / 280:.6f}"
+        )  # "about 280" begins at 275; no share, no upper end
 
 
 def test_tiny_shares_carry_no_percent_sign():
@@ -378,7 +460,10 @@ def test_tiny_shares_carry_no_percent_sign():
 def test_ends_of_ranges():
     ends = {
         "moe-inference-40gb-room": [(2 * 1.75e12 + c * 61_440 * 4096**2) / (128 * 40e9) for c in (1, 8)],
-        "moe-inference-head-draft": [3.5 * 0.007 * 275e9 * 120 / 1.85e12, 4.5 * 0.073 * 285e9 * 120 / 1.75e12],
+        "moe-inference-head-draft": [
+            3.5 * 0.007 * 275e9 * 120 / 1.85e12,
+            4.5 * 0.073 * 285e9 * 120 / 1.75e12,
+        ],
         "inference-cost-more-than-double": [1 / 0.59, 1 / 0.36],
     }
     for claim_id, (low, high) in ends.items():

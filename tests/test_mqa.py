@@ -36,9 +36,14 @@ def test_dimensions(name):
 def family():
     """The multi-head shapes of chapter 2 that fit 55 and 111 billion, a coarse search."""
     found = architecture.fitting_shapes(
-        Interval(54.5e9, 55.5e9), Interval(110.5e9, 111.5e9), layers=120, multi_head=True,
-        widths=range(9728, 12417, 128), head_widths=(64, 112, 128),
-        mlp_shapes=[(2, Fraction(4)), (2, Fraction(3)), (3, Fraction(13, 4))])
+        Interval(54.5e9, 55.5e9),
+        Interval(110.5e9, 111.5e9),
+        layers=120,
+        multi_head=True,
+        widths=range(9728, 12417, 128),
+        head_widths=(64, 112, 128),
+        mlp_shapes=[(2, Fraction(4)), (2, Fraction(3)), (3, Fraction(13, 4))],
+    )
     assert len({s["d"] for s in found}) >= 3
     return found
 
@@ -49,7 +54,9 @@ def test_cache_from_the_attention_count_by_whole_shapes(shape):
     entries = sum(2 * shape["d_h"] for _layer in range(120) for _head in range(shape["n_h"]))
     law = mqa.cache_of_attention(N_attn=shape["N_attn"], L=120, a_w=shape["a_w"], g_kv=1, kv_bytes=2)
     assert law == pytest.approx(2 * entries, rel=1e-12)
-    assert mqa.cache_of_width(L=120, a_w=shape["a_w"], d=shape["d"], g_kv=1, kv_bytes=2) == pytest.approx(2 * entries)
+    assert mqa.cache_of_width(L=120, a_w=shape["a_w"], d=shape["d"], g_kv=1, kv_bytes=2) == pytest.approx(
+        2 * entries
+    )
 
 
 def test_latent_cache_against_the_shape_of_deepseek_v2():
@@ -97,8 +104,15 @@ def test_cache_on_eight_ranks_of_the_miniature(n_kv, over):
 
 
 @settings(max_examples=200, deadline=None)
-@given(room=st.integers(0, 40_000), stages=SMALL, per_stage=SMALL, tp=st.sampled_from([1, 2, 4, 8]),
-       power=st.integers(0, 5), head=SMALL, context=st.integers(1, 9))
+@given(
+    room=st.integers(0, 40_000),
+    stages=SMALL,
+    per_stage=SMALL,
+    tp=st.sampled_from([1, 2, 4, 8]),
+    power=st.integers(0, 5),
+    head=SMALL,
+    context=st.integers(1, 9),
+)
 def test_fit_by_filling(room, stages, per_stage, tp, power, head, context):
     """Memory filled sequence by sequence: a stage of `per_stage` layers holds every sequence in flight."""
     n_kv = 2**power
@@ -130,7 +144,9 @@ def test_each_stage_of_the_miniature_holds_every_sequence():
     tokens = np.random.default_rng(2).integers(0, 50, (4, 5))
     split.forward(tokens, caches, micro_batches=2)
     one = mqa.fill(room_bytes=caches[0].nbytes, layers=2, kv_heads=1, head_width=4, context=5, kv_bytes=8)
-    less = mqa.fill(room_bytes=caches[0].nbytes - 1, layers=2, kv_heads=1, head_width=4, context=5, kv_bytes=8)
+    less = mqa.fill(
+        room_bytes=caches[0].nbytes - 1, layers=2, kv_heads=1, head_width=4, context=5, kv_bytes=8
+    )
     assert (one, less) == (4, 3) and all((cache.lengths == 5).all() for cache in caches)
 
 
@@ -162,7 +178,7 @@ def test_long_prompts_overflow_only_when_scores_are_stored():
 
 @pytest.mark.parametrize("stages, each", [(3, 1), (3, 4), (5, 2)])
 def test_rate_of_a_pipeline_step_by_step(stages, each):
-    seconds = lambda size: 0.5 + size / 8  # noqa: E731
+    seconds = lambda size: 0.5 + size / 8
     all_of_them = dict(sequences=stages * each, stages=stages, stage_seconds=seconds)
     full = mqa.pipeline_rate(**all_of_them)
     assert full == pytest.approx(each / seconds(each))
@@ -179,8 +195,20 @@ def test_cost_by_reading_experts_one_by_one():
     reached = [len(set().union(*choice)) for choice in itertools.product(pairs, repeat=size)]
     read = 2 * (10 + 100 * sum(reached) / len(reached))
     seconds = (read / 2 + size * 50 * 7 / 2) / 1000
-    law = mqa.cost_of_reads(price=3, tp=2, weight_bytes=2, N_fix=10, N_exp=100, E=e, k=2, B_seq=size, S=50, kv=7,
-                            cache_ranks=2, mem_rate=1000)
+    law = mqa.cost_of_reads(
+        price=3,
+        tp=2,
+        weight_bytes=2,
+        N_fix=10,
+        N_exp=100,
+        E=e,
+        k=2,
+        B_seq=size,
+        S=50,
+        kv=7,
+        cache_ranks=2,
+        mem_rate=1000,
+    )
     assert law == pytest.approx(3 * 2 * seconds / size)
 
 
@@ -191,9 +219,24 @@ def test_law_of_the_cost_is_the_serving_model_without_links(gpu, name, kv):
     server = Server(gpu=gpu, divide_cache=False, nvlink_bytes_per_s=1e18, nic_bytes_per_s=1e18, **A100)
     found = mqa.at_the_limit(whole, server, context=8192, price=HOUR)
     law = mqa.thousand_copied(
-        price=HOUR, tp=8, p=15, L=120, d_h=whole.d_h, n_kv=kv, E=16, k=2, S=8192, N_fix=whole.N_fix,
-        N_held=whole.N_held, N_exp=whole.N_exp, kv_bytes=2, weight_bytes=2, usable=0.94,
-        mem_rate=card.bandwidth_bytes_per_s, mem=card.memory_bytes)
+        price=HOUR,
+        tp=8,
+        p=15,
+        L=120,
+        d_h=whole.d_h,
+        n_kv=kv,
+        E=16,
+        k=2,
+        S=8192,
+        N_fix=whole.N_fix,
+        N_held=whole.N_held,
+        N_exp=whole.N_exp,
+        kv_bytes=2,
+        weight_bytes=2,
+        usable=0.94,
+        mem_rate=card.bandwidth_bytes_per_s,
+        mem=card.memory_bytes,
+    )
     assert 1000 * found["cost"] == pytest.approx(law, rel=1e-6)
     assert found["fits"] and found["in_flight"] == pytest.approx(15 * found["batch_limit"])
 
@@ -210,13 +253,17 @@ def test_fewer_sequences_than_stages_leave_stages_waiting():
     at = mqa.at_the_limit(whole, server, context=32768, price=HOUR)
     assert at["in_flight"] == 4 and at["fits"]
     one = decode(whole, server, batch=1, context=32768)
-    rate = mqa.pipeline_rate(sequences=4, stages=15, stage_seconds=lambda size: float(one["pass_seconds"]) / 15)
+    rate = mqa.pipeline_rate(
+        sequences=4, stages=15, stage_seconds=lambda size: float(one["pass_seconds"]) / 15
+    )
     assert at["rate"] == pytest.approx(rate)
     assert at["cost"] == pytest.approx(120 * HOUR / rate)
 
 
-@pytest.mark.parametrize("gpu, weight_bytes, dear", [
-    ("A100-SXM 40GB", 2, True), ("A100-SXM 80GB", 2, False), ("A100-SXM 40GB", 1, False)])
+@pytest.mark.parametrize(
+    "gpu, weight_bytes, dear",
+    [("A100-SXM 40GB", 2, True), ("A100-SXM 80GB", 2, False), ("A100-SXM 40GB", 1, False)],
+)
 def test_multi_head_is_dearer_than_the_list_price_on_small_cards_with_two_bytes_only(gpu, weight_bytes, dear):
     server = Server(gpu=gpu, weight_bytes=weight_bytes, **A100)
     at = mqa.at_the_limit(model("gpt4_multi_head"), server, context=8192, price=HOUR)
@@ -254,15 +301,20 @@ def test_shapes_of_table_1_are_those_of_table_d1():
     printed = {row["field"]: row["PaLM 540B"] for row in published("pope_tableD1_models")}
     palm = shapes.model("PaLM 540B").shape
     assert [int(printed[k]) for k in ("n_layers", "d_model", "d_ff", "n_heads", "d_head")] == [
-        palm.layers, palm.d_model, palm.d_ff, palm.n_heads, palm.d_head] and palm.n_kv_heads == 1
+        palm.layers,
+        palm.d_model,
+        palm.d_ff,
+        palm.n_heads,
+        palm.d_head,
+    ] and palm.n_kv_heads == 1
 
 
 @pytest.mark.parametrize("row", published("shazeer_mqa_table1"), ids=lambda r: f"{r['attention']}-{r['h']}")
 def test_mlp_widths_of_shazeer_keep_the_parameters_equal(row):
     """Per pair of encoder and decoder layers: three attentions, two MLPs, width 1024."""
     heads, width = int(row["h"]), int(row["dk_dv"])
-    size = lambda h, kv, w: 3 * architecture.attention(L=1, d=1024, d_h=w, n_h=h, n_kv=kv)  # noqa: E731
-    mlps = lambda inner: 2 * architecture.mlp(L=1, n_mat=2, d=1024, d_ff=inner)  # noqa: E731
+    size = lambda h, kv, w: 3 * architecture.attention(L=1, d=1024, d_h=w, n_h=h, n_kv=kv)
+    mlps = lambda inner: 2 * architecture.mlp(L=1, n_mat=2, d=1024, d_ff=inner)
     kv = 1 if row["attention"].startswith("multi-query") else heads
     assert size(heads, kv, width) + mlps(int(row["d_ff"])) == size(8, 8, 128) + mlps(4096)
 
@@ -282,7 +334,13 @@ def test_models_that_share_heads():
     assert len(rows) == ledger.given("fact:kv-models-all").value
     assert sum(row["n_kv_heads"] == "1" for row in rows) == ledger.given("fact:kv-models-one").value
     for row in rows:
-        if row["source"] not in ("smith2022", "bloom2022", "touvron2023a", "li2023starcoder", "almazrouei2023"):
+        if row["source"] not in (
+            "smith2022",
+            "bloom2022",
+            "touvron2023a",
+            "li2023starcoder",
+            "almazrouei2023",
+        ):
             s = shapes.model(row["model"]).shape
             assert (s.n_heads, s.n_kv_heads) == (int(row["n_heads"]), int(row["n_kv_heads"]))
 
@@ -294,18 +352,27 @@ def limit(server, context):
     return mqa.at_the_limit(model("gpt4_multi_head"), server, context=context, price=HOUR)
 
 
-@pytest.mark.parametrize("call, names", [
-    (lambda: mqa.fill(room_bytes=1, layers=0, kv_heads=1, head_width=1, context=1), "layers"),
-    (lambda: mqa.fill(room_bytes=1, layers=True, kv_heads=1, head_width=1, context=1), "layers"),
-    (lambda: mqa.fill(room_bytes=0, layers=1, kv_heads=1, head_width=1, context=1), "room_bytes"),
-    (lambda: mqa.fill(room_bytes=1, layers=1, kv_heads=1, head_width=1, context=1, kv_bytes=-1), "kv_bytes"),
-    (lambda: mqa.fullest_stage(4, 5), "stages"),
-    (lambda: mqa.fullest_stage(4, 0), "stages"),
-    (lambda: mqa.pipeline_rate(sequences=2, stages=2, stage_seconds=float, micro_batches=3), "micro_batches"),
-    (lambda: mqa.pipeline_rate(sequences=2, stages=2, stage_seconds=float, rounds=1), "rounds"),
-    (lambda: limit(Server(gpu="A100-SXM 40GB", **A100), 1e6), "context"),
-    (lambda: limit(replace(Server(), pipeline=2), 10), "fit"),
-])
+@pytest.mark.parametrize(
+    "call, names",
+    [
+        (lambda: mqa.fill(room_bytes=1, layers=0, kv_heads=1, head_width=1, context=1), "layers"),
+        (lambda: mqa.fill(room_bytes=1, layers=True, kv_heads=1, head_width=1, context=1), "layers"),
+        (lambda: mqa.fill(room_bytes=0, layers=1, kv_heads=1, head_width=1, context=1), "room_bytes"),
+        (
+            lambda: mqa.fill(room_bytes=1, layers=1, kv_heads=1, head_width=1, context=1, kv_bytes=-1),
+            "kv_bytes",
+        ),
+        (lambda: mqa.fullest_stage(4, 5), "stages"),
+        (lambda: mqa.fullest_stage(4, 0), "stages"),
+        (
+            lambda: mqa.pipeline_rate(sequences=2, stages=2, stage_seconds=float, micro_batches=3),
+            "micro_batches",
+        ),
+        (lambda: mqa.pipeline_rate(sequences=2, stages=2, stage_seconds=float, rounds=1), "rounds"),
+        (lambda: limit(Server(gpu="A100-SXM 40GB", **A100), 1e6), "context"),
+        (lambda: limit(replace(Server(), pipeline=2), 10), "fit"),
+    ],
+)
 def test_bad_input_is_named(call, names):
     with pytest.raises(BadInput, match=names):
         call()

@@ -37,7 +37,9 @@ def prose(path):
     if path.suffix == ".md":
         return path.read_text("utf-8")
     return "\n".join(
-        "".join(c["source"]) for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "markdown"
+        "".join(c["source"])
+        for c in json.loads(path.read_text("utf-8"))["cells"]
+        if c["cell_type"] == "markdown"
     )
 
 
@@ -63,7 +65,10 @@ def test_commands_in_the_texts_are_targets():
 
 def test_counts_of_the_readme_are_the_ledgers():
     counts = ledger.load().counts()
-    rows = [f"| {symbol} {name} | {counts[name]} | {meaning} |" for name, (symbol, meaning) in ledger.VERDICTS.items()]
+    rows = [
+        f"| {symbol} {name} | {counts[name]} | {meaning} |"
+        for name, (symbol, meaning) in ledger.VERDICTS.items()
+    ]
     missing = [row for row in rows if row not in read("README.md").splitlines()]
     assert missing == [], "these rows belong into README.md"
     assert set(re.findall(r"(\d+) claims\b", read("README.md"))) == {str(len(ledger.load().claims))}
@@ -117,7 +122,9 @@ def test_picture_of_the_readme_is_the_saved_figure():
         for cell in json.loads(path.read_text("utf-8"))["cells"]
         if cell["metadata"].get("save") == Path(picture).stem
     ]
-    assert [meta["mystnb"]["image"]["alt"] for meta in saved] == [alt], "copy the notebook's alt text into README.md"
+    assert [meta["mystnb"]["image"]["alt"] for meta in saved] == [alt], (
+        "copy the notebook's alt text into README.md"
+    )
     assert (ROOT / picture).is_file()
 
 
@@ -125,14 +132,18 @@ def test_picture_of_the_readme_is_the_saved_figure():
 def test_links_and_paths_exist(name):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", read(name))
     paths = re.findall(r"`((?:book|gpt4lib|tests|benchmarks|notebooks|\.github)/[\w./-]+)`", read(name))
-    paths = [path for path in paths if "NN_" not in path and path not in ("gpt4lib/name.py", "tests/test_name.py")]
+    paths = [
+        path for path in paths if "NN_" not in path and path not in ("gpt4lib/name.py", "tests/test_name.py")
+    ]
     assert [path for path in links + paths if not (ROOT / path).exists()] == []
 
 
 def test_status_of_the_readme_names_every_notebook():
     there = {path.stem for path in NOTEBOOKS}
     entries = [entry for entry in chapter_entries() if entry["page"] in there]
-    lines = [f"- [{entry['title']}](notebooks/{entry['page']}.ipynb): {entry['question']}" for entry in entries]
+    lines = [
+        f"- [{entry['title']}](notebooks/{entry['page']}.ipynb): {entry['question']}" for entry in entries
+    ]
     status = read("README.md").partition("## Status")[2].partition("\n## ")[0]
     assert [line for line in status.splitlines() if line.startswith("- ")] == lines
 
@@ -167,7 +178,10 @@ def test_one_version_and_one_date():
     book = yaml.safe_load(read("CITATION.cff"))
     newest, date = re.search(r"^## \[(.+?)\] - (\d{4}-\d\d-\d\d)$", read("CHANGELOG.md"), re.M).groups()
     assert (
-        book["version"] == newest == gpt4lib.__version__ == tomllib.loads(read("pyproject.toml"))["project"]["version"]
+        book["version"]
+        == newest
+        == gpt4lib.__version__
+        == tomllib.loads(read("pyproject.toml"))["project"]["version"]
     )
     assert f"{book['date-released']}" == date
 
@@ -262,7 +276,9 @@ def test_the_rule_is_the_one_that_is_computed(meet, among, verdict):
         entries = [{**entry, "inputs": {"N": size, "D": tokens}} for size, tokens in INPUTS[among]]
     else:
         assert (meet, among) == ("there is no law to compute with", "anything")
-    built = [ledger.build([("t", e)], article=ARTICLE, constants=CONSTANTS).claims[0].verdict for e in entries]
+    built = [
+        ledger.build([("t", e)], article=ARTICLE, constants=CONSTANTS).claims[0].verdict for e in entries
+    ]
     assert built == [verdict] * len(entries)
 
 
@@ -321,9 +337,14 @@ def test_references_are_known(path):
     text, terms = prose(path), {term.lower() for terms, _ in glossary() for term in terms}
     used = [re.sub(r"^.*<(.*)>$", r"\1", term) for term in re.findall(r"\{term\}`([^`]+)`", text)]
     assert {term.lower() for term in used} <= terms
-    cited = [key.strip() for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in keys.split(",")]
+    cited = [
+        key.strip() for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in keys.split(",")
+    ]
     assert set(cited) <= sources()
-    claims = [re.sub(r"^.*<(.*)>$", r"\1", name) for name in re.findall(r"\{(?:claim|stated|range)\}`([^`]+)`", text)]
+    claims = [
+        re.sub(r"^.*<(.*)>$", r"\1", name)
+        for name in re.findall(r"\{(?:claim|stated|range)\}`([^`]+)`", text)
+    ]
     assert set(claims) <= {claim.id for claim in ledger.load().claims}
 
 
@@ -355,7 +376,9 @@ def test_no_connection_is_claimed(name):
     assert re.search(r"no connection with OpenAI or with the article's authors", text)
 
 
-@pytest.mark.parametrize("name", ["book/index.md", "book/how-to-read.md", "book/notation.md", "book/bibliography.md"])
+@pytest.mark.parametrize(
+    "name", ["book/index.md", "book/how-to-read.md", "book/notation.md", "book/bibliography.md"]
+)
 def test_no_number_of_the_ledger_is_typed_into_a_page(name):
     """Values and counts of claims stand in pages as directives and roles only."""
     text = re.sub(r"^```\{precision\}.*?^```$", "", read(name), flags=re.M | re.S)
@@ -385,7 +408,9 @@ def test_the_claim_in_contributing_gets_its_verdict():
     assert claim.verdict == entry["expect"] and "{" not in claim.why
     names, row = (line.split(",") for line in blocks(read("CONTRIBUTING.md"), "csv")[0].splitlines())
     second = dict(zip(names, row, strict=True))
-    assert second["id"] == claim.id and claim.derived == pytest.approx(float(second["derived"])) == eval(second["how"])
+    assert second["id"] == claim.id and claim.derived == pytest.approx(float(second["derived"])) == eval(
+        second["how"]
+    )
     assert [claim.stated.interval.lo, claim.stated.interval.hi] == pytest.approx(
         [float(second["stated_low"]), float(second["stated_high"])]
     )
@@ -402,7 +427,7 @@ def test_the_code_in_contributing_runs(monkeypatch):
     )
     space = {}
     for block in blocks(read("CONTRIBUTING.md"), "python"):
-        exec(block, space)  # noqa: S102
+        exec(block, space)
     space["run_energy"].check_dimensions()
     space["test_energy_against_a_meter_read_every_day"]()
     assert len(shown) == 1 and re.search(r"\d", shown[0])

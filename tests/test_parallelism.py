@@ -22,11 +22,23 @@ from gpt4lib.units import BadInput
 A100, GB = 312e12, 1e9
 BYTES = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12}
 CHAPTER = [c for c in ledger.load().claims if c.chapter == "04_parallelism"]
-DESCRIBED = shapes.from_mapping({
-    "name": "as described", "layers": 120, "d_model": 10752, "n_heads": 96, "n_kv_heads": 96, "d_head": 112,
-    "d_ff_expert": 43008, "expert_matrices": 2, "n_experts": 16, "top_k": 2, "vocab": 100277,
-    "tied_embeddings": False, "positions": "rotary",
-})  # fmt: skip
+DESCRIBED = shapes.from_mapping(
+    {
+        "name": "as described",
+        "layers": 120,
+        "d_model": 10752,
+        "n_heads": 96,
+        "n_kv_heads": 96,
+        "d_head": 112,
+        "d_ff_expert": 43008,
+        "expert_matrices": 2,
+        "n_experts": 16,
+        "top_k": 2,
+        "vocab": 100277,
+        "tied_embeddings": False,
+        "positions": "rotary",
+    }
+)
 
 
 # ---- memory ---------------------------------------------------------------------------------
@@ -50,14 +62,16 @@ def test_stage_1_of_a_cluster_holds_the_arrays_of_its_ranks(tensor, stages, repl
     n = tensor * stages * replicas
     got = par.zero_1_of_cluster(N_total=size, tp=tensor, p=stages, n=n, **BYTES)
     assert got == pytest.approx(held)
-    assert par.rank_memory_1(N_total=size, tp=tensor, p=stages, n=n, Q_more=77, **BYTES) == pytest.approx(held + 77)
+    assert par.rank_memory_1(N_total=size, tp=tensor, p=stages, n=n, Q_more=77, **BYTES) == pytest.approx(
+        held + 77
+    )
 
 
 @settings(deadline=None)
 @given(st.floats(40, 140), st.floats(1, 20), st.integers(1, 16))
 def test_fewest_stages_by_trial(card, more, tensor):
     inputs = {"N_total": 1.8e12, "tp": tensor, "n": 25_000, "Q_more": more * GB} | BYTES
-    state = lambda p: 1.8e12 * 4 / tensor / p + 1.8e12 * 12 / 25_000 + more * GB  # noqa: E731
+    state = lambda p: 1.8e12 * 4 / tensor / p + 1.8e12 * 12 / 25_000 + more * GB
     fits = next(p for p in range(1, 10_000) if state(p) <= card * GB)
     assert math.ceil(par.fewest_stages(Q_rank=card * GB, **inputs) - 1e-9) == fits
 
@@ -76,7 +90,7 @@ def test_tokens_in_a_cache_are_those_of_earlier_passes():
 def test_the_stated_layout_fits_what_the_chapter_says():
     split = {"tensor": 8, "pipeline": 15, "data": 208, "batch": 7280, "sequence": True}
     cluster = Cluster(device="A100-SXM 80GB", n_gpus=24_960, nic_bytes_per_s=25e9)
-    need = lambda **own: explain(DESCRIBED, cluster, Layout(**split | own), seq=8192)["memory_bytes"]  # noqa: E731
+    need = lambda **own: explain(DESCRIBED, cluster, Layout(**split | own), seq=8192)["memory_bytes"]
     whole = {how: need(zero=1, recompute=how) for how in ("none", "selective", "full")}
     assert 40 * GB < whole["full"] < 80 * GB < whole["selective"] < whole["none"]
     assert need(zero=1, recompute="selective", expert=16) < 80 * GB
@@ -93,8 +107,10 @@ def test_the_stated_layout_fits_what_the_chapter_says():
 # ---- links ----------------------------------------------------------------------------------
 def test_nvlink_width_is_the_widest_group_at_the_full_rate():
     cluster = Cluster(device="A100-SXM 80GB", n_gpus=48, nic_bytes_per_s=25e9)
-    rates = {w: explain(DESCRIBED, cluster, Layout(w, 1, 48 // w, batch=48), seq=64)["terms"]["link_tensor"]
-             for w in (1, 2, 4, 8, 16)}  # fmt: skip
+    rates = {
+        w: explain(DESCRIBED, cluster, Layout(w, 1, 48 // w, batch=48), seq=64)["terms"]["link_tensor"]
+        for w in (1, 2, 4, 8, 16)
+    }
     assert max(w for w, rate in rates.items() if rate == 300e9) == par.nvlink_width(node=8)
     assert hardware("A100-SXM 80GB").interconnect_bytes_per_s == 2 * 300e9
 
@@ -108,9 +124,7 @@ def test_hand_over_between_stages_by_sending_arrays():
     sent = sum(comm.sent.values())[1]  # an inner stage
     flop = sum(6 for _ in range(tokens)) * 4000 / stages / tensor
     seconds = flop / (1e9 * 0.4)
-    got = par.hop_share(
-        act_bytes=2, d=width, sharing=sharing, link=link, p=stages, N=4000, F=1e9, mfu=0.4,
-    )  # fmt: skip
+    got = par.hop_share(act_bytes=2, d=width, sharing=sharing, link=link, p=stages, N=4000, F=1e9, mfu=0.4)
     assert got == pytest.approx(sent * sharing / link / seconds)
 
 
@@ -139,7 +153,7 @@ def test_double_tree_by_walking_it(power):
     size, half = 2**power, 50.0
     sent, depth = np.zeros(size), 0
     for shift in (0, 1):  # the second tree is the first one moved on by a rank
-        rank = lambda node: (node + shift) % size  # noqa: B023, E731
+        rank = lambda node: (node + shift) % size  # noqa: B023
         for node, up in tree(size).items():
             steps, at = 0, node
             while tree(size)[at] != at:
@@ -161,10 +175,10 @@ def test_two_levels_by_counting_both(inner, outer):
     summed = [c.all_reduce(list(x)) for c, x in zip(across, zip(*parts))]
     done = [c.all_gather(list(x)) for c, x in zip(inside, zip(*summed))]
     assert np.allclose(np.concatenate(done), data.sum(0))
-    most = lambda comms: max(sum(c.sent.values(), np.zeros(1)).max() for c in comms)  # noqa: E731
+    most = lambda comms: max(sum(c.sent.values(), np.zeros(1)).max() for c in comms)
     got = par.two_level_reduce(
-        G=data[0].nbytes, sharing=2, local=inner, islands=outer, link_in=40, link_out=10,
-    )  # fmt: skip
+        G=data[0].nbytes, sharing=2, local=inner, islands=outer, link_in=40, link_out=10
+    )
     assert got == pytest.approx(2 * most(inside) / 40 + 2 * most(across) / 10)
 
 
@@ -176,9 +190,18 @@ def test_full_fsdp_by_counting_a_step_of_stage_3():
     n = tensor * groups
     compute = sum(6 * 300 for _ in range(tokens)) / (n * 1e9 * 0.5)
     got = par.full_fsdp_share(
-        N_total=size, weight_bytes=2, grad_bytes=2, tp=tensor, n=n, sharing=4, link=1e5, N=300, B_tok=tokens,
-        F=1e9, mfu=0.5,
-    )  # fmt: skip
+        N_total=size,
+        weight_bytes=2,
+        grad_bytes=2,
+        tp=tensor,
+        n=n,
+        sharing=4,
+        link=1e5,
+        N=300,
+        B_tok=tokens,
+        F=1e9,
+        mfu=0.5,
+    )
     assert got == pytest.approx(4 * sent / 1e5 / compute)
 
 
@@ -186,8 +209,8 @@ def test_kernels_beside_the_bubble_of_a_replayed_schedule():
     for v, m in ((1, 35), (2, 30)):
         idle = idle_share(pipeline_schedule(15, m, v))
         got = par.kernels_beside_bubble(
-            mfu=0.34, p=15, v=v, b=1, tp=8, n=24_960, T=8192, B_tok=208 * m * 8192, redone=8 / 6,
-        )  # fmt: skip
+            mfu=0.34, p=15, v=v, b=1, tp=8, n=24_960, T=8192, B_tok=208 * m * 8192, redone=8 / 6
+        )
         assert got == pytest.approx((2 + 2 + 4) / 6 * 0.34 / (1 - idle))  # forward, forward again, backward
 
 
@@ -199,14 +222,18 @@ def test_published_rows_name_a_known_source(name):
 
 def test_zero_figure_1():
     for row, law in zip(published("zero_fig1_memory"), step_time.STATE, strict=True):
-        got = law(**{s.name: ({"N_total": 7.5e9, "tp": 1, "p": 1, "dp": 64} | BYTES)[s.name] for s in law.symbols})
+        got = law(
+            **{s.name: ({"N_total": 7.5e9, "tp": 1, "p": 1, "dp": 64} | BYTES)[s.name] for s in law.symbols}
+        )
         digits = len(row["GB_psi7.5B_nd64"].partition(".")[2])
         assert round(got / GB, digits) == float(row["GB_psi7.5B_nd64"])
 
 
 def test_models_of_korthikantis_table_3_have_their_names_size():
     for row in published("korthikanti_table3_configs"):
-        heads, hidden, layers, tp, pp, n = (int(row[k]) for k in ("heads", "hidden", "layers", "tp", "pp", "n_gpus"))
+        heads, hidden, layers, tp, pp, n = (
+            int(row[k]) for k in ("heads", "hidden", "layers", "tp", "pp", "n_gpus")
+        )
         size = shapes.count(step_time.gpt(heads=heads, hidden=hidden, layers=layers)).total
         name = row["model"].split()[0]
         assert round(size / {"B": 1e9, "T": 1e12}[name[-1]]) == float(name[:-1])
@@ -240,7 +267,10 @@ def test_readings_rest_on_the_tables_that_their_notes_name():
     stated = {c.id: c.stated for c in CHAPTER}
     divisors = [q for q in range(1, 121) if 120 % q == 0]
     below = divisors[divisors.index(15) - 1]
-    assert (stated["parallelism-15-because-memory"].interval.lo, 15) == (below, divisors[divisors.index(below) + 1])
+    assert (stated["parallelism-15-because-memory"].interval.lo, 15) == (
+        below,
+        divisors[divisors.index(below) + 1],
+    )
     best = 0.0
     for row in published("megatron_table1"):
         tp, pp, n, batch = (int(row[k]) for k in ("tp", "pp", "n_gpus", "batch"))
@@ -251,11 +281,13 @@ def test_readings_rest_on_the_tables_that_their_notes_name():
 
 
 def test_where_the_verdicts_turn():
-    at = lambda claim, **own: claim.law(**{k: i.stated.value for k, i in claim.inputs.items()} | own)  # noqa: E731
+    at = lambda claim, **own: claim.law(**{k: i.stated.value for k, i in claim.inputs.items()} | own)
     by = {c.id: c for c in CHAPTER}
     hop, fsdp = by["parallelism-too-many-for-comm"], by["parallelism-no-fsdp"]
     slow = at(hop, link=25e9, mfu=0.36)
-    assert 8 * slow > 0.1 > slow  # eight copies over the slowest shared link are the only reading that reaches it
+    assert (
+        8 * slow > 0.1 > slow
+    )  # eight copies over the slowest shared link are the only reading that reaches it
     assert at(fsdp, link=50e9, mfu=0.32) > 0.5
     assert at(by["parallelism-40gb-zero1"], opt_bytes=1e-9) > 40 * GB  # whatever the optimiser
     assert at(by["parallelism-15-because-memory"], Q_rank=40 * GB, Q_more=5 * GB) > 24
@@ -263,14 +295,20 @@ def test_where_the_verdicts_turn():
     assert at(eaten) < 0.59 < at(eaten, redone=8 / 6)  # with full recomputation there is no room
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: par.weights_of_rank(N_total=-1, weight_bytes=2, tp=8, p=15), "N_total"),
-    (lambda: par.weights_of_rank(N_total=1, weight_bytes=2, tp=8), "p is missing"),
-    (lambda: par.weights_of_rank(N_total="1 GPU", weight_bytes=2, tp=8, p=15), "N_total"),
-    (lambda: par.kernels_beside_bubble(redone=1, mfu=1.2, p=15, v=1, b=1, tp=8, n=1, T=1, B_tok=1), "mfu"),
-    (lambda: par.fewest_stages(Q_rank=1, Q_more=1, N_total=0, tp=1, n=1, **BYTES), "no finite value"),
-    (lambda: par.hop_share(layers=3), "no input 'layers'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: par.weights_of_rank(N_total=-1, weight_bytes=2, tp=8, p=15), "N_total"),
+        (lambda: par.weights_of_rank(N_total=1, weight_bytes=2, tp=8), "p is missing"),
+        (lambda: par.weights_of_rank(N_total="1 GPU", weight_bytes=2, tp=8, p=15), "N_total"),
+        (
+            lambda: par.kernels_beside_bubble(redone=1, mfu=1.2, p=15, v=1, b=1, tp=8, n=1, T=1, B_tok=1),
+            "mfu",
+        ),
+        (lambda: par.fewest_stages(Q_rank=1, Q_more=1, N_total=0, tp=1, n=1, **BYTES), "no finite value"),
+        (lambda: par.hop_share(layers=3), "no input 'layers'"),
+    ],
+)
 def test_bad_input_is_named(call, message):
     with pytest.raises(BadInput, match=message):
         call()

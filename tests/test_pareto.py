@@ -10,7 +10,13 @@ from gpt4lib.serving_model import Server, decode, model
 from gpt4lib.units import BadInput
 
 PALM, MIXTURE = model("PaLM 540B"), model("gpt4_multi_query")
-TRIED = {"tensor": (8, 16, 32), "expert": (1, 4, 16), "batch": (1, 16, 256, 4096), "context": 2048, "price": 1 / 3600}
+TRIED = {
+    "tensor": (8, 16, 32),
+    "expert": (1, 4, 16),
+    "batch": (1, 16, 256, 4096),
+    "context": 2048,
+    "price": 1 / 3600,
+}
 
 
 def beats(p, q):
@@ -30,7 +36,9 @@ def test_layouts_are_those_of_so_many_gpus():
     ways = {p[3:6] for p in found}
     assert ways == {(8, 1, 16), (8, 4, 4), (8, 16, 1), (16, 1, 8), (16, 4, 2), (32, 1, 4), (32, 4, 1)}
     assert all(p.n_gpus == 128 and p.in_flight == p.batch * p.pipeline for p in found)
-    assert {p.expert for p in points(PALM, n_gpus=32, **TRIED)} == {1}  # a dense model has no experts to spread
+    assert {p.expert for p in points(PALM, n_gpus=32, **TRIED)} == {
+        1
+    }  # a dense model has no experts to spread
     assert points(MIXTURE, n_gpus=8, **TRIED) == []  # the weights do not fit
 
 
@@ -38,7 +46,9 @@ def test_a_point_is_what_the_serving_model_says():
     p = next(p for p in points(PALM, n_gpus=16, **TRIED) if p[3:] == (16, 1, 1, 16))
     # Sixteen ranks on two servers: the ring leaves a server over its eight network cards together.
     x = decode(PALM, Server(tensor=16, nvlink_bytes_per_s=8 * 25e9), batch=16, context=2048, price=1 / 3600)
-    assert (1 / p.seconds, p.cost, p.mfu) == pytest.approx((float(x["user_rate"]), float(x["cost"]), float(x["mfu"])))
+    assert (1 / p.seconds, p.cost, p.mfu) == pytest.approx(
+        (float(x["user_rate"]), float(x["cost"]), float(x["mfu"]))
+    )
     slow = next(q for q in points(PALM, n_gpus=16, overhead=2.0, **TRIED) if q[3:] == p[3:])
     assert slow.seconds > 1.8 * p.seconds
 
@@ -53,7 +63,9 @@ def test_what_does_not_fit_is_left_out():
 @pytest.mark.parametrize(("m", "p"), [(1, 1), (4, 16), (16, 16), (40, 16), (3, 1), (5, 3)])
 def test_a_pipeline_runs_at_the_rate_of_the_law(m, p):
     by_law = it.user_rate(turns=it.waiting(m=m, p=p), t_pass=p * 0.01)
-    assert pipeline_rate(micro_batches=m, stages=p, stage_seconds=0.01, steps=2000) == pytest.approx(by_law, rel=2e-3)
+    assert pipeline_rate(micro_batches=m, stages=p, stage_seconds=0.01, steps=2000) == pytest.approx(
+        by_law, rel=2e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +76,10 @@ def test_a_pipeline_runs_at_the_rate_of_the_law(m, p):
         (lambda: points(PALM, n_gpus=16, overlap=3, **TRIED), "overlap 0 to 1"),
         (lambda: pipeline_rate(micro_batches=0, stages=1, stage_seconds=1), "micro_batches takes"),
         (lambda: pipeline_rate(micro_batches=1, stages=1.5, stage_seconds=1), "stages takes"),
-        (lambda: pipeline_rate(micro_batches=1, stages=1, stage_seconds=-1), "stage_seconds takes a positive number"),
+        (
+            lambda: pipeline_rate(micro_batches=1, stages=1, stage_seconds=-1),
+            "stage_seconds takes a positive number",
+        ),
         (lambda: pipeline_rate(micro_batches=1, stages=1, stage_seconds=1, steps=0), "steps takes"),
     ],
 )

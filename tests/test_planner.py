@@ -25,13 +25,26 @@ from gpt4lib.units import BadInput
 
 GPT3 = gpt(heads=96, hidden=12288, layers=96)
 SOME = Efficiency(0.8, 1500.0, 0.9)
-TINY = {"name": "tiny", "layers": 4, "d_model": 16, "n_heads": 4, "n_kv_heads": 4, "d_head": 4, "vocab": 64, "d_ff": 64,
-        "mlp_matrices": 2, "tied_embeddings": True, "positions": "rotary"}  # fmt: skip
+TINY = {
+    "name": "tiny",
+    "layers": 4,
+    "d_model": 16,
+    "n_heads": 4,
+    "n_kv_heads": 4,
+    "d_head": 4,
+    "vocab": 64,
+    "d_ff": 64,
+    "mlp_matrices": 2,
+    "tied_embeddings": True,
+    "positions": "rotary",
+}
 ROUTED = {"n_experts": 4, "top_k": 2, "d_ff_expert": 32, "expert_matrices": 3}
 SHAPES = (
-    from_mapping(TINY), from_mapping(TINY | {"n_kv_heads": 2, "mlp_matrices": 3, "tied_embeddings": False}),
-    from_mapping(TINY | ROUTED), from_mapping(TINY | ROUTED | {"n_dense_layers": 1, "n_shared_experts": 1}),
-)  # fmt: skip
+    from_mapping(TINY),
+    from_mapping(TINY | {"n_kv_heads": 2, "mlp_matrices": 3, "tied_embeddings": False}),
+    from_mapping(TINY | ROUTED),
+    from_mapping(TINY | ROUTED | {"n_dense_layers": 1, "n_shared_experts": 1}),
+)
 
 
 def a100(n, **other):
@@ -53,7 +66,8 @@ def printed(formula, **values):
 
 
 every_law = {name: x for name, x in vars(laws).items() if isinstance(x, Law)} | {
-    f"{table}{key}": law for table in ("kept", "kernels") for key, law in getattr(laws, table).items()}  # fmt: skip
+    f"{table}{key}": law for table in ("kept", "kernels") for key, law in getattr(laws, table).items()
+}
 
 
 @pytest.mark.parametrize("name", every_law)
@@ -61,8 +75,16 @@ def test_dimensions(name):
     every_law[name].check_dimensions()
 
 
-@pytest.mark.parametrize("table", ["megatron_table1_runs", "megatron_table2", "korthikanti_table2_formulas",
-                                   "korthikanti_table4_layer_time_22B", "zero_table2_max_model"])  # fmt: skip
+@pytest.mark.parametrize(
+    "table",
+    [
+        "megatron_table1_runs",
+        "megatron_table2",
+        "korthikanti_table2_formulas",
+        "korthikanti_table4_layer_time_22B",
+        "zero_table2_max_model",
+    ],
+)
 def test_published_rows_name_a_known_source(table):
     for row in published(table):
         assert row["source"] in sources() and row["place"] and row["evidence"]
@@ -71,14 +93,27 @@ def test_published_rows_name_a_known_source(table):
 # ---- memory ---------------------------------------------------------------------------------
 TABLE2 = {row["configuration"]: row["bytes_per_layer"] for row in published("korthikanti_table2_formulas")}
 CELLS = {
-    "no parallelism": ("none", False, 1), "tensor parallel (baseline)": ("none", False, 0),
-    "tensor + sequence parallel": ("none", True, 0), "tensor parallel + selective recompute": ("selective", False, 0),
-    "tensor + sequence + selective recompute": ("selective", True, 0), "full recompute": ("full", False, 0),
-}  # fmt: skip
+    "no parallelism": ("none", False, 1),
+    "tensor parallel (baseline)": ("none", False, 0),
+    "tensor + sequence parallel": ("none", True, 0),
+    "tensor parallel + selective recompute": ("selective", False, 0),
+    "tensor + sequence + selective recompute": ("selective", True, 0),
+    "full recompute": ("full", False, 0),
+}
 
 
 def gpt_terms(s, b, a, h, t):
-    return {"n_tok": s * b, "d": h, "tp": t, "k": 1, "n_h": a, "S": s, "act_bytes": 2, "d_att": 4 * h, "d_mlp": 8 * h}
+    return {
+        "n_tok": s * b,
+        "d": h,
+        "tp": t,
+        "k": 1,
+        "n_h": a,
+        "S": s,
+        "act_bytes": 2,
+        "d_att": 4 * h,
+        "d_mlp": 8 * h,
+    }
 
 
 def kept(recompute, sequence, terms):
@@ -103,7 +138,9 @@ def test_first_stage_totals_of_the_published_table(p, t, v, layers_each, b):
     terms = gpt_terms(s, b, a, h, t)
     first, interleaved = TABLE2["first pipeline stage total (1F1B)"].split("; interleaved: *")
     whole = printed(first, s=s, b=b, h=h, L=L, t=t, a=a)
-    held = {1: laws.flying(m=10 * p, p=p)} | ({v: laws.flying_interleaved(m=10 * p, p=p, v=v)} if v > 1 else {})
+    held = {1: laws.flying(m=10 * p, p=p)} | (
+        {v: laws.flying_interleaved(m=10 * p, p=p, v=v)} if v > 1 else {}
+    )
     for chunks, flying in held.items():
         got = laws.stage_activations(in_flight=flying, act_layer=kept("none", True, terms), L=L, p=p)
         assert got == pytest.approx(whole * (printed(interleaved, p=p, m=chunks) if chunks > 1 else 1))
@@ -127,7 +164,9 @@ def test_activations_are_the_arrays_that_one_rank_keeps(tp, kv_heads, mlp_matric
     scores = {"softmax": (heads // tp, s, s), "after dropout": (heads // tp, s, s)}
     stored = {"none": wide | mine | scores, "selective": wide | mine, "full": {"input": (here, h)}}[recompute]
     arrays = [np.zeros((b, *size), half) for size in stored.values()]
-    masks = {"none": [(here, h)] * 2 + [(heads // tp, s, s)], "selective": [(here, h)] * 2, "full": []}[recompute]
+    masks = {"none": [(here, h)] * 2 + [(heads // tp, s, s)], "selective": [(here, h)] * 2, "full": []}[
+        recompute
+    ]
     by_hand = sum(x.nbytes for x in arrays + [np.zeros((b, *size), byte) for size in masks])
     shape = from_mapping(TINY | {"n_kv_heads": kv_heads, "d_ff": d_ff, "mlp_matrices": mlp_matrices})
     if sequence and tp == 1:
@@ -174,7 +213,9 @@ def test_state_counts_every_parameter_of_the_first_stage(shape, tp, p, ep):
     tables = (parts["embedding"] + (parts["unembedding"] if p == 1 else 0)) / tp
     got = explain(s, a100(tp * p * dp), Layout(tp, p, dp, ep, batch=4 * dp), seq=16, efficiency=SOME)
     assert got["bytes"]["state"] == pytest.approx(16 * (sum(per_stage.values()) + tables))
-    third = explain(s, a100(tp * p * dp), Layout(tp, p, dp, ep, batch=4 * dp, zero=3), seq=16, efficiency=SOME)
+    third = explain(
+        s, a100(tp * p * dp), Layout(tp, p, dp, ep, batch=4 * dp, zero=3), seq=16, efficiency=SOME
+    )
     copies, experts = sum(per_stage.values()) + tables - per_stage["experts"], per_stage["experts"]
     assert third["bytes"]["state"] == pytest.approx(16 * (copies / dp + experts / (dp / ep)))
 
@@ -188,7 +229,9 @@ def test_stage_3_gathers_one_layer_and_updates_one_share(shape, tp, p, ep):
     attention = s.d_model * s.d_head * (2 * s.n_heads + 2 * s.n_kv_heads)
     mlp = s.n_experts * s.expert_matrices * s.d_ff_expert / ep if s.n_experts else s.mlp_matrices * s.d_ff
     norms, router = (2 + 1 / s.layers) * s.d_model, s.d_model * s.n_experts
-    assert x["bytes"]["layer at work"] == pytest.approx(2 * ((attention + mlp * s.d_model) / tp + norms + router))
+    assert x["bytes"]["layer at work"] == pytest.approx(
+        2 * ((attention + mlp * s.d_model) / tp + norms + router)
+    )
     whole = explain(s, cluster, replace(layout, zero=0), seq=16, efficiency=SOME)
     dense, experts = x["terms"]["N_data"], x["terms"]["N_data_experts"]
     share = (dense / dp + experts / (dp / ep)) / (dense + experts)
@@ -197,10 +240,15 @@ def test_stage_3_gathers_one_layer_and_updates_one_share(shape, tp, p, ep):
 
 
 def test_chunks_hold_more_activations():
-    layouts, shape = [Layout(1, 4, chunks=chunks, batch=16) for chunks in (1, 2, 4)], gpt(heads=4, hidden=64, layers=16)
+    layouts, shape = (
+        [Layout(1, 4, chunks=chunks, batch=16) for chunks in (1, 2, 4)],
+        gpt(heads=4, hidden=64, layers=16),
+    )
     held = [explain(shape, a100(4), x, seq=32, efficiency=SOME)["terms"]["in_flight"] for x in layouts]
     for layout, got in zip(layouts, held):
-        running = np.cumsum([1 if row[0] == "F" else -1 for row in pipeline_schedule(4, 16, layout.chunks)[0]])
+        running = np.cumsum(
+            [1 if row[0] == "F" else -1 for row in pipeline_schedule(4, 16, layout.chunks)[0]]
+        )
         assert got == running.max() / layout.chunks
     assert held == [4, 5.5, 4.75]
 
@@ -210,7 +258,9 @@ def test_all_ranks_together_hold_the_model():
     x = explain(GPT3, a100(1024), layout, seq=2048, efficiency=SOME)["terms"]
     parts = count(GPT3).parts
     copied = 64 * (x["N_data"] - (parts["attention"] + parts["mlp"] + parts["biases"]) / 64)
-    again = 8 * parts["norms"] + 64 * parts["positions"] + 8 * parts["embedding"]  # as if every stage were the first
+    again = (
+        8 * parts["norms"] + 64 * parts["positions"] + 8 * parts["embedding"]
+    )  # as if every stage were the first
     assert copied == pytest.approx(again)
 
 
@@ -220,7 +270,9 @@ def test_all_ranks_together_hold_the_model():
 def test_pipeline_time_is_that_of_the_replayed_schedule(p, v, rounds):
     m, v = p * rounds, v if p > 1 else 1
     end = max(row[-1][4] for row in pipeline_schedule(p, m, v))  # a forward pass takes 1, a backward pass 2
-    assert laws.pipeline_time(m=m, t_stage=3, t_head=0, bubble=tc.bubble_share(p=p, v=v, m=m)) == pytest.approx(end)
+    assert laws.pipeline_time(
+        m=m, t_stage=3, t_head=0, bubble=tc.bubble_share(p=p, v=v, m=m)
+    ) == pytest.approx(end)
 
 
 @pytest.mark.parametrize("run", runs(), ids=lambda r: f"{r.shape.layers}x{r.shape.d_model}")
@@ -253,7 +305,9 @@ def test_left_out_runs_are_predicted_within_the_targets():
     miss = np.abs(leave_one_out() / measured - 1)
     assert len(miss) == 10 and miss.mean() <= 0.04 and miss.max() <= 0.10
     assert miss.mean() < 0.025 and miss.max() < 0.055  # what is reached
-    level = np.array([np.delete(measured, i).mean() for i in range(10)])  # the mean of the other nine: no model at all
+    level = np.array(
+        [np.delete(measured, i).mean() for i in range(10)]
+    )  # the mean of the other nine: no model at all
     assert miss.mean() < np.abs(level / measured - 1).mean() / 2
 
 
@@ -281,9 +335,16 @@ def days(row, n, rate):
 
 def test_published_training_times_from_predicted_rates():
     gpt3, largest = published("megatron_training_time")
-    assert days(largest, 3072, leave_one_out()[9]) == pytest.approx(float(largest["days_published"]), rel=0.03)
-    for stages in (8, 16):  # not published; Table 2 has this model and batch with micro-batches of one sequence
-        layout = Layout(tensor=8, pipeline=stages, data=1024 // 8 // stages, batch=int(gpt3["batch"]), recompute="full")
+    assert days(largest, 3072, leave_one_out()[9]) == pytest.approx(
+        float(largest["days_published"]), rel=0.03
+    )
+    for stages in (
+        8,
+        16,
+    ):  # not published; Table 2 has this model and batch with micro-batches of one sequence
+        layout = Layout(
+            tensor=8, pipeline=stages, data=1024 // 8 // stages, batch=int(gpt3["batch"]), recompute="full"
+        )
         x = explain(GPT3, a100(1024), layout, seq=2048)
         assert days(gpt3, 1024, x["flop_per_gpu_s"]) == pytest.approx(float(gpt3["days_published"]), rel=0.03)
         steps = float(gpt3["tokens"]) / (2048 * layout.batch)
@@ -317,10 +378,12 @@ def test_layer_times_of_the_22b_model_that_nothing_is_fitted_on():
     table = published("korthikanti_table4_layer_time_22B")
     rows = {r["experiment"]: (float(r["forward_ms"]), float(r["backward_ms"])) for r in table}
     names = {
-        "Baseline no recompute": ("none", False), "Sequence Parallelism": ("none", True),
-        "Baseline with recompute": ("full", False), "Selective Recompute": ("selective", False),
+        "Baseline no recompute": ("none", False),
+        "Sequence Parallelism": ("none", True),
+        "Baseline with recompute": ("full", False),
+        "Selective Recompute": ("selective", False),
         "Selective + Sequence": ("selective", True),
-    }  # fmt: skip
+    }
     ours = {name: layer_ms(*kind) for name, kind in names.items()}
     for name, (forward, backward) in rows.items():
         assert ours[name][0] == pytest.approx(forward, rel=0.03)
@@ -338,12 +401,19 @@ def test_terms_add_up_and_overlap_hides_what_has_cover():
     for part, total in (("seconds", "step_seconds"), ("bytes", "memory_bytes")):
         assert sum(bare[part].values()) == pytest.approx(bare[total])
     hidden = Recipe(tensor_overlap=1, pipeline_overlap=1, data_overlap=1)
-    x, before = explain(GPT3, a100(128), layout, seq=2048, efficiency=SOME, recipe=hidden)["seconds"], bare["seconds"]
+    x, before = (
+        explain(GPT3, a100(128), layout, seq=2048, efficiency=SOME, recipe=hidden)["seconds"],
+        bare["seconds"],
+    )
     assert x["tensor"] == x["pipeline"] == 0 < min(before["tensor"], before["pipeline"])
     assert x["forward and backward"] == before["forward and backward"]
-    last = (before["forward and backward"] * 2 / 3 + before["repeated"]) / 8  # backward pass of one micro-batch of 8
+    last = (
+        before["forward and backward"] * 2 / 3 + before["repeated"]
+    ) / 8  # backward pass of one micro-batch of 8
     assert 0 < x["data"] == pytest.approx(before["data"] - last)
-    thin = explain(GPT3, a100(1024), Layout(data=1024, batch=1024, zero=3), seq=64, efficiency=SOME, recipe=hidden)
+    thin = explain(
+        GPT3, a100(1024), Layout(data=1024, batch=1024, zero=3), seq=64, efficiency=SOME, recipe=hidden
+    )
     assert thin["seconds"]["data"] > 0  # stage 3 moves more than so little work covers
 
 
@@ -366,7 +436,9 @@ def test_expert_traffic_counted_token_by_token(tp, ep):
     layout = Layout(tensor=tp, data=64 // tp, expert=ep, batch=64 // tp)
     x = explain(shape, a100(64), layout, seq=16, efficiency=SOME)["terms"]
     inside = tp * ep <= 8
-    away = sum((other * tp // 8 != 0) if not inside else (other != 0) for other in range(ep))  # seen from rank 0
+    away = sum(
+        (other * tp // 8 != 0) if not inside else (other != 0) for other in range(ep)
+    )  # seen from rank 0
     copies = 16 * 2 * 2 * 4  # tokens, experts each, there and back, layers
     assert x["sent_expert"] == pytest.approx(copies * 16 * 2 / tp * away / ep)
     assert x["link_expert"] == (300e9 if inside else 25e9)
@@ -398,10 +470,16 @@ def test_sharded_steps_add_up_micro_batch_by_micro_batch(m, stage):
 @settings(max_examples=25)
 def test_arrays_equal_a_plain_loop_over_the_laws(data):
     shape = data.draw(st.sampled_from((*SHAPES, model("DeepSeek-V2").shape, GPT3)))
-    n, batch, seq = data.draw(st.sampled_from([1, 2, 4, 8, 16, 24])), data.draw(st.sampled_from([6, 8, 16, 48])), 32
+    n, batch, seq = (
+        data.draw(st.sampled_from([1, 2, 4, 8, 16, 24])),
+        data.draw(st.sampled_from([6, 8, 16, 48])),
+        32,
+    )
     share = st.floats(0, 1)
     recipe = Recipe(grad_bytes=4, tensor_overlap=data.draw(share), data_overlap=data.draw(share))
-    efficiency = Efficiency(data.draw(st.floats(0.1, 1)), data.draw(st.floats(1, 1e4)), data.draw(st.floats(0.1, 1)))
+    efficiency = Efficiency(
+        data.draw(st.floats(0.1, 1)), data.draw(st.floats(1, 1e4)), data.draw(st.floats(0.1, 1))
+    )
     cluster = a100(n, gpus_per_node=data.draw(st.sampled_from([1, 4, 8])))
     try:
         found = plan(shape, cluster, batch_tokens=batch * seq, seq=seq, recipe=recipe, efficiency=efficiency)
@@ -418,7 +496,9 @@ def test_arrays_equal_a_plain_loop_over_the_laws(data):
 
 def divides(shape, n, batch, seq, t, p, d, e, v, b, sequence, zero):
     """Whether a layout makes sense, in plain words."""
-    whole = t * p * d == n and shape.n_heads % t == 0 and (shape.n_kv_heads % t == 0 or t % shape.n_kv_heads == 0)
+    whole = (
+        t * p * d == n and shape.n_heads % t == 0 and (shape.n_kv_heads % t == 0 or t % shape.n_kv_heads == 0)
+    )
     whole = whole and shape.d_ff % t == 0 and shape.d_ff_expert % t == 0 and shape.layers % (p * v) == 0
     whole = whole and max(shape.n_experts, 1) % e == 0 and d % e == 0 and batch % (d * b) == 0
     if whole and v > 1:
@@ -439,10 +519,12 @@ def test_the_set_of_layouts_is_complete(shape, n, batch, seq):
     some = range(1, max(n, batch, shape.layers) + 1)
     want = {
         Layout(t, p, d, e, v, b, batch, *kind)
-        for t, p, d in itertools.product(range(1, n + 1), repeat=3) if t * p * d == n
-        for e, v, b in itertools.product(range(1, 5), range(1, shape.layers + 1), some) for kind in KINDS
+        for t, p, d in itertools.product(range(1, n + 1), repeat=3)
+        if t * p * d == n
+        for e, v, b in itertools.product(range(1, 5), range(1, shape.layers + 1), some)
+        for kind in KINDS
         if divides(shape, n, batch, seq, t, p, d, e, v, b, *kind[1:])
-    }  # fmt: skip
+    }
     assert len(got) == len(set(got)) and set(got) == want
     for split in itertools.product((1, 2, 3), (1, 3), (1, 2, 4), (1, 2), (1, 2), (1, 3)):
         reasons = explain(shape, a100(n), Layout(*split, batch, zero=1), seq=seq, efficiency=SOME)["reasons"]
@@ -469,7 +551,9 @@ def test_pareto_front_is_what_nothing_beats(gpt3):
 def test_pareto_front_leaves_out_what_is_only_as_good(gpt3):
     time, memory = np.array([3.0, 2.0, 2.0, 2.0, 1.0, 9.0]), np.array([1.0, 2.0, 2.0, 3.0, 4.0, 0.5])
     few = {name: column[:6] for name, column in gpt3.columns.items()} | {"batch": np.ones(6, dtype=int)}
-    made = replace(gpt3, columns=few, step_seconds=time, memory_bytes=memory, mfu=1 / time, capacity_bytes=4.0)
+    made = replace(
+        gpt3, columns=few, step_seconds=time, memory_bytes=memory, mfu=1 / time, capacity_bytes=4.0
+    )
     assert made.pareto().tolist() == [5, 0, 1, 4] and made.best() == 4
     assert replace(made, capacity_bytes=3.5).pareto().tolist() == [5, 0, 1]
 
@@ -494,28 +578,35 @@ def test_several_batches_are_the_single_searches_together():
     limits = {"tensor": 2, "zero": (0, 3), "micro_batch": (1,)}
     only = plan(shape, cluster, batch_tokens=8 * 32, only=limits, **known)
     assert {only.layout(i) for i in range(len(only))} == {
-        x for x in got if x.batch == 8 and x.tensor == 2 and x.zero in (0, 3) and x.micro_batch == 1}  # fmt: skip
+        x for x in got if x.batch == 8 and x.tensor == 2 and x.zero in (0, 3) and x.micro_batch == 1
+    }
 
 
 # ---- bad input ------------------------------------------------------------------------------
-@pytest.mark.parametrize(("change", "message"), [
-    ({"n_gpus": 1009}, r"no layout fills n_gpus = 1,009: .* filled have 864 or 1,024 GPUs"),
-    ({"n_gpus": -8}, "n_gpus takes a positive whole number, got -8"),
-    ({"n_gpus": 8.0}, "n_gpus takes a positive whole number"),
-    ({"nic_bytes_per_s": 0}, "link_out takes a positive number, got 0"),
-    ({"reserve_bytes": 90e9}, "memory takes a positive number"),
-    ({"device": "A100"}, "nearest known"),
-    ({"nvlink_bytes_per_s": math.nan}, "link_in takes a positive number"),
-    ({"batch_tokens": 1000}, "batch_tokens takes a multiple of seq = 2,048, such as 2,048, got 1,000"),
-    ({"batch_tokens": -2048}, "positive multiple"),
-    ({"batch_tokens": "2048"}, "positive multiple"),
-    ({"n_gpus": 36864, "batch_tokens": 2048}, "has fewer .*takes at least 8,192, or n_gpus at most 9,216"),
-    ({"seq": 0}, "seq takes a positive whole number"),
-    ({"recipe": Recipe(data_overlap=1.5)}, "data_overlap takes a share from 0 to 1, got 1.5"),
-    ({"recipe": Recipe(opt_bytes=-1)}, "opt_bytes takes a positive number"),
-    ({"only": {"tensors": (8,)}}, "unknown dimension 'tensors'; nearest known: tensor"),
-    ({"only": {"tensor": (7,)}}, "no layout of 1,024 GPUs and a batch of 1,536 sequences has tensor = 7"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_gpus": 1009}, r"no layout fills n_gpus = 1,009: .* filled have 864 or 1,024 GPUs"),
+        ({"n_gpus": -8}, "n_gpus takes a positive whole number, got -8"),
+        ({"n_gpus": 8.0}, "n_gpus takes a positive whole number"),
+        ({"nic_bytes_per_s": 0}, "link_out takes a positive number, got 0"),
+        ({"reserve_bytes": 90e9}, "memory takes a positive number"),
+        ({"device": "A100"}, "nearest known"),
+        ({"nvlink_bytes_per_s": math.nan}, "link_in takes a positive number"),
+        ({"batch_tokens": 1000}, "batch_tokens takes a multiple of seq = 2,048, such as 2,048, got 1,000"),
+        ({"batch_tokens": -2048}, "positive multiple"),
+        ({"batch_tokens": "2048"}, "positive multiple"),
+        (
+            {"n_gpus": 36864, "batch_tokens": 2048},
+            "has fewer .*takes at least 8,192, or n_gpus at most 9,216",
+        ),
+        ({"seq": 0}, "seq takes a positive whole number"),
+        ({"recipe": Recipe(data_overlap=1.5)}, "data_overlap takes a share from 0 to 1, got 1.5"),
+        ({"recipe": Recipe(opt_bytes=-1)}, "opt_bytes takes a positive number"),
+        ({"only": {"tensors": (8,)}}, "unknown dimension 'tensors'; nearest known: tensor"),
+        ({"only": {"tensor": (7,)}}, "no layout of 1,024 GPUs and a batch of 1,536 sequences has tensor = 7"),
+    ],
+)
 def test_bad_input_says_what_clashes_and_what_would_fit(change, message):
     machine = {"device": "A100-SXM 80GB", "n_gpus": 1024, "nic_bytes_per_s": 25e9}
     task = {"batch_tokens": 1536 * 2048, "seq": 2048, "efficiency": SOME}
@@ -540,7 +631,9 @@ def test_the_cluster_that_the_message_names_is_filled():
 
 
 def test_a_layout_that_fits_nowhere(gpt3):
-    with pytest.raises(BadInput, match=r"no layout fits a GPU: the smallest needs 1.40 TB, 1.32 TB more than the 80.0 GB of"):
+    with pytest.raises(
+        BadInput, match=r"no layout fits a GPU: the smallest needs 1.40 TB, 1.32 TB more than the 80.0 GB of"
+    ):
         gpt3.best(tensor=2, pipeline=1, zero=0)
     with pytest.raises(BadInput, match="no layout has"):
         gpt3.best(tensor=3)
@@ -566,12 +659,17 @@ def test_a_card_without_links_needs_their_rate():
         plan(GPT3, Cluster(device="TPU v4", n_gpus=64, nic_bytes_per_s=25e9), **task)
 
 
-@pytest.mark.parametrize(("n", "layout", "words"), [
-    (4, {"data": 4, "micro_batch": 2, "batch": 9}, "a batch of 9 sequences does not divide"),
-    (3, {"pipeline": 3}, "4 layers do not divide"), (3, {"tensor": 3}, "4 heads, 4 of keys and values, do not divide"),
-    (3, {"tensor": 3}, "MLP widths of 64 .dense. and 32"), (3, {"data": 3, "expert": 3, "batch": 3}, "4 experts and 3 data"),
-    (4, {"data": 4, "expert": 3, "batch": 4}, "4 experts and 4 data"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "layout", "words"),
+    [
+        (4, {"data": 4, "micro_batch": 2, "batch": 9}, "a batch of 9 sequences does not divide"),
+        (3, {"pipeline": 3}, "4 layers do not divide"),
+        (3, {"tensor": 3}, "4 heads, 4 of keys and values, do not divide"),
+        (3, {"tensor": 3}, "MLP widths of 64 .dense. and 32"),
+        (3, {"data": 3, "expert": 3, "batch": 3}, "4 experts and 3 data"),
+        (4, {"data": 4, "expert": 3, "batch": 4}, "4 experts and 4 data"),
+    ],
+)
 def test_one_left_over_is_too_many(n, layout, words):
     reasons = explain(SHAPES[2], a100(n), Layout(**layout), seq=32, efficiency=SOME)["reasons"]
     assert any(re.match(words, reason) for reason in reasons), reasons

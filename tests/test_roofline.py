@@ -20,7 +20,22 @@ spec.loader.exec_module(script)
 ROW = dict(
     zip(
         roofline.COLUMNS,
-        ("Card", "H100-SXM 80GB", "2024-01-02", "2.5", "12.4", "decode", "bfloat16", 1, 100, 200, 1, 1, 1e-6, 10),
+        (
+            "Card",
+            "H100-SXM 80GB",
+            "2024-01-02",
+            "2.5",
+            "12.4",
+            "decode",
+            "bfloat16",
+            1,
+            100,
+            200,
+            1,
+            1,
+            1e-6,
+            10,
+        ),
     )
 )
 
@@ -48,17 +63,28 @@ def test_a_product_counted(batch, dtype, width):
 def test_a_routed_layer_counted():
     rng, n = np.random.default_rng(3), 3000
     for batch in (1, 4, 64):
-        hit = np.mean([len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(n)])
+        hit = np.mean(
+            [len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(n)]
+        )
         moved, flop = 2 * (hit * 2 * 300 * 200 + batch * 500), batch * 2 * 2 * 2 * 300 * 200
         got = roofline.predict(
-            batch=batch, rows=300, columns=200, dtype="bfloat16", bandwidth=1e9, peak=1e12, experts=16, top_k=2
+            batch=batch,
+            rows=300,
+            columns=200,
+            dtype="bfloat16",
+            bandwidth=1e9,
+            peak=1e12,
+            experts=16,
+            top_k=2,
         )
         assert float(got) == pytest.approx(max(moved / 1e9, flop / 1e12), rel=0.02)
 
 
 def test_prediction_rises_from_flat_to_linear():
     batch = 2 ** np.arange(13)
-    t = roofline.predict(batch=batch, rows=8192, columns=8192, dtype="bfloat16", bandwidth=3.35e12, peak=989e12)
+    t = roofline.predict(
+        batch=batch, rows=8192, columns=8192, dtype="bfloat16", bandwidth=3.35e12, peak=989e12
+    )
     assert t[5] / t[0] < 1.02 and t[12] / t[11] == pytest.approx(2, rel=1e-6) and np.all(np.diff(t) > 0)
 
 
@@ -79,7 +105,10 @@ def test_prediction_rises_from_flat_to_linear():
 def test_bad_products(change, words):
     with pytest.raises(BadInput, match=words):
         roofline.predict(
-            **({"batch": 1, "rows": 4, "columns": 4, "dtype": "float32", "bandwidth": 1.0, "peak": 1.0} | change)
+            **(
+                {"batch": 1, "rows": 4, "columns": 4, "dtype": "float32", "bandwidth": 1.0, "peak": 1.0}
+                | change
+            )
         )
 
 
@@ -127,11 +156,15 @@ def test_a_recorded_card_is_set_against_the_laws(tmp_path):
     ]
     for batch in (1, 64, 4096):
         moved, flop = 2 * (side * side + 2 * batch * side), 2 * batch * side * side
-        rows.append(ROW | {"batch": batch, "rows": side, "columns": side, "seconds": max(moved / rate, flop / peak)})
+        rows.append(
+            ROW | {"batch": batch, "rows": side, "columns": side, "seconds": max(moved / rate, flop / peak)}
+        )
     read = roofline.measurements(put(tmp_path, rows))
     assert roofline.rates(read)["Card"] == pytest.approx({"bandwidth": rate, "bfloat16": peak})
     found = roofline.against_law(read)
-    assert [r["batch"] for r in found] == [1, 64, 4096] and [r["by_own"] for r in found] == pytest.approx([1, 1, 1])
+    assert [r["batch"] for r in found] == [1, 64, 4096] and [r["by_own"] for r in found] == pytest.approx(
+        [1, 1, 1]
+    )
     sheet = hardware("H100-SXM 80GB")
     assert found[0]["by_sheet"] == pytest.approx(rate / sheet.bandwidth_bytes_per_s)
     assert found[2]["by_sheet"] == pytest.approx(peak / sheet.bf16_flop_per_s)
@@ -291,9 +324,11 @@ class Event:
 def stand_in():
     """What the script uses of PyTorch, on NumPy."""
     rng = np.random.default_rng(0)
-    made = lambda value: np.array(value, dtype=float).view(Tensor)  # noqa: E731
-    size = lambda shape: shape[0] if shape and isinstance(shape[0], tuple) else shape  # noqa: E731
-    torch = type("torch", (), {"__version__": "2.5", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "uint8": "u8"})
+    made = lambda value: np.array(value, dtype=float).view(Tensor)
+    size = lambda shape: shape[0] if shape and isinstance(shape[0], tuple) else shape
+    torch = type(
+        "torch", (), {"__version__": "2.5", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "uint8": "u8"}
+    )
     torch.randn = torch.rand = staticmethod(lambda *shape, **_: made(rng.random(shape)))
     torch.zeros = torch.empty = torch.ones = staticmethod(lambda *shape, **_: made(np.zeros(size(shape))))
     torch.empty_like = torch.zeros_like = staticmethod(lambda x: made(np.zeros(x.shape)))
@@ -301,7 +336,11 @@ def stand_in():
     torch.Generator = type("Generator", (), {"manual_seed": lambda self, seed: self})
     torch.nn = type("nn", (), {"functional": type("functional", (), {"gelu": staticmethod(lambda x: x)})})
     torch.version = type("version", (), {"cuda": "12.4"})
-    names = {"is_available": True, "get_device_name": "NVIDIA H100 80GB HBM3", "get_device_capability": (9, 0)}
+    names = {
+        "is_available": True,
+        "get_device_name": "NVIDIA H100 80GB HBM3",
+        "get_device_capability": (9, 0),
+    }
     torch.cuda = type("cuda", (), {name: staticmethod(lambda *_, v=v: v) for name, v in names.items()})
     torch.cuda.synchronize = torch.cuda.empty_cache = staticmethod(lambda: None)
     torch.cuda.Event = Event
@@ -323,7 +362,9 @@ def test_the_script_from_end_to_end(monkeypatch, tmp_path, capsys):
 def test_what_the_script_multiplies(monkeypatch):
     torch = stand_in()
     for dtype in ("bfloat16", "float8"):
-        assert script.multiply(torch, dtype, 3, 32, 16)().shape == ((3, 32) if dtype == "bfloat16" else (16, 32))
+        assert script.multiply(torch, dtype, 3, 32, 16)().shape == (
+            (3, 32) if dtype == "bfloat16" else (16, 32)
+        )
     routed = script.route(torch, 1000, 16, 2)
     assert sum(map(len, routed)) == 2000 and min(map(len, routed)) > 60
     assert all(len(set(np.asarray(tokens).tolist())) == len(tokens) for tokens in routed)

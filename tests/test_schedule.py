@@ -44,7 +44,9 @@ def test_every_piece_is_done_once_and_waits_for_its_inputs(kind, stages, batches
         for piece, before in zip(row, free):  # nothing waits for anything but its stage and its inputs
             stage = rows.index(row)
             depth = piece[2] * stages + stage
-            needs = {"F": [("F", depth - 1)], "B": [("F", depth), ("B", depth + 1)], "W": [("B", depth)]}[piece[0]]
+            needs = {"F": [("F", depth - 1)], "B": [("F", depth), ("B", depth + 1)], "W": [("B", depth)]}[
+                piece[0]
+            ]
             ready = [done[k, piece[1], at][4] for k, at in needs if 0 <= at < stages * chunks]
             assert piece[3] == pytest.approx(max([before, *ready]))
 
@@ -95,7 +97,9 @@ def test_micro_batches_in_flight(stages, batches, chunks):
     assert max(held["1F1B"]) == par.flying(p=stages, m=batches)
     assert held["ZB-H1"] == [min(stages, batches)] * stages  # every stage as many as 1F1B's first
     rows = pipeline_schedule(stages, stages * batches, chunks)
-    assert max(most_in_flight(rows)) == pytest.approx(par.flying_interleaved(p=stages, m=stages * batches, v=chunks))
+    assert max(most_in_flight(rows)) == pytest.approx(
+        par.flying_interleaved(p=stages, m=stages * batches, v=chunks)
+    )
 
 
 def test_replay_against_an_event_loop():
@@ -120,10 +124,19 @@ def test_replay_against_an_event_loop():
     assert sorted(seen) == sorted((*piece, s) for s, row in enumerate(rows) for piece in row)
 
 
-@pytest.mark.parametrize("bad", [
-    {"kind": "zero-bubble"}, {"kind": "GPipe", "chunks": 2}, {"kind": "ZB-H1", "chunks": 2}, {"stages": 0},
-    {"micro_batches": -1}, {"micro_batches": 2.5}, {"stages": True}, {"chunks": 2, "micro_batches": 9},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"kind": "zero-bubble"},
+        {"kind": "GPipe", "chunks": 2},
+        {"kind": "ZB-H1", "chunks": 2},
+        {"stages": 0},
+        {"micro_batches": -1},
+        {"micro_batches": 2.5},
+        {"stages": True},
+        {"chunks": 2, "micro_batches": 9},
+    ],
+)
 def test_schedules_that_do_not_exist_are_refused(bad):
     with pytest.raises(BadInput, match="no .* schedule for"):
         pipeline_schedule(**{"stages": 4, "micro_batches": 8} | bad)
@@ -138,4 +151,6 @@ def test_times_that_do_not_exist_are_refused(times):
 @pytest.mark.parametrize(("stages", "batches", "chunks"), [(4, 8, 1), (4, 8, 2), (3, 9, 4)])
 def test_the_micro_batches_are_numbered_from_0(stages, batches, chunks):
     for row in pipeline_schedule(stages, batches, chunks):
-        assert {piece[1] for piece in row} == set(range(batches)) and {piece[2] for piece in row} == set(range(chunks))
+        assert {piece[1] for piece in row} == set(range(batches)) and {piece[2] for piece in row} == set(
+            range(chunks)
+        )

@@ -47,7 +47,9 @@ def by_hand(*, batch, context, tp, p, ep, hit, rank_overhead=1.0):
         for _ in range(2):  # key and value
             cache += batch / ep * context * 2 * 8 * 2 / tp
         flop += batch * context * 8 * (2 * 8 + 2 * 8)  # a score, a mixed value, for each query head
-        for _ in range(2):  # an all-reduce after attention and one after the experts: two passes round the ring
+        for _ in range(
+            2
+        ):  # an all-reduce after attention and one after the experts: two passes round the ring
             sent += 2 * (tp - 1) / tp * (batch / ep) * 64 * 2
             moved += (tp - 1) / tp * (batch / ep) * 64 / tp * 2  # queries out, values back
             spread += 2 * (ep - 1) / ep * (batch / ep / tp) * 64 * 2  # two experts: out, then back
@@ -91,7 +93,9 @@ def test_memory_of_the_small_model_counted_by_hand():
     for tp, p, ep in ((1, 1, 1), (2, 3, 2), (4, 1, 4)):
         x = decode(MIXTURE, Server(tensor=tp, pipeline=p, expert=ep, usable=0.9), batch=10, context=50)
         held = 2 * (outside + experts / ep) / (tp * p)
-        cache = sum(10 / ep * 50 * 2 * 2 * 8 * 2 / tp for _ in range(p) for _ in range(4)) / p  # passes x layers
+        cache = (
+            sum(10 / ep * 50 * 2 * 2 * 8 * 2 / tp for _ in range(p) for _ in range(4)) / p
+        )  # passes x layers
         assert float(x["weight_bytes_held"]) == pytest.approx(held)
         assert float(x["cache_bytes_held"]) == pytest.approx(cache)
         assert float(x["left_bytes"]) == pytest.approx(0.9 * 80e9 - held)
@@ -106,19 +110,25 @@ def test_the_largest_batch_fits_and_one_more_does_not():
 
 
 def test_heads_shared_by_more_ranks_than_there_are_heads_are_copied():
-    split, copied = (decode(MIXTURE, Server(tensor=8, divide_cache=d), batch=1, context=1000) for d in (True, False))
-    assert float(copied["cache_bytes_held"]) == pytest.approx(4 * float(split["cache_bytes_held"]))  # 2 heads, 8 ranks
+    split, copied = (
+        decode(MIXTURE, Server(tensor=8, divide_cache=d), batch=1, context=1000) for d in (True, False)
+    )
+    assert float(copied["cache_bytes_held"]) == pytest.approx(
+        4 * float(split["cache_bytes_held"])
+    )  # 2 heads, 8 ranks
     assert float(copied["split_seconds"]) == 0.0 < float(split["split_seconds"])
 
 
 def test_micro_batches_wait_their_turn_beyond_the_stages():
-    few, even, many = (decode(MIXTURE, Server(pipeline=4, micro_batches=m), batch=8, context=10) for m in (2, 4, 12))
-    assert float(few["user_rate"]) == pytest.approx(float(even["user_rate"])) and float(few["rate"]) == pytest.approx(
-        float(even["rate"]) / 2
+    few, even, many = (
+        decode(MIXTURE, Server(pipeline=4, micro_batches=m), batch=8, context=10) for m in (2, 4, 12)
     )
-    assert float(many["rate"]) == pytest.approx(float(even["rate"])) and float(many["user_rate"]) == pytest.approx(
-        float(even["user_rate"]) / 3
-    )
+    assert float(few["user_rate"]) == pytest.approx(float(even["user_rate"])) and float(
+        few["rate"]
+    ) == pytest.approx(float(even["rate"]) / 2)
+    assert float(many["rate"]) == pytest.approx(float(even["rate"])) and float(
+        many["user_rate"]
+    ) == pytest.approx(float(even["user_rate"]) / 3)
 
 
 def test_departures_from_the_bound():
@@ -169,7 +179,9 @@ def test_several_positions_of_a_sequence_in_one_pass():
 def test_experts_reached_by_a_simulation():
     rng, served = np.random.default_rng(5), model("gpt4_multi_query")
     for batch in (1, 4, 16):
-        drawn = np.mean([len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(2000)])
+        drawn = np.mean(
+            [len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(2000)]
+        )
         x = decode(served, Server(pipeline=16), batch=batch, context=10)
         assert float(x["experts_hit"]) == pytest.approx(drawn, rel=0.02)
         known = decode(served, Server(pipeline=16), batch=batch, context=10, hit=drawn)
@@ -180,7 +192,9 @@ def test_models_come_from_shape_files_and_the_table():
     described, palm = model("gpt4_multi_query"), model("PaLM 540B")
     assert 1.8e12 < described.total < 1.9e12 and 2.7e11 < described.active < 2.9e11
     assert palm.total == pytest.approx(540.35e9, rel=1e-4) and palm.E == 1 and palm.active == palm.total
-    assert model("Llama-2-7B").N_held - model("Llama-2-7B").N_fix == 32000 * 4096  # the embedding is not read whole
+    assert (
+        model("Llama-2-7B").N_held - model("Llama-2-7B").N_fix == 32000 * 4096
+    )  # the embedding is not read whole
     latent = model("DeepSeek-V2")
     assert latent.entries == 60 * (512 + 64) and latent.kv_splits == 1
     with pytest.raises(BadInput, match="unknown"):
@@ -202,7 +216,9 @@ def test_properties(batch, context, tokens, pipeline, gpu):
     assert x["rate"][1] >= x["rate"][0] * 0.999  # a larger batch never serves fewer tokens, but for rounding
     assert 0 < x["mfu"][0] <= 1 and x["experts_hit"][0] <= 16
     assert x["user_rate"][0] * batch * pipeline == pytest.approx(x["rate"][0])
-    parts = [x[f"{n}_seconds"][0] for n in ("memory", "compute", "tensor", "split", "expert", "hop", "layers")]
+    parts = [
+        x[f"{n}_seconds"][0] for n in ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
+    ]
     assert max(parts[:2]) <= x["pass_seconds"][0] <= sum(parts) * (1 + 1e-12)
 
 
@@ -252,18 +268,35 @@ def test_a_model_that_does_not_fit_is_refused():
         decode(model("gpt4_multi_query"), Server(pipeline=2), batch=1, context=1)
 
 
-@pytest.mark.parametrize("how", [
-    {"ceiling": 1.0, "transfer": 1.0, "usable": 1.0}, {"overlap": 0.0}, {"overlap": 1.0}, {"overhead": 1.0},
-    {"layer_seconds": 0.0},
-])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"ceiling": 1.0, "transfer": 1.0, "usable": 1.0},
+        {"overlap": 0.0},
+        {"overlap": 1.0},
+        {"overhead": 1.0},
+        {"layer_seconds": 0.0},
+    ],
+)
 def test_the_ends_of_a_range_are_in_it(how):
     assert Server(**how).facts()["tp"] == 8
 
 
-@pytest.mark.parametrize("how", [
-    {"ceiling": 0}, {"usable": 0}, {"overlap": -0.01}, {"overlap": 1.01}, {"overhead": 0.99}, {"layer_seconds": np.inf},
-    {"overhead": np.inf}, {"micro_batches": 0}, {"nvlink_bytes_per_s": 0}, {"nvlink_bytes_per_s": np.inf},
-])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"ceiling": 0},
+        {"usable": 0},
+        {"overlap": -0.01},
+        {"overlap": 1.01},
+        {"overhead": 0.99},
+        {"layer_seconds": np.inf},
+        {"overhead": np.inf},
+        {"micro_batches": 0},
+        {"nvlink_bytes_per_s": 0},
+        {"nvlink_bytes_per_s": np.inf},
+    ],
+)
 def test_what_lies_beyond_an_end_is_refused(how):
     with pytest.raises(BadInput):
         Server(**how).facts()

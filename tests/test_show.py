@@ -5,17 +5,42 @@ import re
 import numpy as np
 import pytest
 
-from gpt4lib import claim, figures, fmt, given, ledger, must_be, sensitivities, show, symbols, training_cost, written
+from gpt4lib import (
+    claim,
+    figures,
+    fmt,
+    given,
+    ledger,
+    must_be,
+    sensitivities,
+    show,
+    symbols,
+    training_cost,
+    written,
+)
 from gpt4lib.interval import Interval, stated
 from gpt4lib.units import BadInput
 
 
-@pytest.mark.parametrize(("text", "read"), [
-    ("~1.8e12 parameter", "~1.8 trillion parameters"), ("~63e6 USD", "~$63 million"), ("=16", "16"), ("> 10", "> 10"),
-    ("90-100 day", "90 to 100 days"), ("32-36 percent", "32% to 36%"), ("~3,700 TFLOP/token", "~3,700 TFLOP per token"),
-    ("200-400 Gb/second", "200 to 400 Gb/s"), ("~2.15e25 FLOP", "~2.15 × 10²⁵ FLOP"), ("< 5e9 parameter", "< 5 billion parameters"),
-    ("=8192 token", "8,192 tokens"), ("~25,000 GPU", "~25,000 GPUs"), ("=1 USD/GPU/hour", "$1 per GPU-hour"), ("1.2-4", "1.2 to 4"),
-])
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("~1.8e12 parameter", "~1.8 trillion parameters"),
+        ("~63e6 USD", "~$63 million"),
+        ("=16", "16"),
+        ("> 10", "> 10"),
+        ("90-100 day", "90 to 100 days"),
+        ("32-36 percent", "32% to 36%"),
+        ("~3,700 TFLOP/token", "~3,700 TFLOP per token"),
+        ("200-400 Gb/second", "200 to 400 Gb/s"),
+        ("~2.15e25 FLOP", "~2.15 × 10²⁵ FLOP"),
+        ("< 5e9 parameter", "< 5 billion parameters"),
+        ("=8192 token", "8,192 tokens"),
+        ("~25,000 GPU", "~25,000 GPUs"),
+        ("=1 USD/GPU/hour", "$1 per GPU-hour"),
+        ("1.2-4", "1.2 to 4"),
+    ],
+)
 def test_a_stated_value_reads_as_its_author_wrote_it(text, read):
     assert written(stated(text)) == read
 
@@ -32,14 +57,24 @@ def test_every_stated_text_of_the_ledger_reads_without_loss():
                 assert float(digits) == 0
                 continue
             ratio = float(digits) / first
-            assert np.isclose(np.log10(ratio), round(np.log10(ratio)), atol=1e-6), (c.id, value.text, written(value))
+            assert np.isclose(np.log10(ratio), round(np.log10(ratio)), atol=1e-6), (
+                c.id,
+                value.text,
+                written(value),
+            )
 
 
-@pytest.mark.parametrize(("interval", "unit", "read"), [
-    (Interval(52.9e6, 61.2e6), "USD", "$52.9 to $61.2 million"), (Interval(86400 * 90, 86400 * 100), "second", "90.0 to 100 days"),
-    (Interval(0.32, 0.36), "%", "32.0% to 36.0%"), (Interval(9e8, 2e9), "parameter", "900 million parameters to 2.00 billion parameters"),
-    (Interval(5.0, 5.0), "1", "5.00"), (Interval(10.0, float("inf")), "GPU", "10.0 to ∞ GPUs"),
-])
+@pytest.mark.parametrize(
+    ("interval", "unit", "read"),
+    [
+        (Interval(52.9e6, 61.2e6), "USD", "$52.9 to $61.2 million"),
+        (Interval(86400 * 90, 86400 * 100), "second", "90.0 to 100 days"),
+        (Interval(0.32, 0.36), "%", "32.0% to 36.0%"),
+        (Interval(9e8, 2e9), "parameter", "900 million parameters to 2.00 billion parameters"),
+        (Interval(5.0, 5.0), "1", "5.00"),
+        (Interval(10.0, float("inf")), "GPU", "10.0 to ∞ GPUs"),
+    ],
+)
 def test_an_interval_reads_as_a_range(interval, unit, read):
     assert fmt(interval, unit) == read
 
@@ -50,13 +85,23 @@ def test_given_and_claim_answer_from_the_ledger():
     assert claim("training-cost-63m").ours.startswith("$57.0 million (")
     with pytest.raises(BadInput, match="nearest known: .*training-cost-days"):
         claim("training-cost-dayz")
-    for wrong, words in (("article:gpus", "unknown article 'gpus'"), ("gpus-a100", "an input takes one of"), ("fact:pue", "unknown fact")):
+    for wrong, words in (
+        ("article:gpus", "unknown article 'gpus'"),
+        ("gpus-a100", "an input takes one of"),
+        ("fact:pue", "unknown fact"),
+    ):
         with pytest.raises(BadInput, match=words):
             given(wrong)
 
 
 def test_assumptions_say_value_and_source():
-    rows = show.assumptions({symbols.n: "article:gpus-a100", symbols.k_train: (6, "kaplan2020"), symbols.price: "article:price-a100"}).rows
+    rows = show.assumptions(
+        {
+            symbols.n: "article:gpus-a100",
+            symbols.k_train: (6, "kaplan2020"),
+            symbols.price: "article:price-a100",
+        }
+    ).rows
     assert rows[0][1:] == ["GPUs at work", "~25,000 GPUs", "the article"]
     assert rows[1][3] == "{cite}`kaplan2020`" and rows[2][2] == r"\$1 per GPU-hour"
     with pytest.raises(BadInput, match="takes quantities, got 'n'"):
@@ -65,7 +110,10 @@ def test_assumptions_say_value_and_source():
 
 @pytest.mark.parametrize("chapter", sorted({c.chapter for c in ledger.load().claims}))
 def test_the_inverse_table_holds_each_claim_that_misses(chapter):
-    rows, missing = must_be(chapter).rows, [c for c in ledger.load().chapter(chapter) if c.verdict != "holds" and c.inverse]
+    rows, missing = (
+        must_be(chapter).rows,
+        [c for c in ledger.load().chapter(chapter) if c.verdict != "holds" and c.inverse],
+    )
     assert [row[0] for row in rows if row[0]] == [show.dollars(c.claim) for c in missing]
     for c in missing:
         for name in c.inverse:
@@ -77,7 +125,13 @@ def test_sensitivities_are_slopes_largest_first():
     law, at = training_cost.lost_share, {"tau": 900, "mtbf": 8000, "write": 60, "restart": 900}
     shown = [float(row[2].replace("−", "-")) for row in sensitivities(law, **at).rows]
     assert [abs(x) for x in shown] == sorted(map(abs, shown), reverse=True) and len(shown) == 4
-    slopes = sorted((float(np.log(law(**{**at, n: 1.001 * v}) / law(**{**at, n: 0.999 * v})) / np.log(1.001 / 0.999)) for n, v in at.items()), key=abs)
+    slopes = sorted(
+        (
+            float(np.log(law(**{**at, n: 1.001 * v}) / law(**{**at, n: 0.999 * v})) / np.log(1.001 / 0.999))
+            for n, v in at.items()
+        ),
+        key=abs,
+    )
     assert shown[::-1] == pytest.approx(slopes, abs=0.006)
 
 
@@ -92,7 +146,12 @@ def test_a_cell_with_a_bar_stays_one_cell():
 
 def test_claim_tables_label_their_cells_for_narrow_screens():
     html = show.claims_table("05_training_cost")._repr_html_()
-    assert html.count("<tr><td>") == html.count('data-label="stated"') == html.count('data-label="verdict"') == 16
+    assert (
+        html.count("<tr><td>")
+        == html.count('data-label="stated"')
+        == html.count('data-label="verdict"')
+        == 16
+    )
     with pytest.raises(BadInput, match="no claims in chapter '99'"):
         show.claims_table("99")
 
@@ -117,7 +176,9 @@ def test_glue_keeps_texts_unbroken_and_laws_as_bare_equations(monkeypatch):
     show.glue("law", training_cost.compute)
     assert kept["power"] == ("2.18\u00a0×\u00a010²⁵ FLOP", False)
     equation = kept["law"][0]
-    assert equation._repr_latex_() == f"${training_cost.compute.latex()}$" and repr(equation) == repr(training_cost.compute)
+    assert equation._repr_latex_() == f"${training_cost.compute.latex()}$" and repr(equation) == repr(
+        training_cost.compute
+    )
 
 
 def test_the_whole_ledger_is_one_table_with_a_row_and_a_place_for_each_claim():

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from site_pages import LEDGER, PAGES, ROOT, SITE, fresh  # noqa: F401 (a fixture)
 
+
 def test_there_are_pages(site):
     assert LEDGER in PAGES and "book/index.html" in PAGES and len(PAGES) >= 10
 
@@ -68,9 +69,9 @@ def test_links_and_downloads_resolve(site):
                 target = asked.resolve()
                 there[asked] = target if target.is_file() and SITE in target.parents else None
             target = there[asked]
-            if target is None:
-                dead.add(f"{name}: {link}")
-            elif parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in anchors(target):
+            if target is None or (
+                parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in anchors(target)
+            ):
                 dead.add(f"{name}: {link}")
     assert dead == set() and len(there) > 100
 
@@ -89,13 +90,17 @@ def test_each_chapter_downloads_as_a_notebook(site):
         links = [link for link in page.links if link.endswith(".ipynb")]
         assert links, notebook.name
         copy = json.loads((SITE / "notebooks" / links[0]).resolve().read_text("utf-8"))
-        assert [c["source"] for c in copy["cells"]] == [c["source"] for c in json.loads(notebook.read_text("utf-8"))["cells"]]
+        assert [c["source"] for c in copy["cells"]] == [
+            c["source"] for c in json.loads(notebook.read_text("utf-8"))["cells"]
+        ]
 
 
 def test_search_finds_a_word(fresh):
     page = fresh("search.html?q=bibliography")
     page.wait_for_selector("#search-results li a")
-    assert "bibliography" in " ".join(a.get_attribute("href") for a in page.locator("#search-results li a").all())
+    assert "bibliography" in " ".join(
+        a.get_attribute("href") for a in page.locator("#search-results li a").all()
+    )
     nothing = fresh("search.html?q=xyzzyplugh")
     nothing.wait_for_selector("#search-results p")
     assert nothing.locator("#search-results li a").count() == 0
@@ -105,11 +110,16 @@ def test_ledger_searches_filters_and_sorts(fresh):
     page = fresh(LEDGER)
     rows = page.locator("table.ledger tbody tr")
     everything = rows.count()
-    shown = lambda: page.locator("table.ledger tbody tr:visible").count()  # noqa: E731
-    assert everything == len(json.loads((SITE / "_static" / "ledger.json").read_text("utf-8"))) and shown() == everything
+    shown = lambda: page.locator("table.ledger tbody tr:visible").count()
+    assert (
+        everything == len(json.loads((SITE / "_static" / "ledger.json").read_text("utf-8")))
+        and shown() == everything
+    )
     some = rows.first.get_attribute("id")
     page.fill("#ledger-search", some)
-    assert 1 <= shown() < everything and page.inner_text("#ledger-count").startswith(f"{shown()} of {everything}")
+    assert 1 <= shown() < everything and page.inner_text("#ledger-count").startswith(
+        f"{shown()} of {everything}"
+    )
     page.fill("#ledger-search", "")
     chapters = page.locator("#ledger-chapter option").count() - 1
     page.select_option("#ledger-chapter", index=1)
@@ -118,7 +128,13 @@ def test_ledger_searches_filters_and_sorts(fresh):
     page.select_option("#ledger-verdict", index=1)
     assert 0 < shown() < everything
     page.select_option("#ledger-verdict", index=0)
-    values = lambda: [float(v) for v in page.eval_on_selector_all("table.ledger td[data-sort]", "(cells) => cells.map((c) => c.dataset.sort)") if v]  # noqa: E731
+    values = lambda: [
+        float(v)
+        for v in page.eval_on_selector_all(
+            "table.ledger td[data-sort]", "(cells) => cells.map((c) => c.dataset.sort)"
+        )
+        if v
+    ]
     head = page.locator("table.ledger th", has=page.locator("button", has_text="ours"))
     for wish in ("ascending", "descending"):
         head.locator("button").click()
@@ -130,10 +146,16 @@ def test_ledger_permalink_and_filter_link(fresh):
     last = json.loads((SITE / "_static" / "ledger.json").read_text("utf-8"))[-1]
     page = fresh(f"{LEDGER}#{last['id']}")
     page.wait_for_selector(f"tr.target[id='{last['id']}']")
-    page.wait_for_function("""(id) => { const row = document.getElementById(id).getBoundingClientRect();
-      return row.top >= 0 && row.top < innerHeight; }""", arg=last["id"], timeout=5000)
+    page.wait_for_function(
+        """(id) => { const row = document.getElementById(id).getBoundingClientRect();
+      return row.top >= 0 && row.top < innerHeight; }""",
+        arg=last["id"],
+        timeout=5000,
+    )
     page = fresh(f"{LEDGER}?verdict={last['verdict'].replace(' ', '+')}")
-    verdicts = page.eval_on_selector_all("table.ledger tbody tr:not([hidden]) td[data-filter]", "(cells) => cells.map((c) => c.dataset.filter)")
+    verdicts = page.eval_on_selector_all(
+        "table.ledger tbody tr:not([hidden]) td[data-filter]", "(cells) => cells.map((c) => c.dataset.filter)"
+    )
     assert set(verdicts) == {last["verdict"]}
 
 

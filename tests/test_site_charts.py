@@ -29,7 +29,11 @@ SIGNAL = "([chart, name]) => chart.view.signal(name)"
 def charts():
     """(page, number of the chart on it, its specification) for every chart of the site."""
     for name in PAGES:
-        found = re.findall(r'<div class="gpt4-chart">.*?<script type="application/json">(.*?)</script>', (SITE / name).read_text("utf-8"), re.S)
+        found = re.findall(
+            r'<div class="gpt4-chart">.*?<script type="application/json">(.*?)</script>',
+            (SITE / name).read_text("utf-8"),
+            re.S,
+        )
         for number, text in enumerate(found):
             yield pytest.param(name, number, json.loads(text), id=f"{Path(name).stem}-{number}")
 
@@ -40,7 +44,10 @@ WORKBENCH = [chart for chart in EVERY if "steps" in chart.values[2]["usermeta"]]
 
 
 def test_the_finished_chapters_have_charts():
-    assert {p.values[0] for p in CHARTS} >= {"notebooks/02_architecture.html", "notebooks/05_training_cost.html"}
+    assert {p.values[0] for p in CHARTS} >= {
+        "notebooks/02_architecture.html",
+        "notebooks/05_training_cost.html",
+    }
 
 
 def law_values(meta, x, sliders):
@@ -86,9 +93,13 @@ def test_chart_follows_the_window(fresh, name, number, spec):
     page = fresh(name, 390, NEAR % number)
     for width in (1280, 390, 1280):
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_function("""(number) => { const box = document.querySelectorAll(".gpt4-chart")[number];
+        page.wait_for_function(
+            """(number) => { const box = document.querySelectorAll(".gpt4-chart")[number];
           const canvas = box.querySelector("canvas").getBoundingClientRect();
-          return box.querySelector("canvas").width === box.clientWidth && canvas.height > 200; }""", arg=number, timeout=5000)
+          return box.querySelector("canvas").width === box.clientWidth && canvas.height > 200; }""",
+            arg=number,
+            timeout=5000,
+        )
         page.wait_for_timeout(500)
     assert page.locator(".gpt4-chart canvas").nth(number).bounding_box()["height"] > 200
 

@@ -1,14 +1,12 @@
 """What a page of the built site loads: one sheet, the icons it shows, and heavy scripts only on approach; and the PDF."""
 
 import re
-from pathlib import Path
 
 import pdf
 import pytest
 import site_weight
 from fontTools.ttLib import TTFont
-from site_pages import PAGES, ROOT, SITE, outside
-
+from site_pages import PAGES, SITE, outside
 
 
 @pytest.fixture
@@ -25,7 +23,9 @@ def test_pages_have_one_sheet_and_no_script_that_blocks(site):
     for name in PAGES:
         text = (SITE / name).read_text("utf-8")
         assert len(re.findall(r'rel="stylesheet"', text)) == 1, name
-        assert not re.search(r'<script (?!defer|data-)[^>]*src=', text.replace('type="application/json"', "")), name
+        assert not re.search(
+            r"<script (?!defer|data-)[^>]*src=", text.replace('type="application/json"', "")
+        ), name
         assert "fontawesome" not in text, name
 
 
@@ -33,7 +33,11 @@ def test_landing_page_is_light(plain):
     page, asked = plain
     page.goto((SITE / "book" / "index.html").as_uri(), wait_until="networkidle")
     assert not [url for url in asked if re.search("mathjax|vega|fontawesome", url)]
-    files = [SITE / url.partition("_build/html/")[2].partition("?")[0].partition("#")[0] for url in asked if url.startswith("file")]
+    files = [
+        SITE / url.partition("_build/html/")[2].partition("?")[0].partition("#")[0]
+        for url in asked
+        if url.startswith("file")
+    ]
     assert sum(file.stat().st_size for file in files) < 600_000
 
 
@@ -57,8 +61,14 @@ def test_equations_come_when_the_reader_is_near(plain):
 def test_every_icon_is_in_the_font(site):
     rules = (SITE / "_static" / "joined.css").read_text("utf-8")
     codes = dict(re.findall(r'\.(fa-[a-z0-9-]+)::before\{content:"\\([0-9a-f]+)"', rules))
-    shown = {name for page in PAGES for classes in re.findall(r'class="fa-(?:solid|brands|regular) ([^"]*)"', (SITE / page).read_text("utf-8"))
-             for name in classes.split()} - {"fa-lg"}  # fmt: skip
+    shown = {
+        name
+        for page in PAGES
+        for classes in re.findall(
+            r'class="fa-(?:solid|brands|regular) ([^"]*)"', (SITE / page).read_text("utf-8")
+        )
+        for name in classes.split()
+    } - {"fa-lg"}
     glyphs = TTFont(SITE / "_static" / "icons.woff").getBestCmap()
     assert shown and shown <= set(codes)
     assert {int(code, 16) for code in codes.values()} <= set(glyphs)
@@ -69,7 +79,9 @@ def test_pictures_say_their_size(site):
     from PIL import Image
 
     text = (SITE / "notebooks" / "05_training_cost.html").read_text("utf-8")
-    found = re.findall(r'<img width="(\d+)" height="(\d+)" loading="lazy" [^>]*src="\.\./(_images/[^"]+\.png)"', text)
+    found = re.findall(
+        r'<img width="(\d+)" height="(\d+)" loading="lazy" [^>]*src="\.\./(_images/[^"]+\.png)"', text
+    )
     assert found
     for width, height, name in found:
         assert Image.open(SITE / name).size == (int(width), int(height))
@@ -98,6 +110,9 @@ def test_without_a_browser_the_pdf_says_so(monkeypatch, capsys):
 def test_pages_of_the_pdf_are_joined_and_linked(browser, site):
     papers = {name: pdf.printed(browser, name) for name in ("book/how-to-read.html", "book/glossary.html")}
     book = pdf.join(papers)
-    assert len(book.pages) > 4 and [item["/Title"] for item in book.outline] == ["How to read this book", "Glossary"]
+    assert len(book.pages) > 4 and [item["/Title"] for item in book.outline] == [
+        "How to read this book",
+        "Glossary",
+    ]
     inside = [note.get_object() for page in book.pages for note in page.get("/Annots", [])]
     assert any("/Dest" in note for note in inside)

@@ -5,9 +5,9 @@ from site_pages import *  # noqa: F403 (the checks)
 WIDTH = 1280
 
 
-def test_accessible(visit):  # noqa: F405
+def test_accessible(visit):
     assert violations(visit.page, "light") == {}  # noqa: F405
 
 
-def test_dark_colours_stand_out(visit):  # noqa: F405
+def test_dark_colours_stand_out(visit):
     assert violations(visit.page, "dark", "runOnly: ['color-contrast', 'link-in-text-block'],") == {}  # noqa: F405

@@ -40,7 +40,9 @@ def test_tokens_by_every_pattern(accept, gamma):
     found = list(patterns(accept, gamma))
     mean = sum(weight * (kept + 1) for weight, kept in found)
     assert sd.tokens.exact(accept=float(accept), gamma=gamma) == mean
-    assert sd.all_kept.exact(accept=float(accept), gamma=gamma) == sum(w for w, kept in found if kept == gamma)
+    assert sd.all_kept.exact(accept=float(accept), gamma=gamma) == sum(
+        w for w, kept in found if kept == gamma
+    )
     longer = sum(weight * (kept + 1) for weight, kept in patterns(accept, 2 * gamma))
     assert sd.late(accept=float(accept), gamma=gamma) == pytest.approx(float((longer - mean) / (mean - 1)))
 
@@ -54,9 +56,13 @@ def test_speed_and_work_by_the_clock(accept, gamma, c):
             clock, flop = clock + c, flop + c
         clock, flop = clock + 1.5, flop + gamma + 1
         out += int(np.cumprod(coins).sum()) + 1
-    assert sd.speed_up(accept=accept, gamma=gamma, c_draft=c, v_check=1.5) == pytest.approx(out / clock, rel=0.015)
+    assert sd.speed_up(accept=accept, gamma=gamma, c_draft=c, v_check=1.5) == pytest.approx(
+        out / clock, rel=0.015
+    )
     assert sd.work(accept=accept, gamma=gamma, c_work=c) == pytest.approx(flop / out, rel=0.015)
-    assert sd.round_gain(n_round=out / 40_000, gamma=gamma, c_draft=c, v_check=1.5) == pytest.approx(out / clock)
+    assert sd.round_gain(n_round=out / 40_000, gamma=gamma, c_draft=c, v_check=1.5) == pytest.approx(
+        out / clock
+    )
     free = sd.speed_up(accept=accept, gamma=gamma, c_draft=c, v_check=1)
     assert sd.speed_up_free(accept=accept, gamma=gamma, c_draft=c) == free
 
@@ -68,7 +74,9 @@ def test_best_length_by_search_and_by_the_condition(accept, c):
     speed = [sd.speed_up_free(accept=accept, gamma=g, c_draft=c) for g in range(1, 66)]
     assert speed[best - 1] == pytest.approx(max(speed[:64]))
     ties = [sd.tie(accept=accept, gamma=g) for g in range(1, 65)]
-    assert all(b <= a * (1 + 1e-9) + 1e-12 for a, b in itertools.pairwise(ties)), "the bar falls with every draft"
+    assert all(b <= a * (1 + 1e-9) + 1e-12 for a, b in itertools.pairwise(ties)), (
+        "the bar falls with every draft"
+    )
     by_condition = 1 + sum(c < tie for tie in ties)
     assert by_condition == best or min(abs(c / t - 1) for t in ties if t) < 1e-6 or by_condition > 64
     if best < 64:
@@ -107,9 +115,13 @@ def test_leviathan_expected_speed_ups():
 
 
 def test_leviathan_acceptances_agree_between_the_tables():
-    third = {(r["target"], r["draft"], r["temperature"]): r["alpha"] for r in published("leviathan_table3_alpha")}
+    third = {
+        (r["target"], r["draft"], r["temperature"]): r["alpha"] for r in published("leviathan_table3_alpha")
+    }
     for row in published("leviathan_table2_table4"):
-        assert float(third[f"T5-XXL ({row['task']})", row["draft"], row["temperature"]]) == float(row["alpha"])
+        assert float(third[f"T5-XXL ({row['task']})", row["draft"], row["temperature"]]) == float(
+            row["alpha"]
+        )
     neural = [float(a) for (_, draft, _), a in third.items() if draft not in ("Unigram", "Bigram")]
     for key in ("fact:acceptance-neural", "assume:draft-acceptance"):
         interval = ledger.given(key).interval
@@ -146,6 +158,7 @@ def test_inner_draft_is_the_draft_sped_up():
 @pytest.mark.parametrize("experts, top_k, positions", [(3, 1, 1), (3, 2, 1), (4, 2, 2)])
 def test_bytes_by_every_routing(experts, top_k, positions):
     """All choices of top_k experts for each position are written out; two drafts."""
+
     def read(n):
         every = itertools.product(itertools.combinations(range(experts), top_k), repeat=n)
         hit = [len(set().union(*choice)) for choice in every]
@@ -155,7 +168,9 @@ def test_bytes_by_every_routing(experts, top_k, positions):
     law = sd.bytes_ratio(accept=0.6, gamma=2, B_seq=positions, E=experts, k=top_k, N_fix=7, N_exp=5)
     assert law == pytest.approx(read(3 * positions) / read(positions) / mean)
     if positions == 1:
-        assert sd.bytes_ratio_alone(accept=0.6, gamma=2, E=experts, k=top_k, N_fix=7, N_exp=5) == pytest.approx(law)
+        assert sd.bytes_ratio_alone(
+            accept=0.6, gamma=2, E=experts, k=top_k, N_fix=7, N_exp=5
+        ) == pytest.approx(law)
 
 
 def roofline(batch, positions, gpu, n=280e9, n_total=1800e9):
@@ -210,7 +225,9 @@ def on(name, pipeline=16, **links):
 
 
 def gain(name, batch, **more):
-    rules = {"accept": 0.71, "gamma": 4, "context": 1024} | {k: v for k, v in more.items() if k not in FAST_LINKS}
+    rules = {"accept": 0.71, "gamma": 4, "context": 1024} | {
+        k: v for k, v in more.items() if k not in FAST_LINKS
+    }
     links = {k: v for k, v in more.items() if k in FAST_LINKS}
     return sd.batch_gain(ORACLE, DRAFT, on(name, **links), on(name, 1, **links), batch=batch, **rules)
 
@@ -219,8 +236,10 @@ def gain(name, batch, **more):
 def test_batch_gain_is_the_clock_of_the_serving_model(name):
     found = gain(name, np.array([1, 64, 700]))
     for i, batch in enumerate([1, 64, 700]):
-        plain, check = (serving_model.decode(ORACLE, on(name), batch=batch, context=1024, tokens=n)["pass_seconds"]
-                        for n in (1, 5))
+        plain, check = (
+            serving_model.decode(ORACLE, on(name), batch=batch, context=1024, tokens=n)["pass_seconds"]
+            for n in (1, 5)
+        )
         drafted = 4 * serving_model.decode(DRAFT, on(name, 1), batch=batch, context=1024)["pass_seconds"]
         mean = sum(w * (kept + 1) for w, kept in patterns(0.71, 4))
         assert found["speed_up"][i] == pytest.approx(mean * float(plain) / float(drafted + check))
@@ -235,8 +254,15 @@ def test_the_gain_dies_at_the_law_without_links_and_sooner_with_them():
         last = np.flatnonzero(found["speed_up"] > 1)[-1]
         ends[name, bool(links)] = batch[last]
         law = sd.dead_batch_on(
-            accept=0.71, gamma=4, c_draft=float(found["draft"][last]), N=ORACLE.active, N_total=ORACLE.total,
-            F=gpu.bf16_flop_per_s, mem_rate=gpu.bandwidth_bytes_per_s, weight_bytes=2)
+            accept=0.71,
+            gamma=4,
+            c_draft=float(found["draft"][last]),
+            N=ORACLE.active,
+            N_total=ORACLE.total,
+            F=gpu.bf16_flop_per_s,
+            mem_rate=gpu.bandwidth_bytes_per_s,
+            weight_bytes=2,
+        )
         assert 0.8 * law < batch[last] < law
         assert not links or batch[last] == pytest.approx(law, rel=0.03)
     assert all(ends[name, False] < ends[name, True] for name, _ in ends)
@@ -271,7 +297,8 @@ def test_rule_output_is_what_the_sampler_puts_out(seed, lenience):
     p, q = pair(seed)
     first = np.zeros(4)
     for out, weight in spec.outcomes(
-        lambda c: spec.speculative_round(Fixed(p), Fixed(q), (0,), gamma=1, choose=c, lenience=lenience)).items():
+        lambda c: spec.speculative_round(Fixed(p), Fixed(q), (0,), gamma=1, choose=c, lenience=lenience)
+    ).items():
         first[out[0]] += weight
     ours = sd.rule_output(p, q, lenience)
     np.testing.assert_allclose(ours, first, atol=1e-12)
@@ -342,7 +369,8 @@ def test_streams_follow_the_model(novel):
     want = p.reshape(-1, p.shape[-1]).sum(axis=0)
     assert np.abs(seen - want)[want > 50].max() < 4.5 * np.sqrt(want.max())
     assert np.mean(np.log2(np.take_along_axis(p, token[..., None], -1))) == pytest.approx(
-        np.mean((p * np.log2(np.maximum(p, 1e-300))).sum(-1)), abs=0.03)
+        np.mean((p * np.log2(np.maximum(p, 1e-300))).sum(-1)), abs=0.03
+    )
 
 
 def test_passes_on_the_novel_are_those_of_the_running_sampler(novel):
@@ -350,8 +378,14 @@ def test_passes_on_the_novel_are_those_of_the_running_sampler(novel):
     keep = sd.kept_given(p, q, token)
     assert keep.mean() == pytest.approx(sd.overlap(p, q).mean(), abs=0.005)
     rounds, shares = sd.passes(keep, 4)
-    run = spec.generate(ngram.fitted(5), ngram.fitted(3), ngram.encode("It is a truth"), length=5000, gamma=4,
-                        choose=spec.sampler(np.random.default_rng(1)))
+    run = spec.generate(
+        ngram.fitted(5),
+        ngram.fitted(3),
+        ngram.encode("It is a truth"),
+        length=5000,
+        gamma=4,
+        choose=spec.sampler(np.random.default_rng(1)),
+    )
     assert 250 / rounds == pytest.approx(5000 / run.passes, rel=0.03)
     for ours, (reached, kept) in zip(shares, run.by_position()):
         assert ours == pytest.approx(kept / reached, abs=4 * math.sqrt(0.25 / reached))
@@ -364,7 +398,7 @@ def test_measured_facts_of_the_ledger(novel):
         runs = np.lib.stride_tricks.sliding_window_view(keep, length, axis=1).prod(axis=-1)
         assert ledger.given(key).interval.contains(runs.mean())
     p, q, token = sd.side_by_side(ngram.fitted(5), ngram.fitted(3), ngram.corpus()[1][None], 4)
-    hit = lambda x: np.take_along_axis(sd.rule_output(p, q, x), token[..., None], -1)  # noqa: E731
+    hit = lambda x: np.take_along_axis(sd.rule_output(p, q, x), token[..., None], -1)
     bits = {x: -np.mean(np.log2(hit(x))) for x in (1, 0.8, 0.03)}
     assert ledger.given("fact:bits-exact").interval.contains(bits[1])
     relaxed = ledger.given("fact:bits-relaxed").interval
@@ -389,7 +423,9 @@ def every_tree(ranks, nodes):
 @pytest.mark.parametrize("share", [(0.6, 0.2), (0.4, 0.35, 0.1), (0.9, 0.05)])
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 def test_best_tree_by_every_tree(share, nodes):
-    best = max(sum(math.prod(share[r] for r in path) for path in tree) for tree in every_tree(len(share), nodes))
+    best = max(
+        sum(math.prod(share[r] for r in path) for path in tree) for tree in every_tree(len(share), nodes)
+    )
     tree = sd.best_tree(share, nodes)
     assert sum(tree.values()) == pytest.approx(best) and len(tree) == nodes
     assert all(len(p) == 1 or p[:-1] in tree for p in tree)
@@ -433,7 +469,10 @@ def test_verdicts():
         (lambda: sd.value(sd.tokens, accept=-0.1, gamma=4), "accept takes .*negative"),
         (lambda: sd.value(sd.tokens, accept=float("nan"), gamma=4), "accept takes .*NaN"),
         (lambda: sd.value(sd.tokens, accept=0.5, gamma=0), "gamma takes a number of at least 1, got 0"),
-        (lambda: sd.value(sd.tokens, accept=0.5, gamma=[3, 0.5]), "gamma takes a number of at least 1, got 0.5"),
+        (
+            lambda: sd.value(sd.tokens, accept=0.5, gamma=[3, 0.5]),
+            "gamma takes a number of at least 1, got 0.5",
+        ),
         (lambda: sd.value(sd.tokens, accept=0.5), "gamma is missing"),
         (lambda: sd.best_draft_length(accept=1.5, c_draft=0.1), "accept takes"),
         (lambda: sd.best_draft_length(accept=0.5, c_draft=-0.1), "c_draft takes"),

@@ -45,7 +45,9 @@ def test_each_left_out_row_is_not_in_its_fit():
     rows = torus.rows()
     for i, row in enumerate(rows):
         others = rows[:i] + rows[i + 1 :]
-        assert torus.leave_one_out()[i] == pytest.approx(torus.predict(row, *torus.fit(others)) / row.measured_seconds)
+        assert torus.leave_one_out()[i] == pytest.approx(
+            torus.predict(row, *torus.fit(others)) / row.measured_seconds
+        )
 
 
 def test_rings_everywhere_predict_worse():
@@ -55,7 +57,9 @@ def test_rings_everywhere_predict_worse():
 
 def test_the_fit_finds_constants_that_made_the_rows():
     made = [
-        torus.Row(r.model, r.phase, r.chips, r.batch, r.layout, r.weight_bytes, torus.predict(r, 0.6, 2e-4), 0)
+        torus.Row(
+            r.model, r.phase, r.chips, r.batch, r.layout, r.weight_bytes, torus.predict(r, 0.6, 2e-4), 0
+        )
         for r in torus.rows()
     ]
     assert torus.fit(made) == pytest.approx((0.6, 2e-4))
@@ -86,8 +90,22 @@ def test_messages_of_a_layer_with_several_heads_matrix_by_matrix():
             sent["x"] += tokens * 2 * side / yz * (x - 1) / x
         for _ in ("gathered before", "scattered after"):
             sent["yz"] += tokens * 2 * width / x * (yz - 1) / yz
-    got = laws.stationary_time(L=3, n_tok=tokens, act_bytes=2, d=width, d_ff=2048, n_mat=2, n_h=32, n_kv=8, d_h=16,
-                               torus_x=x, torus_yz=yz, links_x=2, links_yz=4, link=1e9)  # fmt: skip
+    got = laws.stationary_time(
+        L=3,
+        n_tok=tokens,
+        act_bytes=2,
+        d=width,
+        d_ff=2048,
+        n_mat=2,
+        n_h=32,
+        n_kv=8,
+        d_h=16,
+        torus_x=x,
+        torus_yz=yz,
+        links_x=2,
+        links_yz=4,
+        link=1e9,
+    )
     assert got == pytest.approx((sent["x"] / 2 + sent["yz"] / 4) / 1e9)
 
 

@@ -31,10 +31,22 @@ def test_factors_against_hand_counts():
     assert base_unit("USD/GPU/hour") == "USD/GPU/second"
 
 
-@pytest.mark.parametrize(("value", "word"), [
-    (-1, "negative"), (float("nan"), "NaN"), (float("inf"), "infinite"), ([1, -2], "negative"), ("3 GB", "dimension"),
-    ("3 lightyear", "unknown unit"), ("many", "'many'"), (None, "None"), (True, "True"), (object(), "object"), ({}, "{}"),
-])
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (-1, "negative"),
+        (float("nan"), "NaN"),
+        (float("inf"), "infinite"),
+        ([1, -2], "negative"),
+        ("3 GB", "dimension"),
+        ("3 lightyear", "unknown unit"),
+        ("many", "'many'"),
+        (None, "None"),
+        (True, "True"),
+        (object(), "object"),
+        ({}, "{}"),
+    ],
+)
 def test_bad_values_name_symbol_value_and_unit(value, word):
     with pytest.raises(BadInput) as error:
         to_unit(value, "second", "t")
@@ -50,12 +62,24 @@ def test_values_are_converted():
         to_unit(34, "1", "mfu", at_most=1)
 
 
-@pytest.mark.parametrize(("value", "unit", "text"), [
-    (554e9, "FLOP", "554 GFLOP"), (2.184e25, "FLOP", "2.18 × 10²⁵ FLOP"), (999.9e9, "parameter", "1.00 trillion parameters"),
-    (1.1 / 3600, "USD/GPU/second", "$1.10 per GPU-hour"), (0.0049, "USD", "$0.00490"), (63e6, "USD", "$63.0 million"),
-    (24960.0, "GPU", "24,960 GPUs"), (30.5e9, "byte", "30.5 GB"), (9e6, "second", "104 days"), (0.0005, "second", "500 µs"),
-    (-0.03, "%", "−3.00%"), (16, "1", "16"), (0.0, "1", "0"),
-])
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (554e9, "FLOP", "554 GFLOP"),
+        (2.184e25, "FLOP", "2.18 × 10²⁵ FLOP"),
+        (999.9e9, "parameter", "1.00 trillion parameters"),
+        (1.1 / 3600, "USD/GPU/second", "$1.10 per GPU-hour"),
+        (0.0049, "USD", "$0.00490"),
+        (63e6, "USD", "$63.0 million"),
+        (24960.0, "GPU", "24,960 GPUs"),
+        (30.5e9, "byte", "30.5 GB"),
+        (9e6, "second", "104 days"),
+        (0.0005, "second", "500 µs"),
+        (-0.03, "%", "−3.00%"),
+        (16, "1", "16"),
+        (0.0, "1", "0"),
+    ],
+)
 def test_numbers_as_text(value, unit, text):
     assert fmt(value, unit) == text
 
@@ -67,26 +91,50 @@ def test_a_number_reads_back_to_its_digits(value, digits):
     assert float(mantissa) * 10.0 ** int(power or 0) == pytest.approx(value, rel=0.51 * 10 ** (1 - digits))
 
 
-@pytest.mark.parametrize(("value", "unit", "text"), [
-    (1e-4, "1", "0.000100"), (9.994e-5, "1", "9.99 × 10⁻⁵"), (999_499.0, "1", "999,499"),
-    (999_500.0, "1", "1.00 × 10⁶"),
-    (999_999, "1", "999,999"), (1_000_000, "1", "1.00 × 10⁶"), (-5.0, "1", "−5.00"), (float("inf"), "byte", "∞ byte"),
-    (0.1, "USD", "$0.10"), (0.0999, "USD", "$0.0999"), (999.99, "USD", "$999.99"), (1000.0, "USD", "$1,000"),
-    (1.0, "USD", "$1.00"), (999_500.0, "USD", "$1.00 million"), (1e9, "USD", "$1.00 billion"),
-    (25e3, "USD/GPU", "$25,000 per GPU"),
-    (120.0, "second", "2.00 min"), (119.0, "second", "119 s"), (7200.0, "second", "2.00 hours"),
-    (7140.0, "second", "119 min"),
-    (2 * 86400.0, "second", "2.00 days"), (47 * 3600.0, "second", "47.0 hours"),
-    (2 * 365.25 * 86400, "second", "2.00 years"),
-    (730.0 * 86400, "second", "730 days"), (1.0, "second", "1.00 s"), (0.999, "second", "999 ms"),
-    (1e-3, "second", "1.00 ms"),
-    (2e-6, "second", "2.00 µs"), (999e18, "FLOP", "999 EFLOP"), (1e21, "FLOP", "1.00 × 10²¹ FLOP"),
-    (0.0, "FLOP", "0 FLOP"),
-    (999.4, "byte", "999 B"), (999.6, "byte", "1.00 kB"), (999_999.0, "token", "1.00 million tokens"),
-    (999_999, "token", "999,999 tokens"),
-    (1e6, "token", "1.00 million tokens"), (3600 * 999.0, "GPU*second", "999 GPU-hours"),
-    (3.6e9, "GPU*second", "1.00 million GPU-hours"),
-    (1 / 3.6e6, "USD/joule", "$1.00 per kWh"), (2.5e-7, "byte", "0.250 µB"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1e-4, "1", "0.000100"),
+        (9.994e-5, "1", "9.99 × 10⁻⁵"),
+        (999_499.0, "1", "999,499"),
+        (999_500.0, "1", "1.00 × 10⁶"),
+        (999_999, "1", "999,999"),
+        (1_000_000, "1", "1.00 × 10⁶"),
+        (-5.0, "1", "−5.00"),
+        (float("inf"), "byte", "∞ byte"),
+        (0.1, "USD", "$0.10"),
+        (0.0999, "USD", "$0.0999"),
+        (999.99, "USD", "$999.99"),
+        (1000.0, "USD", "$1,000"),
+        (1.0, "USD", "$1.00"),
+        (999_500.0, "USD", "$1.00 million"),
+        (1e9, "USD", "$1.00 billion"),
+        (25e3, "USD/GPU", "$25,000 per GPU"),
+        (120.0, "second", "2.00 min"),
+        (119.0, "second", "119 s"),
+        (7200.0, "second", "2.00 hours"),
+        (7140.0, "second", "119 min"),
+        (2 * 86400.0, "second", "2.00 days"),
+        (47 * 3600.0, "second", "47.0 hours"),
+        (2 * 365.25 * 86400, "second", "2.00 years"),
+        (730.0 * 86400, "second", "730 days"),
+        (1.0, "second", "1.00 s"),
+        (0.999, "second", "999 ms"),
+        (1e-3, "second", "1.00 ms"),
+        (2e-6, "second", "2.00 µs"),
+        (999e18, "FLOP", "999 EFLOP"),
+        (1e21, "FLOP", "1.00 × 10²¹ FLOP"),
+        (0.0, "FLOP", "0 FLOP"),
+        (999.4, "byte", "999 B"),
+        (999.6, "byte", "1.00 kB"),
+        (999_999.0, "token", "1.00 million tokens"),
+        (999_999, "token", "999,999 tokens"),
+        (1e6, "token", "1.00 million tokens"),
+        (3600 * 999.0, "GPU*second", "999 GPU-hours"),
+        (3.6e9, "GPU*second", "1.00 million GPU-hours"),
+        (1 / 3.6e6, "USD/joule", "$1.00 per kWh"),
+        (2.5e-7, "byte", "0.250 µB"),
+    ],
+)
 def test_where_one_way_of_writing_ends_and_the_next_begins(value, unit, text):
     assert fmt(value, unit) == text

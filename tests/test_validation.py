@@ -34,13 +34,24 @@ def test_every_model_and_every_row_of_the_full_tables_is_there():
     for c in CHECKS:
         lines[c.table, c.column].add(c.line)
     partly = {  # columns that are not numbers in every row, or whose other rows no law predicts
-        ("models", "published_active"), ("gpt3_tableD1_compute", "params_M"), ("chinchilla_table2_exponents", "a_Nopt"),
-        ("scaling_law_constants", "a_N"), ("failures_and_mtbf", "value"), ("serving_speedups", "value"),
-        ("training_runs", "train_flops"), ("training_runs", "hfu_or_tflops_per_accel"), ("training_runs", "cost_usd"),
-        ("training_runs", "wall_time"), ("pope_tableD1_models", "PaLM 540B"), ("pope_tableD1_models", "Megatron 530B"),
-        ("chen_speculative_sampling_table1", "speedup"), ("chen_speculative_sampling_models", "params"),
-        ("spector_staged_speculation", "speculative"), ("spector_staged_speculation", "staged"),
-        ("flamingo_table1_counts", "params"), ("visual_tokens", "tokens"),
+        ("models", "published_active"),
+        ("gpt3_tableD1_compute", "params_M"),
+        ("chinchilla_table2_exponents", "a_Nopt"),
+        ("scaling_law_constants", "a_N"),
+        ("failures_and_mtbf", "value"),
+        ("serving_speedups", "value"),
+        ("training_runs", "train_flops"),
+        ("training_runs", "hfu_or_tflops_per_accel"),
+        ("training_runs", "cost_usd"),
+        ("training_runs", "wall_time"),
+        ("pope_tableD1_models", "PaLM 540B"),
+        ("pope_tableD1_models", "Megatron 530B"),
+        ("chen_speculative_sampling_table1", "speedup"),
+        ("chen_speculative_sampling_models", "params"),
+        ("spector_staged_speculation", "speculative"),
+        ("spector_staged_speculation", "staged"),
+        ("flamingo_table1_counts", "params"),
+        ("visual_tokens", "tokens"),
     }
     for (table, name), found in lines.items():
         if (table, name) not in partly:
@@ -66,10 +77,21 @@ def test_laws_are_there(name):
 
 
 CALLED = [  # laws that a check calls by themselves; the others are called solved, combined or by a function
-    "architecture.head_width", "architecture.joint_loss", "architecture.cutoff", "dataset.scaled_tokens",
-    "dataset.optimal_tokens", "dataset.optimal_size", "dataset.size_exponent", "training_cost.compute",
-    "training_cost.throughput_mfu", "training_cost.rental", "training_cost.time_between",
-    "parallelism.stage_activations", "dense_wall.decode_mfu", "dense_wall.decode_rate", "batching.gain",
+    "architecture.head_width",
+    "architecture.joint_loss",
+    "architecture.cutoff",
+    "dataset.scaled_tokens",
+    "dataset.optimal_tokens",
+    "dataset.optimal_size",
+    "dataset.size_exponent",
+    "training_cost.compute",
+    "training_cost.throughput_mfu",
+    "training_cost.rental",
+    "training_cost.time_between",
+    "parallelism.stage_activations",
+    "dense_wall.decode_mfu",
+    "dense_wall.decode_rate",
+    "batching.gain",
 ]
 
 
@@ -88,7 +110,12 @@ def test_a_check_is_made_by_the_law_that_it_names(name, monkeypatch):
 
 def test_checks_say_what_they_are():
     for c in CHECKS:
-        assert c.kind in ck.KINDS and c.inputs and c.row and np.isfinite([c.published, c.ours, c.half_digit]).all()
+        assert (
+            c.kind in ck.KINDS
+            and c.inputs
+            and c.row
+            and np.isfinite([c.published, c.ours, c.half_digit]).all()
+        )
         assert c.published > 0 < c.ours
 
 
@@ -110,7 +137,9 @@ def changed(monkeypatch, tmp_path):
                 writer = csv.DictWriter(file, rows[0])
                 writer.writeheader()
                 writer.writerows(rows)
-        monkeypatch.setattr(data, "data_file", lambda name: tmp_path / name if (tmp_path / name).exists() else real(name))
+        monkeypatch.setattr(
+            data, "data_file", lambda name: tmp_path / name if (tmp_path / name).exists() else real(name)
+        )
         for cached in caches:
             cached.cache_clear()
 
@@ -129,7 +158,9 @@ def changed(monkeypatch, tmp_path):
 def larger(text):
     if "*" in text:  # a formula
         return f"1.25*{text}"
-    return re.sub(r"\d[\d,]*\.?\d*(?:[eE][+-]?\d+)?", lambda m: repr(1.25 * float(m[0].replace(",", ""))), text)
+    return re.sub(
+        r"\d[\d,]*\.?\d*(?:[eE][+-]?\d+)?", lambda m: repr(1.25 * float(m[0].replace(",", ""))), text
+    )
 
 
 def cell(c):
@@ -173,7 +204,10 @@ def test_a_convention_is_chosen_without_the_row_it_is_used_on():
 
 def test_no_circular_row_and_no_misprint_in_a_headline():
     good = next(c for c in CHECKS if c.law == "training_cost.compute" and not c.misprint)
-    bad = [replace(good, ours=9 * good.published, circular=True), replace(good, ours=9 * good.published, misprint="so")]
+    bad = [
+        replace(good, ours=9 * good.published, circular=True),
+        replace(good, ours=9 * good.published, misprint="so"),
+    ]
     worse = replace(good, ours=1.5 * good.published)
     assert validation.headline([good, *bad]) == (1, good.error, good.error)
     assert validation.headline([good, worse, worse, *bad]) == pytest.approx((3, 0.5, 0.5))
@@ -184,21 +218,30 @@ def test_no_circular_row_and_no_misprint_in_a_headline():
 # ---- misprints ------------------------------------------------------------------------------
 def test_misprints_are_these():
     assert {(c.table, c.row) for c in CHECKS if c.misprint} == {
-        ("models", "GPT-3 XL"), ("models", "GPT-3 13B"), ("models", "Switch-XXL"), ("models", "GLaM 1.7B/32E"),
-        ("gpt3_tableD1_compute", "GPT-3 XL, Table D.1"), ("gpt3_tableD1_compute", "GPT-3 13B, Table D.1"),
-        ("gpt3_table2_1", "GPT-3 XL"), ("gpt3_table2_1", "GPT-3 13B"),
-        ("chinchilla_table3_optimal", "67B, approach 1"), ("chinchilla_tableA3_optimal", "175B, approach 3"),
+        ("models", "GPT-3 XL"),
+        ("models", "GPT-3 13B"),
+        ("models", "Switch-XXL"),
+        ("models", "GLaM 1.7B/32E"),
+        ("gpt3_tableD1_compute", "GPT-3 XL, Table D.1"),
+        ("gpt3_tableD1_compute", "GPT-3 13B, Table D.1"),
+        ("gpt3_table2_1", "GPT-3 XL"),
+        ("gpt3_table2_1", "GPT-3 13B"),
+        ("chinchilla_table3_optimal", "67B, approach 1"),
+        ("chinchilla_tableA3_optimal", "175B, approach 3"),
         ("llama3_table5_interruptions", "Faulty GPU"),
-        ("flamingo_table1_counts", "Flamingo-9B, Frozen LM"), ("flamingo_table1_counts", "Flamingo-9B, GATED XATTN-DENSE"),
+        ("flamingo_table1_counts", "Flamingo-9B, Frozen LM"),
+        ("flamingo_table1_counts", "Flamingo-9B, GATED XATTN-DENSE"),
     }
     assert [c.row for c in CHECKS if c.misprint and c.within] == ["GPT-3 13B"]  # a head of 128.5 for 128
 
 
 def test_mended_misprints_come_out(changed):
     """Each reason is true: with what it says, the law returns the printed number of the same paper."""
-    flops, tokens = (next(c for c in CHECKS if c.misprint and c.column == name) for name in ("flops_3", "tokens"))
+    flops, tokens = (
+        next(c for c in CHECKS if c.misprint and c.column == name) for name in ("flops_3", "tokens")
+    )
     assert flops.ours == pytest.approx(1.26e25, rel=0.005)
-    assert 1.35e12 <= tokens.ours < 1.45e12 and 6 * 67e9 * 1.4e12 == pytest.approx(5.76e23, rel=0.036)
+    assert 1.35e12 <= tokens.ours < 1.45e12 and pytest.approx(5.76e23, rel=0.036) == 6 * 67e9 * 1.4e12
     rows = data.published("llama3_table5_interruptions")
     printed = sum(float(r["pct_printed"]) for r in rows)
     assert printed == pytest.approx(94.9) and printed - 30.1 + 35.3 == pytest.approx(100, abs=0.2)
@@ -207,27 +250,45 @@ def test_mended_misprints_come_out(changed):
 
 # ---- errors ---------------------------------------------------------------------------------
 BOUNDS = {  # law, kind: rows, median and worst error
-    ("shapes.count", "counted"): (112, 0.001, 0.17), ("architecture.head_width", "computed"): (6, 0, 1e-12),
-    ("shapes.flop_per_token", "computed"): (6, 0.004, 0.01), ("dataset.scaled_tokens", "computed"): (15, 0.02, 0.07),
-    ("dataset.optimal_tokens", "computed"): (27, 0.01, 0.19), ("dataset.optimal_size", "computed"): (18, 0.006, 0.03),
-    ("dataset.size_exponent", "computed"): (3, 0.008, 0.22), ("architecture.joint_loss", "computed"): (6, 3e-4, 6e-4),
-    ("architecture.cutoff", "computed"): (3, 0.7, 1.7), ("training_cost.compute", "computed"): (48, 0.002, 0.13),
-    ("training_cost.throughput_mfu", "computed"): (10, 0.003, 0.055), ("training_cost.duration", "computed"): (14, 0.02, 0.04),
-    ("training_cost.gpu_seconds", "computed"): (2, 0.01, 0.012), ("training_cost.rental", "computed"): (4, 1e-12, 1e-12),
-    ("validation_training.share", "computed"): (20, 0.03, 0.05), ("training_cost.time_between", "measured"): (2, 2.5, 2.7),
-    ("training_cost.time_between", "computed"): (2, 0.012, 0.025), ("parallelism.kept", "computed"): (24, 1e-12, 1e-12),
-    ("parallelism.stage_activations", "computed"): (4, 1e-12, 1e-12), ("parallelism.edge", "computed"): (4, 1e-12, 1e-12),
-    ("step_time.STATE", "computed"): (24, 0.002, 0.025), ("step_time.STATE", "bound"): (10, 0.4, 0.61),
-    ("step_time.leave_one_out", "measured"): (10, 0.025, 0.055), ("planner.explain", "measured"): (16, 0.03, 0.22),
-    ("planner.explain", "bound"): (6, 1.0, 2.4), ("torus.predict", "measured"): (8, 0.09, 0.16),
-    ("dense_wall.decode_mfu", "computed"): (8, 0.011, 0.02), ("dense_wall.decode_rate", "bound"): (4, 4.2, 5.8),
+    ("shapes.count", "counted"): (112, 0.001, 0.17),
+    ("architecture.head_width", "computed"): (6, 0, 1e-12),
+    ("shapes.flop_per_token", "computed"): (6, 0.004, 0.01),
+    ("dataset.scaled_tokens", "computed"): (15, 0.02, 0.07),
+    ("dataset.optimal_tokens", "computed"): (27, 0.01, 0.19),
+    ("dataset.optimal_size", "computed"): (18, 0.006, 0.03),
+    ("dataset.size_exponent", "computed"): (3, 0.008, 0.22),
+    ("architecture.joint_loss", "computed"): (6, 3e-4, 6e-4),
+    ("architecture.cutoff", "computed"): (3, 0.7, 1.7),
+    ("training_cost.compute", "computed"): (48, 0.002, 0.13),
+    ("training_cost.throughput_mfu", "computed"): (10, 0.003, 0.055),
+    ("training_cost.duration", "computed"): (14, 0.02, 0.04),
+    ("training_cost.gpu_seconds", "computed"): (2, 0.01, 0.012),
+    ("training_cost.rental", "computed"): (4, 1e-12, 1e-12),
+    ("validation_training.share", "computed"): (20, 0.03, 0.05),
+    ("training_cost.time_between", "measured"): (2, 2.5, 2.7),
+    ("training_cost.time_between", "computed"): (2, 0.012, 0.025),
+    ("parallelism.kept", "computed"): (24, 1e-12, 1e-12),
+    ("parallelism.stage_activations", "computed"): (4, 1e-12, 1e-12),
+    ("parallelism.edge", "computed"): (4, 1e-12, 1e-12),
+    ("step_time.STATE", "computed"): (24, 0.002, 0.025),
+    ("step_time.STATE", "bound"): (10, 0.4, 0.61),
+    ("step_time.leave_one_out", "measured"): (10, 0.025, 0.055),
+    ("planner.explain", "measured"): (16, 0.03, 0.22),
+    ("planner.explain", "bound"): (6, 1.0, 2.4),
+    ("torus.predict", "measured"): (8, 0.09, 0.16),
+    ("dense_wall.decode_mfu", "computed"): (8, 0.011, 0.02),
+    ("dense_wall.decode_rate", "bound"): (4, 4.2, 5.8),
     ("batching.gain", "measured"): (1, 0.36, 0.36),
     ("speculative_decoding.speed_up_free", "computed"): (12, 0.017, 0.04),
-    ("speculative_decoding.speed_up_free", "measured"): (12, 0.15, 0.47), ("mqa.longest", "computed"): (6, 0.01, 0.01),
-    ("mqa.token_cache", "computed"): (3, 0, 1e-12), ("mqa.latent_cache", "computed"): (1, 0, 1e-12),
-    ("architecture.mlp", "computed"): (7, 1e-12, 1e-12), ("vision_io.cross", "counted"): (2, 0.03, 0.04),
-    ("vision_io.grid", "computed"): (6, 0, 1e-12), ("validation_training.share", "bound"): (4, 0.42, 0.45),
-}  # fmt: skip
+    ("speculative_decoding.speed_up_free", "measured"): (12, 0.15, 0.47),
+    ("mqa.longest", "computed"): (6, 0.01, 0.01),
+    ("mqa.token_cache", "computed"): (3, 0, 1e-12),
+    ("mqa.latent_cache", "computed"): (1, 0, 1e-12),
+    ("architecture.mlp", "computed"): (7, 1e-12, 1e-12),
+    ("vision_io.cross", "counted"): (2, 0.03, 0.04),
+    ("vision_io.grid", "computed"): (6, 0, 1e-12),
+    ("validation_training.share", "bound"): (4, 0.42, 0.45),
+}
 
 
 def test_bounds_are_for_all():
@@ -259,14 +320,25 @@ def test_numbers_are_read_as_printed(digits, places, suffix):
     number, half = ck.number_in(f"about {printed}{suffix} of them")
     assert number == pytest.approx(float(printed) * {"": 1, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[suffix])
     if places:
-        assert half * 2 * 10**places == pytest.approx({"": 1, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[suffix])
+        assert half * 2 * 10**places == pytest.approx(
+            {"": 1, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}[suffix]
+        )
 
 
-@pytest.mark.parametrize(("text", "number", "half"), [
-    ("3.14E+23", 3.14e23, 5e20), ("84", 84, 0.5), ("120", 120, 0.5 * 10), ("2.664M", 2.664e6, 500),
-    ("60.1 s/iteration, batch 1920 x 2048", 60.1, 0.05), ("270e9 (recalled)", 270e9, 5e9), ("175B (GPT-3)", 175e9, 5e8),
-    ("4096 TPU v3", 4096, 0.5), ("10 Tokens", 10, 0.5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "number", "half"),
+    [
+        ("3.14E+23", 3.14e23, 5e20),
+        ("84", 84, 0.5),
+        ("120", 120, 0.5 * 10),
+        ("2.664M", 2.664e6, 500),
+        ("60.1 s/iteration, batch 1920 x 2048", 60.1, 0.05),
+        ("270e9 (recalled)", 270e9, 5e9),
+        ("175B (GPT-3)", 175e9, 5e8),
+        ("4096 TPU v3", 4096, 0.5),
+        ("10 Tokens", 10, 0.5),
+    ],
+)
 def test_numbers_of_known_cells(text, number, half):
     assert ck.number_in(text) == pytest.approx((number, half))
 

@@ -58,13 +58,18 @@ def test_tokens_and_their_bytes_by_cutting(down, across, side, channels):
     high, wide = images.shape[1:3]
     assert vi.grid(height=high, width=wide, side=side) == tokens.shape[1]
     assert vi.patch_token(px_bytes=channels, side=side) == tokens[0, 0].nbytes
-    assert vi.visual_token(px_bytes=channels, height=high, width=wide, tok_img=tokens.shape[1]) == tokens[0, 0].nbytes
+    assert (
+        vi.visual_token(px_bytes=channels, height=high, width=wide, tok_img=tokens.shape[1])
+        == tokens[0, 0].nbytes
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 99))
 def test_patches_are_the_miniatures(count, down, across, seed):
-    images = np.random.default_rng(seed).integers(256, size=(count, 14 * down, 14 * across, 3), dtype=np.uint8)
+    images = np.random.default_rng(seed).integers(
+        256, size=(count, 14 * down, 14 * across, 3), dtype=np.uint8
+    )
     together = vi.patches(images, 14)
     for image, tokens in zip(images, together):
         assert np.array_equal(tokens, vision.patches(image))
@@ -101,7 +106,9 @@ def test_ratios_from_files():
     raw = {"b_vis": image.nbytes / tokens, "b_text": len(text) / pieces}
     assert vi.ratio(**raw) == pytest.approx(588 / 4)
     want = (len(file) / tokens) / (len(packed) / pieces)
-    assert vi.packed_ratio(**raw, pack_vis=image.nbytes / len(file), pack_text=len(text) / len(packed)) == pytest.approx(want)
+    assert vi.packed_ratio(
+        **raw, pack_vis=image.nbytes / len(file), pack_text=len(text) / len(packed)
+    ) == pytest.approx(want)
     assert vi.packing(px_bytes=3, height=224, width=224, n_images=5, Q_store=5 * len(file)) == pytest.approx(
         image.nbytes / len(file)
     )
@@ -113,7 +120,9 @@ def test_image_sets():
     facts = [ledger.given(f"fact:laion400m-{key}").value for key in ("images", "side", "bytes")]
     assert facts == [float(small["images"]), float(small["image_px"]), float(small["bytes"])]
     assert float(small["bytes"]) / float(small["images"]) == 25_000
-    assert vi.packing(px_bytes=3, height=256, width=256, n_images=1, Q_store=25_000) == pytest.approx(196_608 / 25_000)
+    assert vi.packing(px_bytes=3, height=256, width=256, n_images=1, Q_store=25_000) == pytest.approx(
+        196_608 / 25_000
+    )
     assert vi.tokens_of_images(n_images=10, tok_img=64) == 640
 
 
@@ -184,14 +193,28 @@ def test_flop_is_the_miniatures():
 
 def test_a_block_is_a_dense_layer():
     """With visual tokens as wide as the model, a block has the matrices of a layer that shapes.py counts."""
-    layer = shapes.count(shapes.from_mapping({
-        "name": "one", "layers": 1, "d_model": 96, "n_heads": 6, "n_kv_heads": 6, "d_head": 16, "d_ff": 384,
-        "mlp_matrices": 2, "vocab": 10, "tied_embeddings": True, "positions": "rotary"})).parts
+    layer = shapes.count(
+        shapes.from_mapping(
+            {
+                "name": "one",
+                "layers": 1,
+                "d_model": 96,
+                "n_heads": 6,
+                "n_kv_heads": 6,
+                "d_head": 16,
+                "d_ff": 384,
+                "mlp_matrices": 2,
+                "vocab": 10,
+                "tied_embeddings": True,
+                "positions": "rotary",
+            }
+        )
+    ).parts
     sizes = {"d": 96, "n_h": 6, "d_h": 16, "n_mat": 2, "d_ff": 384}
     assert vi.cross(n_x=1, n_kv=6, d_vis=96, **sizes) == layer["attention"] + layer["mlp"]
-    assert vi.cross_as_layers(N_attn=40 * layer["attention"], N_exp=40 * layer["mlp"], every=4) == pytest.approx(
-        vi.cross(n_x=vi.blocks(L=40, every=4), n_kv=6, d_vis=96, **sizes)
-    )
+    assert vi.cross_as_layers(
+        N_attn=40 * layer["attention"], N_exp=40 * layer["mlp"], every=4
+    ) == pytest.approx(vi.cross(n_x=vi.blocks(L=40, every=4), n_kv=6, d_vis=96, **sizes))
 
 
 def printed(model, component):
@@ -225,7 +248,9 @@ def test_narrow_visual_tokens_and_the_resampler_by_hand():
 
 @pytest.mark.parametrize("model", ["Flamingo-3B", "Flamingo-9B", "Flamingo-80B"])
 def test_parts_add_up_to_the_printed_total(model):
-    parts = [r for r in published("flamingo_table1_counts") if r["model"] == model and r["component"] != "Total"]
+    parts = [
+        r for r in published("flamingo_table1_counts") if r["model"] == model and r["component"] != "Total"
+    ]
     total = sum(number(r["params"]) for r in parts)
     assert total == pytest.approx(number(printed(model, "Total")["params"]), rel=0.011)
 
@@ -293,7 +318,9 @@ def test_byte_pairs_against_the_textbook():
 
 @pytest.mark.parametrize("run", range(2, 9))
 def test_a_run_of_one_letter_is_merged_in_twos(run):
-    assert vi.byte_pairs("aaaa", "b" + "a" * run + "c", 1)[-1] == pytest.approx((run + 2) / (run - run // 2 + 2))
+    assert vi.byte_pairs("aaaa", "b" + "a" * run + "c", 1)[-1] == pytest.approx(
+        (run + 2) / (run - run // 2 + 2)
+    )
 
 
 def test_byte_pairs_on_the_novel():
@@ -307,27 +334,48 @@ def test_byte_pairs_on_the_novel():
 IMAGES = np.zeros((1, 28, 28, 3), np.uint8)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: vi.patches(IMAGES[:, :10], 14), "images takes sides of at least one patch, 14 pixels, got 10 by 28"),
-    (lambda: vi.patches(IMAGES[:, :, :13], 14), "images takes sides of at least one patch, 14 pixels, got 28 by 13"),
-    (lambda: vi.patches(IMAGES[:, :20], 14), "images takes sides that are multiples of 14 pixels, got 20 by 28"),
-    (lambda: vi.patches(IMAGES[:, :, :20], 14), "images takes sides that are multiples of 14 pixels, got 28 by 20"),
-    (lambda: vi.patches(IMAGES[0], 14), r"images takes bytes .* got uint8 of \(28, 28, 3\)"),
-    (lambda: vi.patches(IMAGES.astype(float), 14), "images takes bytes .* got float64"),
-    (lambda: vi.patches(IMAGES[:0], 14), "images takes at least one image"),
-    (lambda: vi.patches(IMAGES, 0), "side takes a whole number of pixels from 1, got 0"),
-    (lambda: vi.patches(IMAGES, 14.0), "side takes a whole number of pixels from 1, got 14.0"),
-    (lambda: vi.encode(IMAGES[0], "GIF"), "kind takes 'PNG' or 'JPEG', got 'GIF'"),
-    (lambda: vi.encode(IMAGES, "PNG"), r"image takes bytes \(height, width, 3\), got uint8 of shape \(1, 28, 28, 3\)"),
-    (lambda: vi.decode(b"no image"), "data takes an image file, got 8 bytes"),
-    (lambda: vi.decode(vi.encode(IMAGES[0], "JPEG")[:200]), "data takes an image file, got 200 bytes"),
-    (lambda: vi.flamingo("Flamingo-4B", "Frozen LM"), "unknown row of Table 4 'Flamingo-4B: Frozen LM'; nearest known: "),
-    (lambda: vi.samples(8), "size takes a whole number of pixels from 64 to 4096, got 8"),
-    (lambda: vi.byte_pairs("ab", "é", 1), "held_out takes an ASCII text"),
-    (lambda: vi.byte_pairs("a", "ab", 1), "text takes an ASCII text of two characters or more, got 'a'"),
-    (lambda: vi.byte_pairs("ab", "ab", -1), "merges takes a whole number of at least 0, got -1"),
-    (lambda: vi.patch_token(px_bytes=-3, side=14), "px_bytes takes byte, got a negative value"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: vi.patches(IMAGES[:, :10], 14),
+            "images takes sides of at least one patch, 14 pixels, got 10 by 28",
+        ),
+        (
+            lambda: vi.patches(IMAGES[:, :, :13], 14),
+            "images takes sides of at least one patch, 14 pixels, got 28 by 13",
+        ),
+        (
+            lambda: vi.patches(IMAGES[:, :20], 14),
+            "images takes sides that are multiples of 14 pixels, got 20 by 28",
+        ),
+        (
+            lambda: vi.patches(IMAGES[:, :, :20], 14),
+            "images takes sides that are multiples of 14 pixels, got 28 by 20",
+        ),
+        (lambda: vi.patches(IMAGES[0], 14), r"images takes bytes .* got uint8 of \(28, 28, 3\)"),
+        (lambda: vi.patches(IMAGES.astype(float), 14), "images takes bytes .* got float64"),
+        (lambda: vi.patches(IMAGES[:0], 14), "images takes at least one image"),
+        (lambda: vi.patches(IMAGES, 0), "side takes a whole number of pixels from 1, got 0"),
+        (lambda: vi.patches(IMAGES, 14.0), "side takes a whole number of pixels from 1, got 14.0"),
+        (lambda: vi.encode(IMAGES[0], "GIF"), "kind takes 'PNG' or 'JPEG', got 'GIF'"),
+        (
+            lambda: vi.encode(IMAGES, "PNG"),
+            r"image takes bytes \(height, width, 3\), got uint8 of shape \(1, 28, 28, 3\)",
+        ),
+        (lambda: vi.decode(b"no image"), "data takes an image file, got 8 bytes"),
+        (lambda: vi.decode(vi.encode(IMAGES[0], "JPEG")[:200]), "data takes an image file, got 200 bytes"),
+        (
+            lambda: vi.flamingo("Flamingo-4B", "Frozen LM"),
+            "unknown row of Table 4 'Flamingo-4B: Frozen LM'; nearest known: ",
+        ),
+        (lambda: vi.samples(8), "size takes a whole number of pixels from 64 to 4096, got 8"),
+        (lambda: vi.byte_pairs("ab", "é", 1), "held_out takes an ASCII text"),
+        (lambda: vi.byte_pairs("a", "ab", 1), "text takes an ASCII text of two characters or more, got 'a'"),
+        (lambda: vi.byte_pairs("ab", "ab", -1), "merges takes a whole number of at least 0, got -1"),
+        (lambda: vi.patch_token(px_bytes=-3, side=14), "px_bytes takes byte, got a negative value"),
+    ],
+)
 def test_bad_input(call, message):
     with pytest.raises(BadInput, match=message):
         call()

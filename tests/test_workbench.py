@@ -82,10 +82,15 @@ def test_figures_that_nobody_may_get_wrong():
     """By hand, from the printed widths."""
     kv = {name: REPORTS[name]["serving"]["kv_cache_bytes_per_token"] for name in CASES}
     assert kv == {
-        "deepseek-v3": 61 * (512 + 64) * 2, "gpt-3-175b": 96 * 2 * 12288 * 2, "gpt-4": 120 * 2 * 128 * 2,
-        "llama-3.1-405b": 126 * 2 * 8 * 128 * 2, "mixtral-8x7b": 32 * 2 * 8 * 128 * 2,
-    }  # fmt: skip
-    assert REPORTS["llama-3.1-405b"]["training"]["flop"] == pytest.approx(6 * 405853388800 * 15.6e12, rel=1e-12)
+        "deepseek-v3": 61 * (512 + 64) * 2,
+        "gpt-3-175b": 96 * 2 * 12288 * 2,
+        "gpt-4": 120 * 2 * 128 * 2,
+        "llama-3.1-405b": 126 * 2 * 8 * 128 * 2,
+        "mixtral-8x7b": 32 * 2 * 8 * 128 * 2,
+    }
+    assert REPORTS["llama-3.1-405b"]["training"]["flop"] == pytest.approx(
+        6 * 405853388800 * 15.6e12, rel=1e-12
+    )
     assert REPORTS["gpt-4"]["serving"]["gpus"] == 8 * 16
 
 
@@ -104,7 +109,13 @@ def test_days_and_cost_are_those_of_the_steps():
         hour = np.mean(source(name)["cluster"]["price_usd_per_gpu_hour"])
         assert t["cost_usd"] == pytest.approx(t["gpu_hours"] * hour, rel=1e-9)
         assert sum(t["step_share"].values()) == pytest.approx(1)
-        assert t["cost_usd_low"] <= t["cost_usd_p5"] < t["cost_usd_p50"] < t["cost_usd_p95"] <= t["cost_usd_high"]
+        assert (
+            t["cost_usd_low"]
+            <= t["cost_usd_p5"]
+            < t["cost_usd_p50"]
+            < t["cost_usd_p95"]
+            <= t["cost_usd_high"]
+        )
         assert t["days_low"] < t["days"] < t["days_high"]
 
 
@@ -148,7 +159,10 @@ def test_the_batch_is_the_largest_that_keeps_the_rate():
     assert REPORTS["llama-3.1-405b"]["serving"]["batch_from"] == "memory"
     full = REPORTS["llama-3.1-405b"]["serving"]
     assert full["weight_bytes_per_gpu"] + full["cache_bytes_per_gpu"] <= 80e9
-    assert full["weight_bytes_per_gpu"] + full["cache_bytes_per_gpu"] * (full["batch"] + 1) / full["batch"] > 80e9
+    assert (
+        full["weight_bytes_per_gpu"] + full["cache_bytes_per_gpu"] * (full["batch"] + 1) / full["batch"]
+        > 80e9
+    )
 
 
 def test_largest_is_a_search_by_halves():
@@ -167,7 +181,9 @@ def test_softmax_share_is_what_the_step_loses_without_those_kernels(name, monkey
     softmax = laws.kernels_of_scores
     kernels = {k: Law(law.lhs, law.rhs - softmax.rhs, "") for k, law in laws.kernels.items()}
     monkeypatch.setattr(laws, "kernels", kernels)
-    monkeypatch.setattr(laws, "kernels_of_scores", Law(softmax.lhs, softmax.rhs * sympy.Rational(1, 10**15), ""))
+    monkeypatch.setattr(
+        laws, "kernels_of_scores", Law(softmax.lhs, softmax.rhs * sympy.Rational(1, 10**15), "")
+    )
     without = explain(case.shape, case.cluster, Layout(**fields), **task)
     saved = with_it["step_seconds"] - without["step_seconds"]
     assert workbench._softmax(with_it) == pytest.approx(saved, rel=1e-9)
@@ -180,14 +196,19 @@ def test_units_of_the_file():
     changes = {"cluster__reserve_gb": 10, "cluster__nvlink_gb_per_s": 200, "serving__nic_gbit_per_s": 80}
     case = check(changed("llama-3.1-405b", **changes))
     assert case.cluster.reserve_bytes == 10e9 and case.cluster.nvlink_bytes_per_s == 200e9
-    assert case.cluster.nic_bytes_per_s == 400e9 / 8 and case.training["price"] == Interval(2 / 3600, 2 / 3600)
-    assert case.serving["server"].nvlink_bytes_per_s == 200e9 and case.serving["server"].nic_bytes_per_s == 10e9
+    assert case.cluster.nic_bytes_per_s == 400e9 / 8 and case.training["price"] == Interval(
+        2 / 3600, 2 / 3600
+    )
+    assert (
+        case.serving["server"].nvlink_bytes_per_s == 200e9 and case.serving["server"].nic_bytes_per_s == 10e9
+    )
     assert workbench.report(case)["training"]["memory_bytes_limit"] == 70e9
 
 
 # ---- files with mistakes --------------------------------------------------------------------
 MISTAKES = [  # a change, and what its line must name
-    ({"titel": "x"}, ["unknown key 'titel'", "its value is 'x'"]), ({"name": 3}, ["name takes a text, got 3"]),
+    ({"titel": "x"}, ["unknown key 'titel'", "its value is 'x'"]),
+    ({"name": 3}, ["name takes a text, got 3"]),
     ({"model__shape": "Llama-3.1-405"}, ["[model] shape", "Llama-3.1-405B", "got 'Llama-3.1-405'"]),
     ({"model__layers": 3}, ["[model] layers takes no value beside shape, got 3"]),
     ({"model": {"layres": 3}}, ["[model] unknown key 'layres'", "layers", "its value is 3"]),
@@ -201,11 +222,18 @@ MISTAKES = [  # a change, and what its line must name
     ({"cluster__nic_gbit_per_s": 0}, ["nic_gbit_per_s takes a positive number, got 0"]),
     ({"cluster__price_usd_per_gpu_hour": [2, 1]}, ["price_usd_per_gpu_hour", "[low, high], got [2, 1]"]),
     ({"cluster__reserve_gb": -1}, ["reserve_gb takes a number of at least 0, got -1"]),
-    ({"cluster__gpu": "TPU v4"}, ["[cluster] nvlink_gb_per_s takes a positive number", "TPU v4", "got nothing"]),
-    ({"cluster": None}, ["[cluster] is missing"]), ({"training__tokens": "13T"}, ["tokens", "got '13T'"]),
+    (
+        {"cluster__gpu": "TPU v4"},
+        ["[cluster] nvlink_gb_per_s takes a positive number", "TPU v4", "got nothing"],
+    ),
+    ({"cluster": None}, ["[cluster] is missing"]),
+    ({"training__tokens": "13T"}, ["tokens", "got '13T'"]),
     ({"training__tokens": math.inf}, ["tokens", "got inf"]),
     ({"training__seq": None}, ["[training] seq", "got nothing"]),
-    ({"training__batch_tokens": 8193}, ["batch_tokens takes multiples of seq = 8,192, such as 8,192, got 8,193"]),
+    (
+        {"training__batch_tokens": 8193},
+        ["batch_tokens takes multiples of seq = 8,192, such as 8,192, got 8,193"],
+    ),
     ({"training__mfu": 1.2}, ["mfu takes a share above 0 and up to 1", "got 1.2"]),
     ({"training__lost_share": 1.0}, ["lost_share takes a share from 0 to 0.99", "got 1.0"]),
     ({"training__layuot": 1}, ["[training] unknown key 'layuot'", "layout", "its value is 1"]),
@@ -220,28 +248,49 @@ MISTAKES = [  # a change, and what its line must name
     ({"serving__compute": "fp8"}, ["[serving] compute takes one of bf16, int8 on A100-SXM 80GB, got 'fp8'"]),
     ({"serving__overhead": 0.5}, ["overhead takes a number of at least 1, got 0.5"]),
     ({"serving__ceiling": 0}, ["ceiling takes a share above 0 and up to 1, got 0"]),
-    ({"published": [{"figure": "training.day", "value": 1, "source": "kaplan2020"}]},
-     ["training.days", "got 'training.day'"]),
-    ({"published": [{"figure": "training.days", "value": 1, "source": "kaplan20"}]}, ["kaplan2020", "got 'kaplan20'"]),
-    ({"published": [{"figure": "training.days", "source": "kaplan2020"}]},
-     ["[[published]] 1: takes either value or ref, got neither"]),
-    ({"published": [{"figure": "training.days", "ref": "claim:nothing", "source": "kaplan2020"}]},
-     ["ref", "claim:nothing"]),
-    ({"published": [{"figure": "training.days", "ref": "claim:training-cost-mfu", "source": "kaplan2020"}]},
-     ["in day"]),
+    (
+        {"published": [{"figure": "training.day", "value": 1, "source": "kaplan2020"}]},
+        ["training.days", "got 'training.day'"],
+    ),
+    (
+        {"published": [{"figure": "training.days", "value": 1, "source": "kaplan20"}]},
+        ["kaplan2020", "got 'kaplan20'"],
+    ),
+    (
+        {"published": [{"figure": "training.days", "source": "kaplan2020"}]},
+        ["[[published]] 1: takes either value or ref, got neither"],
+    ),
+    (
+        {"published": [{"figure": "training.days", "ref": "claim:nothing", "source": "kaplan2020"}]},
+        ["ref", "claim:nothing"],
+    ),
+    (
+        {
+            "published": [
+                {"figure": "training.days", "ref": "claim:training-cost-mfu", "source": "kaplan2020"}
+            ]
+        },
+        ["in day"],
+    ),
     ({"serving__expert": 3}, ["[serving] expert takes a divisor of n_experts = 16 (1, 2, 4, 8, 16), got 3"]),
     ({"serving__expert": 0}, ["[serving] expert takes a positive whole number, got 0"]),
     ({"serving__pipeline": -4}, ["[serving] pipeline takes a positive whole number, got -4"]),
     ({"serving__pipeline": 121}, ["[serving] pipeline takes at most layers = 120, got 121"]),
     ({"serving__tensor": 9}, ["[serving] tensor takes a divisor of d_ff_expert = 37248, got 9"]),
     ({"serving__redundant_experts": 0.5}, ["redundant_experts takes a whole number of at least 0, got 0.5"]),
-    ({"cluster__reserve_gb": 80}, ["[cluster] reserve_gb takes less than the 80 GB of A100-SXM 80GB, got 80"]),
+    (
+        {"cluster__reserve_gb": 80},
+        ["[cluster] reserve_gb takes less than the 80 GB of A100-SXM 80GB, got 80"],
+    ),
     ({"serving__seq": 8192}, ["[serving] unknown key 'seq'; it belongs to [training]"]),
     ({"training__published": 3}, ["[training] unknown key 'published'; it belongs to the top of the file"]),
     ({"training__batch_tokens": 6e7}, ["got 60000000.0 (write 60_000_000, without point or exponent)"]),
-    ({"published": [{"figure": "training.days", "value": 1, "source": " "}]}, ["in your own words or as a URL, got ' '"]),
+    (
+        {"published": [{"figure": "training.days", "value": 1, "source": " "}]},
+        ["in your own words or as a URL, got ' '"],
+    ),
     ({"published": 3}, ["[[published]] takes a section of keys, got 3"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("changes", "words"), MISTAKES, ids=range(len(MISTAKES)))
@@ -258,7 +307,9 @@ def test_every_mistake_of_a_file_is_listed_at_once():
     together, expected = {}, []
     for changes, words in MISTAKES:
         ((path, value),) = changes.items()
-        alone = value is None or value in ("TPU v4", "fp8", 8193) or path.startswith("model") or "__" not in path
+        alone = (
+            value is None or value in ("TPU v4", "fp8", 8193) or path.startswith("model") or "__" not in path
+        )
         if not alone and path not in together:
             together[path] = value
             expected.append(words)
@@ -271,30 +322,77 @@ def test_every_mistake_of_a_file_is_listed_at_once():
 
 
 def test_shapes_mistakes_come_together_too():
-    wrong = shapes.mistakes({
-        "name": "", "layers": 2, "d_model": 0, "n_heads": 6, "n_kv_heads": 4, "d_head": 2, "positions": "spiral",
-        "n_experts": 4, "top_k": 5, "d_ff_expert": 0, "tied_embeddings": 1})  # fmt: skip
+    wrong = shapes.mistakes(
+        {
+            "name": "",
+            "layers": 2,
+            "d_model": 0,
+            "n_heads": 6,
+            "n_kv_heads": 4,
+            "d_head": 2,
+            "positions": "spiral",
+            "n_experts": 4,
+            "top_k": 5,
+            "d_ff_expert": 0,
+            "tied_embeddings": 1,
+        }
+    )
     assert [line.split()[0] for line in wrong] == [
-        "name", "d_model", "positions", "tied_embeddings", "vocab", "n_kv_heads", "top_k", "d_ff_expert",
-        "expert_matrices"]  # fmt: skip
+        "name",
+        "d_model",
+        "positions",
+        "tied_embeddings",
+        "vocab",
+        "n_kv_heads",
+        "top_k",
+        "d_ff_expert",
+        "expert_matrices",
+    ]
 
 
-@pytest.mark.parametrize(("name", "changes", "words"), [
-    ("llama-3.1-405b", {"serving__weight_bytes": 2}, ["[serving]", "does not fit: 101.5 GB", "80.0 GB"]),
-    ("llama-3.1-405b", {"training__layout": {"tensor": 8, "zero": 0}},
-     ["[training]", "no layout fits a GPU", "more than the 80.0 GB of a GPU", "layouts fit"]),
-    ("gpt-4", {"training__layout": {"tensor": 7}}, ["[training] layout.tensor takes 1, 2, 3, 4,", "got 7"]),
-    ("gpt-4", {"serving__batch": 1000}, ["batch = 1,000 does not fit", "62.9 GB", "51.3 GB", "816"]),
-    ("gpt-4", {"serving__context": 10**8, "serving__batch": None},  # 61,440 bytes x 1e8 over eight ranks
-     ["cache of one sequence a pass, of 100,000,000 tokens, is 768.0 GB", "51.3 GB"]),
-    ("mixtral-8x7b", {"serving__user_tokens_per_s": 500}, ["user_tokens_per_s = 500 is out of reach", "gets 1"]),
-    ("gpt-4", {"training__layout": {"tensor": 8, "pipeline": 15, "data": 104}},
-     ["layout.data takes 208 beside tensor = 8, pipeline = 15", "n_gpus = 24,960", "got 104"]),
-    ("gpt-4", {"training__layout": {"tensor": 24960}}, ["layout.tensor takes 1, 2, 3,", "got 24960"]),
-    ("gpt-4", {"training__layout": {"tensor": 7}, "training__mfu": 0.3}, ["layout.tensor takes 1, 2, 3,", "got 7"]),
-    ("gpt-4", {"cluster__n_gpus": 120, "training": None},
-     ["tensor x pipeline x expert = 8 x 16 x 1 takes 128 GPUs", "n_gpus = 120"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("llama-3.1-405b", {"serving__weight_bytes": 2}, ["[serving]", "does not fit: 101.5 GB", "80.0 GB"]),
+        (
+            "llama-3.1-405b",
+            {"training__layout": {"tensor": 8, "zero": 0}},
+            ["[training]", "no layout fits a GPU", "more than the 80.0 GB of a GPU", "layouts fit"],
+        ),
+        (
+            "gpt-4",
+            {"training__layout": {"tensor": 7}},
+            ["[training] layout.tensor takes 1, 2, 3, 4,", "got 7"],
+        ),
+        ("gpt-4", {"serving__batch": 1000}, ["batch = 1,000 does not fit", "62.9 GB", "51.3 GB", "816"]),
+        (
+            "gpt-4",
+            {"serving__context": 10**8, "serving__batch": None},  # 61,440 bytes x 1e8 over eight ranks
+            ["cache of one sequence a pass, of 100,000,000 tokens, is 768.0 GB", "51.3 GB"],
+        ),
+        (
+            "mixtral-8x7b",
+            {"serving__user_tokens_per_s": 500},
+            ["user_tokens_per_s = 500 is out of reach", "gets 1"],
+        ),
+        (
+            "gpt-4",
+            {"training__layout": {"tensor": 8, "pipeline": 15, "data": 104}},
+            ["layout.data takes 208 beside tensor = 8, pipeline = 15", "n_gpus = 24,960", "got 104"],
+        ),
+        ("gpt-4", {"training__layout": {"tensor": 24960}}, ["layout.tensor takes 1, 2, 3,", "got 24960"]),
+        (
+            "gpt-4",
+            {"training__layout": {"tensor": 7}, "training__mfu": 0.3},
+            ["layout.tensor takes 1, 2, 3,", "got 7"],
+        ),
+        (
+            "gpt-4",
+            {"cluster__n_gpus": 120, "training": None},
+            ["tensor x pipeline x expert = 8 x 16 x 1 takes 128 GPUs", "n_gpus = 120"],
+        ),
+    ],
+)
 def test_what_does_not_fit_is_refused_with_the_numbers(name, changes, words):
     with pytest.raises(BadInput) as caught:
         workbench.report(check(changed(name, **changes)))
@@ -317,7 +415,9 @@ def test_a_report_without_price_says_so():
 
 def test_every_key_has_a_check_and_every_needed_key_exists():
     assert all(key in KEYS[section] for section, keys in NEEDED.items() for key in keys)
-    assert all(takes(object()) for keys in KEYS.values() for takes in keys.values()), "a key that takes anything"
+    assert all(takes(object()) for keys in KEYS.values() for takes in keys.values()), (
+        "a key that takes anything"
+    )
 
 
 # ---- random files ---------------------------------------------------------------------------
@@ -327,23 +427,32 @@ def test_random_files_give_a_report_or_a_reason(data):
     draw = data.draw
     heads, seq = draw(st.sampled_from([8, 16, 32])), draw(st.sampled_from([512, 2048]))
     model = {
-        "layers": draw(st.integers(1, 24)), "d_model": 128 * heads, "n_heads": heads, "d_head": 128,
-        "n_kv_heads": draw(st.sampled_from([1, 8])), "vocab": draw(st.integers(1000, 60000)),
-        "tied_embeddings": draw(st.booleans()), "positions": "rotary",
-    }  # fmt: skip
+        "layers": draw(st.integers(1, 24)),
+        "d_model": 128 * heads,
+        "n_heads": heads,
+        "d_head": 128,
+        "n_kv_heads": draw(st.sampled_from([1, 8])),
+        "vocab": draw(st.integers(1000, 60000)),
+        "tied_embeddings": draw(st.booleans()),
+        "positions": "rotary",
+    }
     if draw(st.booleans()):
         model |= {"n_experts": 8, "top_k": draw(st.integers(1, 8)), "d_ff_expert": 2048, "expert_matrices": 2}
     else:
         model |= {"d_ff": 8192, "mlp_matrices": draw(st.sampled_from([2, 3]))}
     price, tokens = draw(st.floats(0.1, 9)), draw(st.floats(1e9, 1e13))
     mapping = {
-        "name": "random", "model": model,
-        "cluster": {"gpu": draw(st.sampled_from(["A100-SXM 80GB", "H100-SXM 80GB"])),
-                    "n_gpus": draw(st.integers(1, 64)), "nic_gbit_per_s": 200,
-                    "price_usd_per_gpu_hour": [price, 2 * price]},
+        "name": "random",
+        "model": model,
+        "cluster": {
+            "gpu": draw(st.sampled_from(["A100-SXM 80GB", "H100-SXM 80GB"])),
+            "n_gpus": draw(st.integers(1, 64)),
+            "nic_gbit_per_s": 200,
+            "price_usd_per_gpu_hour": [price, 2 * price],
+        },
         "training": {"tokens": tokens, "seq": seq, "batch_tokens": seq * draw(st.integers(1, 128))},
         "serving": {"context": draw(st.integers(1, 9000)), "tensor": draw(st.sampled_from([1, 2, 8]))},
-    }  # fmt: skip
+    }
     if draw(st.booleans()):
         mapping["training"]["mfu"] = draw(st.floats(0.05, 0.9))
     try:
@@ -355,7 +464,10 @@ def test_random_files_give_a_report_or_a_reason(data):
     text = workbench_text.to_text(found)
     assert max(map(len, text.splitlines())) <= 80
     t, s = found["training"], found["serving"]
-    assert t["cost_usd_high"] >= 2 * t["cost_usd_low"] * (1 - 1e-9) and t["days_low"] <= t["days"] <= t["days_high"]
+    assert (
+        t["cost_usd_high"] >= 2 * t["cost_usd_low"] * (1 - 1e-9)
+        and t["days_low"] <= t["days"] <= t["days_high"]
+    )
     peak = hardware(t["gpu"]).bf16_flop_per_s
     done = t["days"] * 86400 * t["gpus"] * peak * t["mfu"]
     assert done == pytest.approx(6 * found["model"]["active_parameters"] * tokens)
@@ -395,12 +507,18 @@ def numbers(spec, expressions, **signals):
     """The values that Vega gives to expressions over the chart's parameters."""
     params = [{k: v for k, v in p.items() if k != "bind"} for p in spec["params"]]
     params = [p | ({"value": signals[p["name"]]} if p["name"] in signals else {}) for p in params]
-    svg = vl_convert.vegalite_to_svg({
-        "params": params, "data": {"values": [{"row": i} for i in range(len(expressions))]},
-        "transform": [{"calculate": f"[{', '.join(expressions)}][datum.row]", "as": "v"}], "mark": "text",
-        "encoding": {"text": {"field": "v", "type": "quantitative", "format": ".15e"},
-                     "y": {"field": "row", "axis": None}},
-    })  # fmt: skip
+    svg = vl_convert.vegalite_to_svg(
+        {
+            "params": params,
+            "data": {"values": [{"row": i} for i in range(len(expressions))]},
+            "transform": [{"calculate": f"[{', '.join(expressions)}][datum.row]", "as": "v"}],
+            "mark": "text",
+            "encoding": {
+                "text": {"field": "v", "type": "quantitative", "format": ".15e"},
+                "y": {"field": "row", "axis": None},
+            },
+        }
+    )
     return [float(t.replace("−", "-")) for t in re.findall(r"<text[^>]*>([^<]+)</text>", svg)]
 
 
@@ -417,7 +535,12 @@ def test_the_browser_computes_what_the_laws_compute(data):
         s = workbench_page.SLIDERS[name]
         set_[name] = s.lo + round(share * (s.hi - s.lo) / s.step / 2) * s.step  # lower half: the model fits
     gpu = data.draw(st.sampled_from(workbench_page.GPUS))
-    set_ |= {"L": 8 + round(8 * moved["L"]), "E": 1 + round(7 * moved["E"]), "p": 8 + round(24 * moved["p"]), "tp": 8}
+    set_ |= {
+        "L": 8 + round(8 * moved["L"]),
+        "E": 1 + round(7 * moved["E"]),
+        "p": 8 + round(24 * moved["p"]),
+        "tp": 8,
+    }
     ours = workbench_page.values(gpu=gpu, **set_)
     sent = {PAGE.spec["usermeta"]["sliders"][name]: value for name, value in set_.items()}
     theirs = numbers(PAGE.spec, list(workbench_page.STEPS), gpu=workbench_page.GPUS.index(gpu), **sent)
@@ -431,10 +554,14 @@ def test_the_page_agrees_with_the_report(name):
     tied = name == "gpt-3-175b"  # tied tables, biases, learned positions: the page has none of them
     assert ours["N_total"] == pytest.approx(found["model"]["parameters"], rel=0.004 if tied else 1e-12)
     assert ours["kv"] == found["serving"]["kv_cache_bytes_per_token"]
-    assert ours["C_tok"] == pytest.approx(sum(shapes.flop_per_token(CASES[name].shape, 0).values()), rel=1e-12)
+    assert ours["C_tok"] == pytest.approx(
+        sum(shapes.flop_per_token(CASES[name].shape, 0).values()), rel=1e-12
+    )
     on_gpu = found["serving"]["weight_bytes_per_gpu"] + found["serving"]["cache_bytes_per_gpu"]
     assert ours["Q_used"] == pytest.approx(on_gpu, rel=0.004 if tied else 1e-12)
-    close = {"gpt-3-175b": 0.01, "llama-3.1-405b": 0.005}.get(name, 1e-9)  # Llama computes in FP8, the page in BF16
+    close = {"gpt-3-175b": 0.01, "llama-3.1-405b": 0.005}.get(
+        name, 1e-9
+    )  # Llama computes in FP8, the page in BF16
     assert ours["R_out"] == pytest.approx(found["serving"]["tokens_per_s_per_user"], rel=close)
     assert int(ours["B_max"]) == pytest.approx(found["serving"]["largest_batch"], abs=1)
     if name == "gpt-4":
@@ -468,15 +595,17 @@ def test_the_text_says_the_reports_own_numbers(name):
     found = REPORTS[name]
     body = workbench_text.to_text(found).split("Against published")[0]
     lines = dict(re.findall(r"^(\S.{0,18}?)\s{2,}(\S.*)$", body, re.M))  # serving's, of a label of both
-    first = lambda text: float(re.search(r"\d[\d.,]*", text)[0].replace(",", ""))  # noqa: E731
-    about = lambda value: pytest.approx(value, rel=6e-3)  # noqa: E731
+    first = lambda text: float(re.search(r"\d[\d.,]*", text)[0].replace(",", ""))
+    about = lambda value: pytest.approx(value, rel=6e-3)
     if t := found.get("training"):
         assert first(lines["time"]) == about(t["days"]) and first(lines["cluster"]) == t["gpus"]
         hours, million = re.search(r"([\d.,]+)( million)? GPU-hours", " ".join(body.split())).groups()
         assert first(hours) * (1e6 if million else 1) == about(t["gpu_hours"])
     if s := found.get("serving"):
         scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-        shown = [float(x) * scale[prefix] for x, prefix in re.findall(r"([\d.]+) ([kMGT]?)B", lines["KV cache"])]
+        shown = [
+            float(x) * scale[prefix] for x, prefix in re.findall(r"([\d.]+) ([kMGT]?)B", lines["KV cache"])
+        ]
         assert shown == [about(s["kv_cache_bytes_per_token"]), about(s["kv_cache_bytes_per_sequence"])]
         share = max(s["pass_seconds_by_part"].values()) / s["pass_seconds"]
         assert float(re.search(r"([\d.]+)%", lines["binds"])[1]) == about(100 * share)
@@ -496,13 +625,17 @@ def test_what_binds_is_the_largest_part(name):
 
 
 # ---- files that cannot be read, sources of one's own, layouts that cannot be ----------------
-@pytest.mark.parametrize(("raw", "words"), [
-    (b'name = "x"\n[model\n', "not valid TOML: line 2, '[model': Expected ']'"),
-    (b'name = "x"\nname = "y"\n', "not valid TOML: line 2, 'name = \"y\"': Cannot overwrite a value"),
-    (b'name = "x"\nabout = """\nopen', "not valid TOML: line 3, 'open': "),
-    (b'name = "x"\nabout = "Zo\xeb"\n', "not UTF-8 text (byte 0xeb in line 2)"),
-    (None, "there is no such file"), ("folder", "is a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b'name = "x"\n[model\n', "not valid TOML: line 2, '[model': Expected ']'"),
+        (b'name = "x"\nname = "y"\n', "not valid TOML: line 2, 'name = \"y\"': Cannot overwrite a value"),
+        (b'name = "x"\nabout = """\nopen', "not valid TOML: line 3, 'open': "),
+        (b'name = "x"\nabout = "Zo\xeb"\n', "not UTF-8 text (byte 0xeb in line 2)"),
+        (None, "there is no such file"),
+        ("folder", "is a folder"),
+    ],
+)
 def test_a_file_that_cannot_be_read_says_why_in_one_line(tmp_path, raw, words):
     file = tmp_path / "mine.toml"
     if raw == "folder":
@@ -516,7 +649,11 @@ def test_a_file_that_cannot_be_read_says_why_in_one_line(tmp_path, raw, words):
 
 
 def test_names_that_are_neither_file_nor_example(tmp_path):
-    for name, words in (("gpt4", "nearest known: gpt-4"), ("", "known: deepseek-v3, "), ("gpt-4.toml", "without .toml")):
+    for name, words in (
+        ("gpt4", "nearest known: gpt-4"),
+        ("", "known: deepseek-v3, "),
+        ("gpt-4.toml", "without .toml"),
+    ):
         with pytest.raises(BadInput, match=words):
             load(name)
     file = tmp_path / "mine.toml"
@@ -524,11 +661,17 @@ def test_names_that_are_neither_file_nor_example(tmp_path):
     assert load(file).shape == CASES["gpt-4"].shape
 
 
-@pytest.mark.parametrize("source", [
-    "Kaplan 2020", "https://example.org/a-report", "internal", "Our own log of the run, written in May 2024 by three of us, "
-    "with the rate of every day and the hours in which nothing ran at all",
-    "https://example.org/" + "a-long-address-without-a-space/" * 3,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Kaplan 2020",
+        "https://example.org/a-report",
+        "internal",
+        "Our own log of the run, written in May 2024 by three of us, "
+        "with the rate of every day and the hours in which nothing ran at all",
+        "https://example.org/" + "a-long-address-without-a-space/" * 3,
+    ],
+)
 def test_a_source_in_ones_own_words_is_shown_as_it_is(source):
     row = {"figure": "model.parameters", "value": 1.8e12, "source": source}
     found = workbench.report(check(changed("gpt-4", published=[row])))
@@ -545,8 +688,18 @@ def test_a_server_with_a_gpu_of_its_own_is_not_bound_to_the_cluster():
 
 
 def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_spread():
-    dense = {"layers": 12, "d_model": 1536, "n_heads": 12, "n_kv_heads": 12, "d_head": 128, "d_ff": 6144,
-             "mlp_matrices": 2, "vocab": 50257, "tied_embeddings": True, "positions": "rotary"}  # fmt: skip
+    dense = {
+        "layers": 12,
+        "d_model": 1536,
+        "n_heads": 12,
+        "n_kv_heads": 12,
+        "d_head": 128,
+        "d_ff": 6144,
+        "mlp_matrices": 2,
+        "vocab": 50257,
+        "tied_embeddings": True,
+        "positions": "rotary",
+    }
     mapping = {"model": dense, "serving": {"gpu": "A100-SXM 80GB", "context": 2048}}
     with pytest.raises(BadInput, match="tensor takes a divisor of n_heads = 12, got 8, the default"):
         check(mapping)
@@ -554,7 +707,9 @@ def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_s
     with pytest.raises(BadInput, match="2 mistakes") as caught:
         check(mapping)
     assert "expert takes no value above 1 without experts in [model], got 2" in str(caught.value)
-    assert workbench.report(check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}}))
+    assert workbench.report(
+        check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}})
+    )
 
 
 def test_copies_of_experts_take_memory_and_no_time():

@@ -17,11 +17,19 @@ def read_as(text):
 
     value, (mark, first, _) = stated(text), parts(text)
     if mark in ("=", "<", ">", "<=", ">="):
-        words = {"=": "exactly", "<": "anything below", ">": "anything above", "<=": "at most", ">=": "at least"}[mark]
+        words = {
+            "=": "exactly",
+            "<": "anything below",
+            ">": "anything above",
+            "<=": "at most",
+            ">=": "at least",
+        }[mark]
         return f"{words} {written(value).lstrip('<>= ')}"
     significant = re.sub(r"[eE].*|\D", "", first)
     digits = len(significant if "." in first else significant.rstrip("0"))
-    return fmt(value.interval, "%" if value.written_unit in ("percent", "%") else value.unit, max(digits, 2) + 1)
+    return fmt(
+        value.interval, "%" if value.written_unit in ("percent", "%") else value.unit, max(digits, 2) + 1
+    )
 
 
 class Precision(Facts):
@@ -48,16 +56,29 @@ class WorkedClaim(Facts):
         for name, i in claim.inputs.items():
             values = dollars(written(i.stated)), dollars(read_as(i.stated.text))
             inputs.append((f"${known[name].tex}$", f"{i.meaning} (*{i.origin}*)", *values))
-        meet = "have a point in common" if claim.interval.meets(claim.target.interval) else "have no point in common"
+        meet = (
+            "have a point in common"
+            if claim.interval.meets(claim.target.interval)
+            else "have no point in common"
+        )
         origins = ", ".join(sorted({i.origin for i in claim.inputs.values()}))
         lines = [
             f"**The claim.** “{dollars(claim.claim)}.” The ledger keeps the value as `{claim.stated.text}` and reads "
-            f"it as {dollars(read_as(claim.stated.text))}.", "",
-            f"**The law.** `{claim.law_name}` in the library:", "", "$$", claim.law.latex(), "$$", "",
-            "**The inputs.** Each with its precision and its origin:", "",
-            *markdown_table(("symbol", "meaning (*origin*)", "stated", "read as"), inputs), "",
+            f"it as {dollars(read_as(claim.stated.text))}.",
+            "",
+            f"**The law.** `{claim.law_name}` in the library:",
+            "",
+            "$$",
+            claim.law.latex(),
+            "$$",
+            "",
+            "**The inputs.** Each with its precision and its origin:",
+            "",
+            *markdown_table(("symbol", "meaning (*origin*)", "stated", "read as"), inputs),
+            "",
             f"**The range.** The law gives {dollars(claim.show(claim.derived))} at the central values. Over every "
-            f"combination of the inputs it gives {dollars(claim.show(claim.interval))}.", "",
+            f"combination of the inputs it gives {dollars(claim.show(claim.interval))}.",
+            "",
             f"**The comparison.** The stated range and ours {meet}. Among the inputs are: {origins}. "
             f"By the [rule](#read-rule) the verdict is {{claim}}`{claim.id}`.",
         ]
@@ -105,8 +126,11 @@ def bibtex():
     """The book as a BibTeX entry, from CITATION.cff."""
     book = yaml.safe_load(CITATION.read_text("utf-8"))
     rows = {
-        "title": f"{{{book['title']}}}", "author": f"{{{book['authors'][0]['name']}}}",
-        "year": f"{book['date-released']}"[:4], "version": book["version"], "url": book.get("repository-code"),
+        "title": f"{{{book['title']}}}",
+        "author": f"{{{book['authors'][0]['name']}}}",
+        "year": f"{book['date-released']}"[:4],
+        "version": book["version"],
+        "url": book.get("repository-code"),
     }
     lines = [f"  {key} = {{{value}}}," for key, value in rows.items() if value]
     return "\n".join(["@book{gpt4recomputed,", *lines, "}"])
@@ -121,6 +145,9 @@ class HowToCite(Facts):
 
 
 DIRECTIVES = {
-    "precision": Precision, "worked-claim": WorkedClaim, "elasticities": Elasticities, "saved-figure": SavedFigure,
+    "precision": Precision,
+    "worked-claim": WorkedClaim,
+    "elasticities": Elasticities,
+    "saved-figure": SavedFigure,
     "how-to-cite": HowToCite,
 }

@@ -59,7 +59,9 @@ class Facts(SphinxDirective):
     def markdown(self, lines):
         """The nodes of generated Markdown."""
         box = nodes.container()
-        self.state.nested_parse(StringList(lines, self.state.document.current_source), self.content_offset, box)
+        self.state.nested_parse(
+            StringList(lines, self.state.document.current_source), self.content_offset, box
+        )
         return box.children
 
     def page(self, name):
@@ -74,8 +76,13 @@ class VerdictStrip(Facts):
         strip = nodes.bullet_list(classes=["verdict-strip"])
         for verdict, count in ledger().load().counts().items():
             text = f"{count} {ledger().SYMBOLS[verdict]} {verdict}"
-            link = nodes.reference("", text, refuri=f"{self.page(LEDGER_PAGE)}?verdict={verdict.replace(' ', '+')}",
-                                   internal=True, classes=["verdict", css_class(verdict)])
+            link = nodes.reference(
+                "",
+                text,
+                refuri=f"{self.page(LEDGER_PAGE)}?verdict={verdict.replace(' ', '+')}",
+                internal=True,
+                classes=["verdict", css_class(verdict)],
+            )
             strip += nodes.list_item("", nodes.paragraph("", "", link))
         return [strip]
 
@@ -139,7 +146,9 @@ class SymbolTable(Facts):
     @staticmethod
     def row(s):
         tex = s.tex if s.value is None or s.tex != s.name else s.value
-        unit = "" if s.unit == "1" else f" {s.unit}".replace("**2", "²").replace("/", "/\u200b")  # breaks at a stroke
+        unit = (
+            "" if s.unit == "1" else f" {s.unit}".replace("**2", "²").replace("/", "/\u200b")
+        )  # breaks at a stroke
         if s.value is None:
             return f"${tex}$", f"`{s.name}`", s.meaning + (f" [{unit.strip()}]" if unit else "")
         origin = f"{{cite}}`{s.source}`" if s.source else "by definition"
@@ -197,8 +206,11 @@ class TallyRole(Fact):
     def node(self, target, text):
         book = ledger().load()
         counts = book.counts()
-        counts |= {"claims": len(book.claims), "checkable": len(book.claims) - counts["not checkable"],
-                   "chapters": len({claim.chapter for claim in book.claims})}
+        counts |= {
+            "claims": len(book.claims),
+            "checkable": len(book.claims) - counts["not checkable"],
+            "chapters": len({claim.chapter for claim in book.claims}),
+        }
         return nodes.Text(str(counts[target]))
 
 
@@ -220,7 +232,16 @@ class PdfLink(Facts):
 
 
 DIRECTIVES = {
-    "pdf-link": PdfLink, "verdict-strip": VerdictStrip, "verdict-table": VerdictTable, "chapter-map": ChapterMap,
+    "pdf-link": PdfLink,
+    "verdict-strip": VerdictStrip,
+    "verdict-table": VerdictTable,
+    "chapter-map": ChapterMap,
     "symbol-table": SymbolTable,
 }
-ROLES = {"claim": ClaimRole, "stated": StatedRole, "range": RangeRole, "tally": TallyRole, "chapter": ChapterRole}
+ROLES = {
+    "claim": ClaimRole,
+    "stated": StatedRole,
+    "range": RangeRole,
+    "tally": TallyRole,
+    "chapter": ChapterRole,
+}

@@ -20,7 +20,8 @@ class ChartRenderer:
         if data.mime_type != MIME or inline:
             return None
         options = renderer.renderer.get_cell_level_config(
-            "render_image_options", data.cell_metadata, line=data.line)
+            "render_image_options", data.cell_metadata, line=data.line
+        )
         alt = options.get("alt") or data.content.get("description", "")
         picture = vl_convert.vegalite_to_svg(data.content)
         name = f"chart-{hashlib.sha256(picture.encode()).hexdigest()[:16]}.svg"

@@ -56,10 +56,14 @@ def add_scripts(app, page, template, context, doctree):
     MathJax and Vega are loaded by these scripts themselves. Links in a notebook's outputs name notebooks; on the site they lead to the pages. Docutils calls
     the bibliography a list that has no items.
     """
-    body = NOTEBOOK_LINK.sub(r'\1.html\2', context.get("body", ""))
-    body = context["body"] = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+    body = NOTEBOOK_LINK.sub(r"\1.html\2", context.get("body", ""))
+    body = context["body"] = body.replace(
+        '<div role="list" class="citation-list">', '<div class="citation-list">'
+    )
     for files in ("script_files", "css_files"):
-        context[files][:] = [file for file in context[files] if not re.search("thebe|tex-svg", f"{file} {vars(file)}", re.I)]
+        context[files][:] = [
+            file for file in context[files] if not re.search("thebe|tex-svg", f"{file} {vars(file)}", re.I)
+        ]
     app.add_js_file("site.js", loading_method="defer")
     if "gpt4-chart" in body:
         app.add_js_file("charts.js", loading_method="defer")
@@ -70,9 +74,15 @@ def add_scripts(app, page, template, context, doctree):
 def describe(app, page, template, context, doctree):
     """Say in one line what a page is about: its first paragraph, for search engines and previews."""
     text = "GPT-4, Recomputed: every checkable number of an article on GPT-4's architecture, computed again."
-    first = next((p.astext() for p in doctree.findall(nodes.paragraph) if len(p.astext()) > 40), text) if doctree else text
+    first = (
+        next((p.astext() for p in doctree.findall(nodes.paragraph) if len(p.astext()) > 40), text)
+        if doctree
+        else text
+    )
     short = textwrap.shorten(first, 155, placeholder="…")
-    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{html.escape(short)}" />\n'
+    context["metatags"] = (
+        context.get("metatags", "") + f'<meta name="description" content="{html.escape(short)}" />\n'
+    )
 
 
 def write_vega(app):
@@ -128,5 +138,7 @@ def setup(app):
     app.connect("html-page-context", describe)
     app.connect("build-finished", write_ledger)
     app.connect("build-finished", mend_theme)
-    app.connect("build-finished", site_weight.lighten, priority=900)  # after the theme has written its colours
+    app.connect(
+        "build-finished", site_weight.lighten, priority=900
+    )  # after the theme has written its colours
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

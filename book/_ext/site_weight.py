@@ -21,7 +21,7 @@ CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
 OPTIONAL = re.compile(r":(?:not|is|where)\([^)]*\)")
 SCRIPT = re.compile(r'<script (?!data-|defer|async)(?=[^>]*src=")')
 OPTIONS = re.compile(r'<script [^>]*src="[^"]*documentation_options\.js[^"]*"></script>')
-ICON_SCRIPT = re.compile(r'\s*<script [^>]*fontawesome[^>]*></script>')
+ICON_SCRIPT = re.compile(r"\s*<script [^>]*fontawesome[^>]*></script>")
 IMPORT = re.compile(r"""@import\s+["']([^"']+)["'];""")
 PICTURE = re.compile(r'<img (?![^>]*\bwidth=)([^>]*\bsrc="([^"]+\.png)"[^>]*)>')
 FAMILY = "'Font Awesome 6 Free'"
@@ -42,7 +42,9 @@ def icons(static, used, css):
     shown = {name: names[name] for name in sorted(used & set(names))}
     font = TTFont(home / "webfonts" / "fa-solid-900.ttf", recalcTimestamp=False)
     cutter = subset.Subsetter(subset.Options(layout_features=[], notdef_outline=False, hinting=False))
-    cutter.populate(unicodes=[int(code, 16) for code in {*shown.values(), *re.findall(r"\\([ef][0-9a-f]{3})", css)}])
+    cutter.populate(
+        unicodes=[int(code, 16) for code in {*shown.values(), *re.findall(r"\\([ef][0-9a-f]{3})", css)}]
+    )
     cutter.subset(font)
     font.flavor = "woff"
     font.save(static / "icons.woff")
@@ -59,8 +61,14 @@ def in_use(rules, words):
             parts = [part.strip() for part in parts if set(CLASS.findall(OPTIONAL.sub("", part))) <= words]
             if parts:
                 kept.append(f"{','.join(parts)}{{{tinycss2.serialize(rule.content).strip()}}}")
-        elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports", "layer") and rule.content is not None:
-            inner = in_use(tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), words)
+        elif (
+            rule.type == "at-rule"
+            and rule.lower_at_keyword in ("media", "supports", "layer")
+            and rule.content is not None
+        ):
+            inner = in_use(
+                tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), words
+            )
             if inner:
                 kept.append(f"@{rule.at_keyword} {tinycss2.serialize(rule.prelude).strip()}{{{inner}}}")
         elif rule.type == "at-rule" and rule.lower_at_keyword != "charset":
@@ -77,12 +85,14 @@ def read(sheet):
 
 def rebased(css, sheet, static):
     """The addresses in a sheet, as seen from the folder of the joined sheet."""
+
     def move(found):
         address = found[2]
         if re.match(r"data:|#|[a-z]+:", address):
             return found[0]
         target = (sheet.parent / address.partition("?")[0].partition("#")[0]).resolve()
         return f"url({found[1]}{target.relative_to(static.resolve()).as_posix()}{found[1]})"
+
     return re.sub(r"url\(([\"']?)([^\"')]+)\1\)", move, css)
 
 
@@ -100,13 +110,31 @@ def lighten(app, error):
     if error or app.builder.format != "html":
         return
     out, static = Path(app.outdir), Path(app.outdir, "_static")
-    pages = {path: path.read_text("utf-8") for path in out.rglob("*.html") if "_static" not in path.relative_to(out).parts}
-    scripts = "".join(p.read_text("utf-8", errors="ignore") for p in static.rglob("*.js") if not {"mathjax", "vendor"} & set(p.parts) and p.name != "vega.js")
+    pages = {
+        path: path.read_text("utf-8")
+        for path in out.rglob("*.html")
+        if "_static" not in path.relative_to(out).parts
+    }
+    scripts = "".join(
+        p.read_text("utf-8", errors="ignore")
+        for p in static.rglob("*.js")
+        if not {"mathjax", "vendor"} & set(p.parts) and p.name != "vega.js"
+    )
     text = "".join(pages.values()) + scripts
     words = set(re.findall(r"[A-Za-z_-][\w-]*", text))
-    order = static / "sheets.txt"  # which sheets the theme asked for, kept for builds that rewrite only some pages
-    asked = [HREF.search(tag)[1] for page in sorted(pages) for tag in SHEET.findall(pages[page]) if "joined.css" not in tag]
-    names = dict.fromkeys((order.read_text("utf-8").split() if order.exists() else []) + [a.partition("_static/")[2] for a in asked])
+    order = (
+        static / "sheets.txt"
+    )  # which sheets the theme asked for, kept for builds that rewrite only some pages
+    asked = [
+        HREF.search(tag)[1]
+        for page in sorted(pages)
+        for tag in SHEET.findall(pages[page])
+        if "joined.css" not in tag
+    ]
+    names = dict.fromkeys(
+        (order.read_text("utf-8").split() if order.exists() else [])
+        + [a.partition("_static/")[2] for a in asked]
+    )
     order.write_text("\n".join(names) + "\n", encoding="utf-8")
     joined = []
     for name in names:
@@ -118,14 +146,17 @@ def lighten(app, error):
     css = "\n".join(joined)
     css = f"{icons(static, words, css)}\n{css}"
     (static / "joined.css").write_text(css, encoding="utf-8")
-    version, options = sha256(css.encode()).hexdigest()[:8], (static / "documentation_options.js").read_text("utf-8")
+    version, options = (
+        sha256(css.encode()).hexdigest()[:8],
+        (static / "documentation_options.js").read_text("utf-8"),
+    )
     for path, html in pages.items():
         root = "../" * (len(path.relative_to(out).parts) - 1)
         link = f'<link rel="stylesheet" href="{root}_static/joined.css?v={version}" />\n'
         place = SHEET.search(html)
         if place is None:
             continue
-        new = html[: place.start()] + link + SHEET.sub("", html[place.end():])
+        new = html[: place.start()] + link + SHEET.sub("", html[place.end() :])
         new = OPTIONS.sub(lambda _: f"<script>{options}</script>", ICON_SCRIPT.sub("", new))
         new = SCRIPT.sub("<script defer ", new)
         new = PICTURE.sub(lambda found: picture_size(found, path), new)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 
-def simulate_failures(mtbf: float, tau: float, write: float, restart: float, segments: int, seed: int = 0) -> float:
+def simulate_failures(
+    mtbf: float, tau: float, write: float, restart: float, segments: int, seed: int = 0
+) -> float:
     """Share of time lost in a run of `segments` checkpoints under random (exponential) failures.
 
     Each segment is `tau` of work and one `write`; a failure throws the segment away and costs a

@@ -26,13 +26,30 @@ from .meter import Meter
 
 ROTARY_BASE = 10_000.0
 TINY = {
-    "name": "tiny", "layers": 2, "d_model": 16, "n_heads": 4, "n_kv_heads": 1, "d_head": 4, "vocab": 50,
-    "tied_embeddings": False, "positions": "rotary", "mlp_matrices": 2, "n_experts": 4, "top_k": 2, "d_ff_expert": 32,
-}  # fmt: skip
+    "name": "tiny",
+    "layers": 2,
+    "d_model": 16,
+    "n_heads": 4,
+    "n_kv_heads": 1,
+    "d_head": 4,
+    "vocab": 50,
+    "tied_embeddings": False,
+    "positions": "rotary",
+    "mlp_matrices": 2,
+    "n_experts": 4,
+    "top_k": 2,
+    "d_ff_expert": 32,
+}
 DEFAULT = TINY | {
-    "name": "miniature", "layers": 4, "d_model": 256, "n_heads": 8, "d_head": 32, "vocab": 1024,
-    "n_experts": 16, "d_ff_expert": 1024,
-}  # fmt: skip
+    "name": "miniature",
+    "layers": 4,
+    "d_model": 256,
+    "n_heads": 8,
+    "d_head": 32,
+    "vocab": 1024,
+    "n_experts": 16,
+    "d_ff_expert": 1024,
+}
 
 
 def default_shape(**changes) -> Shape:
@@ -71,23 +88,33 @@ class Step:
         tokens = np.asarray(tokens)
         whole = tokens.ndim == 2 and tokens.size > 0 and tokens.dtype.kind in "iu"
         if not whole or not 0 <= tokens.min() <= tokens.max() < vocab:
-            raise BadInput(f"tokens takes (batch, new tokens) numbers from 0 to {vocab - 1}, got {tokens.tolist()}")
+            raise BadInput(
+                f"tokens takes (batch, new tokens) numbers from 0 to {vocab - 1}, got {tokens.tolist()}"
+            )
         (batch, new), size = tokens.shape, len(cache_lengths)
         self.cache_rows = np.arange(batch) if rows is None else np.asarray(rows)
         if self.cache_rows.shape != (batch,) or len(set(self.cache_rows.tolist()) & set(range(size))) < batch:
-            raise BadInput(f"rows takes {batch} different rows of a cache of {size}, got {self.cache_rows.tolist()}")
+            raise BadInput(
+                f"rows takes {batch} different rows of a cache of {size}, got {self.cache_rows.tolist()}"
+            )
         lengths = np.full(batch, new) if lengths is None else np.asarray(lengths)
         if lengths.shape != (batch,) or lengths.min() < 0 or not 0 < lengths.max() <= new:
-            raise BadInput(f"lengths takes {batch} numbers from 0 to {new}, not all 0, got {lengths.tolist()}")
+            raise BadInput(
+                f"lengths takes {batch} numbers from 0 to {new}, not all 0, got {lengths.tolist()}"
+            )
         before = cache_lengths[self.cache_rows]
         self.after = before + lengths
         if self.after.max() > max_tokens:
-            raise BadInput(f"the cache takes {max_tokens} tokens a row, got {before.tolist()} + {lengths.tolist()}")
+            raise BadInput(
+                f"the cache takes {max_tokens} tokens a row, got {before.tolist()} + {lengths.tolist()}"
+            )
         real = np.arange(new) < lengths[:, None]
         self.shape, self.tokens = (batch, new), tokens[real]
         self.index, self.column = np.nonzero(real)
         self.rows, self.positions = self.cache_rows[self.index], before[self.index] + self.column
-        self.mask = (np.arange(self.after.max()) <= (before[:, None] + np.arange(new))[:, :, None]) & real[:, :, None]
+        self.mask = (np.arange(self.after.max()) <= (before[:, None] + np.arange(new))[:, :, None]) & real[
+            :, :, None
+        ]
 
     def pad(self, flat: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """(real tokens, ...) as (batch, new tokens, ...)."""
@@ -104,7 +131,9 @@ class Model:
 
     def __init__(self, shape: Shape, seed: int = 0, dtype=np.float64, *, tables=None, layers=None):
         if shape.biases or shape.latent or shape.positions not in ("rotary", "learned"):
-            raise BadInput(f"shape takes no biases, no latent attention and rotary or learned positions, got {shape}")
+            raise BadInput(
+                f"shape takes no biases, no latent attention and rotary or learned positions, got {shape}"
+            )
         if shape.positions == "rotary" and shape.d_head % 2:
             raise BadInput(f"d_head takes an even number with rotary positions, got {shape.d_head}")
         self.shape, self.dtype = shape, np.dtype(dtype)
@@ -128,7 +157,9 @@ class Model:
         size = (len(self.layers), batch, s.n_kv_heads, max_tokens, s.d_head)
         return Cache(np.zeros(size, self.dtype), np.zeros(size, self.dtype), np.zeros(batch, int))
 
-    def forward(self, tokens, cache: Cache, *, lengths=None, rows=None, meter=None, after_layer=None) -> np.ndarray:
+    def forward(
+        self, tokens, cache: Cache, *, lengths=None, rows=None, meter=None, after_layer=None
+    ) -> np.ndarray:
         """Logits (batch, new tokens, vocab) of new tokens after those in the cache, which keeps them; see the top."""
         meter = Meter() if meter is None else meter
         step = Step(tokens, cache.lengths, cache.keys.shape[3], self.shape.vocab, lengths, rows)
@@ -168,7 +199,9 @@ class Model:
         """Queries, keys and values, each (real tokens, heads, d_head), rotated where positions are rotary."""
         found = []
         for name in names:
-            y = meter.multiply("attention", x, self.layers[i]["attention"][name]).reshape(len(x), -1, self.shape.d_head)
+            y = meter.multiply("attention", x, self.layers[i]["attention"][name]).reshape(
+                len(x), -1, self.shape.d_head
+            )
             found.append(rotate(y, positions) if name != "v" and self.shape.positions == "rotary" else y)
         return found
 
@@ -205,7 +238,11 @@ class Model:
         chosen = np.argsort(-scores, axis=1, kind="stable")[:, : self.shape.top_k]
         load = np.bincount(chosen.ravel(), minlength=self.shape.n_experts)
         meter.loads[i].append(load)
-        return softmax(np.take_along_axis(scores, chosen, axis=1)), np.argsort(chosen, axis=None, kind="stable"), load
+        return (
+            softmax(np.take_along_axis(scores, chosen, axis=1)),
+            np.argsort(chosen, axis=None, kind="stable"),
+            load,
+        )
 
     def combine(self, i: int, x, gates, order, y, meter: Meter) -> np.ndarray:
         """The experts' outputs y, in `order`, gated and summed for each token, plus the shared experts."""
@@ -292,7 +329,12 @@ def random_weights(shape: Shape, rng, dtype) -> tuple:
     layers = []
     for i in range(s.layers):
         heads, shared = s.n_heads * s.d_head, s.n_kv_heads * s.d_head
-        attention = {"q": matrix(d, heads), "k": matrix(d, shared), "v": matrix(d, shared), "o": matrix(heads, d)}
+        attention = {
+            "q": matrix(d, heads),
+            "k": matrix(d, shared),
+            "v": matrix(d, shared),
+            "o": matrix(heads, d),
+        }
         layer = {"norms": {"attention": scale(), "mlp": scale()}, "attention": attention}
         if i < s.dense_layers:
             layer["mlp"] = mlp(s.mlp_matrices, s.d_ff)

@@ -71,7 +71,9 @@ class NGram:
 
     def __init__(self, tokens, order: int, vocab: int):
         if not 1 <= order <= 62 / np.log2(max(vocab, 2)):
-            raise BadInput(f"order takes a whole number from 1 to {int(62 / np.log2(max(vocab, 2)))}, got {order!r}")
+            raise BadInput(
+                f"order takes a whole number from 1 to {int(62 / np.log2(max(vocab, 2)))}, got {order!r}"
+            )
         tokens = np.asarray(tokens)
         self.order, self.vocab, self.levels = order, vocab, []
         below = np.full((1, vocab), 1 / vocab)

@@ -57,7 +57,10 @@ class Communicator:
 
     def all_reduce(self, arrays: list, kind: str = "all-reduce") -> list:
         """Each rank gets the sum: a reduce-scatter, then an all-gather."""
-        return [y.reshape(a.shape) for y, a in zip(self.all_gather(self.reduce_scatter(arrays, kind), kind), arrays)]
+        return [
+            y.reshape(a.shape)
+            for y, a in zip(self.all_gather(self.reduce_scatter(arrays, kind), kind), arrays)
+        ]
 
     def all_to_all(self, blocks: list, kind: str) -> list:
         """blocks[i][j] goes from rank i to rank j and arrives as result[j][i]."""
@@ -80,7 +83,9 @@ class RankCaches(list):
         tokens, batch = np.asarray(tokens), len(self.lengths)
         lengths = np.full(batch, tokens.shape[-1]) if lengths is None else np.asarray(lengths)
         if tokens.ndim != 2 or len(tokens) != batch or lengths.shape != (batch,):
-            raise BadInput(f"tokens and lengths take {batch} rows, as the cache: got {tokens.shape}, {lengths.shape}")
+            raise BadInput(
+                f"tokens and lengths take {batch} rows, as the cache: got {tokens.shape}, {lengths.shape}"
+            )
         each, steps = divide("batch", batch, "micro_batches", parts), []
         for rows in np.arange(batch).reshape(parts, each):
             held, places = (self.lengths[rows], None) if self.divided else (self.lengths, rows)
@@ -117,7 +122,9 @@ class TensorParallel:
         for r in range(ranks):
             first = 0 if self.over_batch else r * s.n_kv_heads // ranks
             own = slice(first * s.d_head, (first + heads) * s.d_head)
-            layers = [{part: self._part(part, w, r, own) for part, w in layer.items()} for layer in model.layers]
+            layers = [
+                {part: self._part(part, w, r, own) for part, w in layer.items()} for layer in model.layers
+            ]
             self.ranks.append(Model(shape, dtype=model.dtype, tables=model.tables, layers=layers))
 
     def _part(self, part: str, arrays: dict, r: int, own: slice) -> dict:
@@ -126,7 +133,9 @@ class TensorParallel:
             return arrays
         axes = {"o": -2, "out": -2}
         return {
-            name: w[:, own] if name in ("k", "v") else np.split(w, self.comm.ranks, axis=axes.get(name, -1))[r]
+            name: w[:, own]
+            if name in ("k", "v")
+            else np.split(w, self.comm.ranks, axis=axes.get(name, -1))[r]
             for name, w in arrays.items()
         }
 
@@ -172,7 +181,11 @@ class PipelineParallel:
     """
 
     def __init__(self, model: Model, stages: int):
-        each, self.comm, self.idle = divide("layers", len(model.layers), "stages", stages), Communicator(stages), None
+        each, self.comm, self.idle = (
+            divide("layers", len(model.layers), "stages", stages),
+            Communicator(stages),
+            None,
+        )
         last = ("norms", "unembedding" if "unembedding" in model.tables else "embedding")
         self.ranks = []
         for s in range(stages):
@@ -185,9 +198,15 @@ class PipelineParallel:
         """Empty caches, one for each stage."""
         return RankCaches(self.ranks, batch, max_tokens, divided=False)
 
-    def forward(self, tokens, caches: RankCaches, *, micro_batches: int = 1, lengths=None, meters=None) -> np.ndarray:
+    def forward(
+        self, tokens, caches: RankCaches, *, micro_batches: int = 1, lengths=None, meters=None
+    ) -> np.ndarray:
         """Logits as of the whole model; sends each stage's output to the next, one micro-batch a tick."""
-        meters, vocab, stages = meters or [Meter() for _ in self.ranks], self.ranks[0].shape.vocab, len(self.ranks)
+        meters, vocab, stages = (
+            meters or [Meter() for _ in self.ranks],
+            self.ranks[0].shape.vocab,
+            len(self.ranks),
+        )
         steps = caches.steps(tokens, lengths, vocab, micro_batches)
         x, logits, busy, ticks = [None] * micro_batches, [None] * micro_batches, 0, 0
         while any(out is None for out in logits):
@@ -251,7 +270,10 @@ class ExpertParallel:
         blocks = [_cut(x[order // top_k], np.split(load, n)) for x, (_, order, load) in zip(xs, routed)]
         arrived, blocks = self.comm.all_to_all(blocks, "dispatch"), []
         for rank, x, load, meter in zip(ranks, arrived, loads, meters):
-            x, expert = np.concatenate(x), np.concatenate([np.repeat(np.arange(len(part)), part) for part in load])
+            x, expert = (
+                np.concatenate(x),
+                np.concatenate([np.repeat(np.arange(len(part)), part) for part in load]),
+            )
             order, y = np.argsort(expert, kind="stable"), np.empty_like(x)
             y[order] = run_experts(rank.layers[i]["experts"], x[order], sum(load), meter)
             blocks.append(_cut(y, load))
@@ -282,7 +304,9 @@ class ZeroAdam:
     gradient too, stage 3 the weights too.
     """
 
-    def __init__(self, weights, ranks: int, stage: int, *, dtype=np.float32, state_dtype=np.float32, rate=1e-3):
+    def __init__(
+        self, weights, ranks: int, stage: int, *, dtype=np.float32, state_dtype=np.float32, rate=1e-3
+    ):
         if stage not in (0, 1, 2, 3):
             raise BadInput(f"stage takes 0, 1, 2 or 3, got {stage!r}")
         each = divide("parameters", weights.size, "ranks", ranks)
@@ -291,7 +315,9 @@ class ZeroAdam:
         for own in self.shares:
             w, g, master = (weights[own] if stage >= first else weights for first in (3, 2, 1))
             state = np.stack([master, 0 * master, 0 * master]).astype(state_dtype)
-            self.held.append({"weights": w.astype(dtype), "gradient": np.zeros(g.size, dtype), "state": state})
+            self.held.append(
+                {"weights": w.astype(dtype), "gradient": np.zeros(g.size, dtype), "state": state}
+            )
 
     def weights(self) -> list:
         """Each rank's whole weights, gathered where they are divided."""
@@ -301,7 +327,9 @@ class ZeroAdam:
     def step(self, gradient) -> None:
         """One step on the mean over ranks of gradient(rank, weights), as flat arrays."""
         weights = self.weights()  # for the forward pass
-        weights = self.weights()  # and anew for the backward pass, since stage 3 has let go of what it gathered
+        weights = (
+            self.weights()
+        )  # and anew for the backward pass, since stage 3 has let go of what it gathered
         fresh = [gradient(r, w).astype(w.dtype) for r, w in enumerate(weights)]
         summed = self.comm.all_reduce(fresh) if self.stage == 0 else self.comm.reduce_scatter(fresh)
         self.steps += 1

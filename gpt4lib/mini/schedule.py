@@ -26,11 +26,17 @@ def pipeline_schedule(
     >>> pipeline_schedule(2, 1)[0]
     [('F', 0, 0, 0.0, 1.0), ('B', 0, 0, 4.0, 6.0)]
     """
-    whole = all(isinstance(x, int) and not isinstance(x, bool) and x > 0 for x in (stages, micro_batches, chunks))
-    if kind not in KINDS or not whole or chunks > 1 and (kind != "1F1B" or micro_batches % stages):
-        raise BadInput(f"no {kind} schedule for {stages} stages, {micro_batches} micro-batches, {chunks} chunks")
+    whole = all(
+        isinstance(x, int) and not isinstance(x, bool) and x > 0 for x in (stages, micro_batches, chunks)
+    )
+    if kind not in KINDS or not whole or (chunks > 1 and (kind != "1F1B" or micro_batches % stages)):
+        raise BadInput(
+            f"no {kind} schedule for {stages} stages, {micro_batches} micro-batches, {chunks} chunks"
+        )
     if len(times) != 3 or not all(0 < x < float("inf") for x in times):
-        raise BadInput(f"times takes three positive numbers: forward, input gradient, weight gradient; got {times!r}")
+        raise BadInput(
+            f"times takes three positive numbers: forward, input gradient, weight gradient; got {times!r}"
+        )
     forward, inputs, weights = (x / chunks for x in times)
     split = kind == "ZB-H1"
     lasts = {"F": forward, "B": inputs if split else inputs + weights, "W": weights}
@@ -82,7 +88,9 @@ def _replay(orders, chunks, lasts):
             elif kind == "W":
                 start = done["B"][depth].get(batch)
             else:
-                start = done["B"][depth + 1].get(batch) if depth < deepest else 0.0  # its own F stands before it
+                start = (
+                    done["B"][depth + 1].get(batch) if depth < deepest else 0.0
+                )  # its own F stands before it
             if start is None:
                 break
             start = now if now > start else start

@@ -71,7 +71,9 @@ def by_length(turns) -> list[Turn]:
     return [turn for turn in turns if turn.output == turn.request.output_tokens]
 
 
-def serve(requests, *, slots: int, continuous=True, prompt_chunk=inf, kv_tokens=inf, step=by_length) -> list[Served]:
+def serve(
+    requests, *, slots: int, continuous=True, prompt_chunk=inf, kv_tokens=inf, step=by_length
+) -> list[Served]:
     """The records of all requests, admitted in order of arrival, sorted by start.
 
     Continuous batching fills a slot as soon as it is free. Static batching waits until the whole batch is done. A
@@ -83,7 +85,9 @@ def serve(requests, *, slots: int, continuous=True, prompt_chunk=inf, kv_tokens=
             raise BadInput(f"{name} takes a number of at least 1, got {value!r}")
     for r in requests:
         if not (len(r.prompt) and r.output_tokens >= 1 and r.arrival >= 0 and r.kv_tokens <= kv_tokens):
-            takes = f"a prompt, at least 1 output token, an arrival from 0 on and at most kv_tokens = {kv_tokens}"
+            takes = (
+                f"a prompt, at least 1 output token, an arrival from 0 on and at most kv_tokens = {kv_tokens}"
+            )
             raise BadInput(f"requests take {takes}, got {r} with {r.kv_tokens}")
     waiting, taken, ended, served, now = sorted(requests, key=lambda r: r.arrival), {}, {}, [], 0
     while waiting or taken:
@@ -111,7 +115,9 @@ def _prompt_steps(request, chunk) -> int:
 
 def _turn(slot, request, start, now, chunk) -> Turn:
     chunk, age = min(chunk, len(request.prompt)), now - start
-    return Turn(slot, request, slice(age * chunk, (age + 1) * chunk), max(0, age - _prompt_steps(request, chunk) + 2))
+    return Turn(
+        slot, request, slice(age * chunk, (age + 1) * chunk), max(0, age - _prompt_steps(request, chunk) + 2)
+    )
 
 
 def idle_slot_steps(served, slots: int) -> int:

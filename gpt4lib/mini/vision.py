@@ -55,7 +55,9 @@ class Vision:
     Weights are `patch`, `encoder` and `blocks` (by text layer); a block's `gates` are its attention's and its MLP's.
     """
 
-    def __init__(self, shape: Shape, *, d_vision: int = 32, layers: int = 1, after=(0,), max_patches=256, seed=0):
+    def __init__(
+        self, shape: Shape, *, d_vision: int = 32, layers: int = 1, after=(0,), max_patches=256, seed=0
+    ):
         if not set(after) <= set(range(shape.layers)):
             raise BadInput(f"after takes layers from 0 to {shape.layers - 1}, got {tuple(after)}")
         rng = np.random.default_rng(seed)
@@ -65,7 +67,12 @@ class Vision:
 
         def block(d, d_memory, inner):
             w = {"q": matrix(d, inner), "k": matrix(d_memory, inner), "v": matrix(d_memory, inner)}
-            w |= {"o": matrix(inner, d), "in": matrix(d, 4 * d), "out": matrix(4 * d, d), "norms": np.ones((2, d))}
+            w |= {
+                "o": matrix(inner, d),
+                "in": matrix(d, 4 * d),
+                "out": matrix(4 * d, d),
+                "norms": np.ones((2, d)),
+            }
             return w
 
         self.heads, self.d_vision = shape.n_heads, d_vision
@@ -77,7 +84,10 @@ class Vision:
     def parameters(self) -> dict:
         """Parameters added to the text model, as the sizes of the arrays: {"encoder": ..., "cross_attention": ...}."""
         encoder = sum(a.size for w in (self.patch, *self.encoder) for a in w.values())
-        return {"encoder": encoder, "cross_attention": sum(a.size for w in self.blocks.values() for a in w.values())}
+        return {
+            "encoder": encoder,
+            "cross_attention": sum(a.size for w in self.blocks.values() for a in w.values()),
+        }
 
     def encode(self, image: np.ndarray, meter: Meter | None = None) -> np.ndarray:
         """Visual tokens (patches, d_vision) of an image of bytes."""
