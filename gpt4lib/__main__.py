@@ -1,4 +1,6 @@
-"""Command line: `python -m gpt4lib` with `claims [--json | --check]`, `params FILE.toml [--json]`, `report FILE.toml [--json]`."""
+"""Command line: `python -m gpt4lib` with `claims`, `params` and `report`; each has --help."""
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -16,9 +18,10 @@ class Parser(argparse.ArgumentParser):
 
 def claims(options) -> int:
     """Print the ledger; with --check exit 1 where a computed verdict is not the expected one."""
-    from . import ledger, show
+    from .ledger import load
+    from .show.tables import Claims
 
-    book = ledger.load()
+    book = load()
     if options.check:
         wrong = book.unexpected()
         for claim in wrong:
@@ -28,17 +31,18 @@ def claims(options) -> int:
     print(
         json.dumps([c.record() for c in book.claims], indent=1, ensure_ascii=False)
         if options.json
-        else show.Claims(book.claims)
+        else Claims(book.claims)
     )
     return 0
 
 
 def params(options) -> int:
     """Print a model's parameter counts by part."""
-    from . import shapes
-    from .show import Table
+    from .facts.models import read_model
+    from .show.tables import Table
+    from .systems.count import parameters
 
-    count = shapes.count(shapes.load(Path(options.file)))
+    count = parameters(read_model(Path(options.file)))
     if options.json:
         print(json.dumps({"total": count.total, "active": count.active, "parts": count.parts}, indent=1))
     else:
@@ -51,22 +55,24 @@ def params(options) -> int:
     return 0
 
 
-def report(options) -> int:
+def full_report(options) -> int:
     """Print the full report on a model, a cluster, a training run and a serving target."""
-    from . import workbench, workbench_file, workbench_text
+    from .workbench.file import load_case
+    from .workbench.report import report
+    from .workbench.text import to_text
 
-    found = workbench.report(workbench_file.load(options.file))
-    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else workbench_text.to_text(found))
+    found = report(load_case(options.file))
+    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else to_text(found))
     return 0
 
 
 def main(arguments=None) -> int:
     """Run one command; 0 done, 1 a check failed, 2 a mistake in the call or its file."""
-    from .units import BadInput
+    from .spine.errors import BadInput
 
     parser = Parser(
         prog="python -m gpt4lib",
-        description="The claims of the book, parameter counts from a model's shape, and reports on whole runs.",
+        description="The claims of the book, a model's parameter counts, and reports on whole runs.",
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     command = commands.add_parser("claims", help="every claim with its verdict")
@@ -85,7 +91,7 @@ def main(arguments=None) -> int:
         "file", metavar="FILE.toml", help="a file of the workbench, or the name of an example such as gpt-4"
     )
     command.add_argument("--json", action="store_true", help="everything, with units in the keys")
-    command.set_defaults(run=report)
+    command.set_defaults(run=full_report)
     options = parser.parse_args(arguments)
     try:
         status = options.run(options)

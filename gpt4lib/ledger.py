@@ -7,16 +7,19 @@ The verdict follows from whether the law's interval meets the stated one, and fr
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
 
-from .data import DEVICE_UNITS, data_file, hardware, read_toml, sources
-from .interval import Interval, Stated, stated
-from .law import Law
-from .text import fmt, written
-from .units import BadInput, base_unit, unit_factor
+from .chapters.index import find_law
+from .facts.files import data_file, read_toml, sources
+from .facts.given import Input, resolve
+from .spine.errors import BadInput
+from .spine.interval import Interval
+from .spine.law import Law
+from .spine.stated import Stated, stated
+from .spine.text import display, written
+from .spine.units import base_unit, unit_factor
 
 VERDICTS = {
     "holds": ("✓", "follows from the article's own numbers and published facts"),
@@ -43,18 +46,6 @@ _KEYS = {
     "corrected_unit",
     "show",
 }
-_KINDS = ("claim", "article", "constant", "fact", "assume", "hardware")
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input of a check: where it comes from (`origin`, `ref`) and its value with its precision."""
-
-    origin: str
-    ref: str
-    meaning: str
-    stated: Stated
-    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -209,7 +200,7 @@ class Ledger:
     claims: tuple[Claim, ...]
 
     def __getitem__(self, claim_id: str) -> Claim:
-        from .data import pick
+        from .spine.errors import pick
 
         return {c.id: c for c in self.claims}[pick(claim_id, [c.id for c in self.claims], "claim")]
 
@@ -229,32 +220,6 @@ class Ledger:
 def claim(claim_id: str) -> Claim:
     """The claim of that id. Raises BadInput that names the nearest known ones."""
     return load()[claim_id]
-
-
-def given(ref: str) -> Stated:
-    """The value behind a reference such as "article:gpus-a100" or "claim:training-cost-days", with its precision.
-
-    >>> given("claim:training-cost-mfu").interval
-    Interval(lo=0.32, hi=0.36)
-    """
-    return look_up(ref).stated
-
-
-@cache
-def _tables() -> tuple[dict, dict, dict]:
-    folder = files("gpt4lib") / "data" / "ledger"
-    entries = {
-        entry["id"]: entry
-        for path in folder.iterdir()
-        if path.name.endswith(".toml")
-        for entry in read_toml(path).get("claim", [])
-    }
-    return entries, read_toml(data_file("article.toml")), read_toml(data_file("constants.toml"))
-
-
-def look_up(ref: str) -> Input:
-    """The input behind a reference: origin, meaning, stated value and source."""
-    return resolve(ref, *_tables())
 
 
 @cache
@@ -378,52 +343,4 @@ def _claim(entry, ids, article, constants) -> Claim:
         inverse=inverse,
         note=_text(entry, "note"),
         corrected_unit=corrected,
-    )
-
-
-def display(value: float, quantity) -> str:
-    """A value of a quantity as a reader would write it; quantities of at most 1 are shown in percent."""
-    return fmt(value, "%" if quantity.at_most == 1 else quantity.unit)
-
-
-def find_law(name: str) -> Law:
-    """The law named "module.law" of the library. Raises BadInput when there is none."""
-    module, _, attribute = name.partition(".")
-    try:
-        law = getattr(importlib.import_module(f"gpt4lib.{module}"), attribute)
-    except (ImportError, AttributeError, ValueError):
-        law = None
-    if not isinstance(law, Law):
-        raise BadInput(f"unknown law {name!r}")
-    return law
-
-
-def resolve(ref: str, ids, article, constants) -> Input:
-    """The input that a reference such as "claim:dataset-13t" or "hardware:NAME.field" stands for."""
-    origin, _, key = str(ref).partition(":")
-    if origin not in _KINDS or not key:
-        raise BadInput(f"an input takes one of {', '.join(k + ':…' for k in _KINDS)}, got {ref!r}")
-    if origin == "hardware":
-        name, _, field_name = key.rpartition(".")
-        device = hardware(name)
-        if field_name not in DEVICE_UNITS or getattr(device, field_name) is None:
-            raise BadInput(f"{name} has no figure {field_name!r}; it takes one of {', '.join(DEVICE_UNITS)}")
-        value = stated(f"={getattr(device, field_name)!r} {DEVICE_UNITS[field_name]}")
-        return Input(
-            origin, key, f"{field_name.split('_')[0].upper()} figure of the {name}", value, device.source
-        )
-    table = {"claim": ids, "article": article}.get(origin, constants)
-    if key not in table:
-        raise BadInput(f"unknown {origin} {key!r}")
-    row = table[key]
-    if table is constants and row["kind"] != origin:
-        raise BadInput(f"{key!r} is kept as {row['kind']!r}, not {origin!r}")
-    if origin == "claim" and "stated" not in row:
-        raise BadInput(f"claim {key!r} states no value")
-    return Input(
-        origin,
-        key,
-        row["claim"] if origin == "claim" else row["meaning"],
-        stated(row["stated" if origin == "claim" else "value"]),
-        row.get("source", ""),
     )

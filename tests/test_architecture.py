@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import architecture as arch
-from gpt4lib import data, ledger, shapes
-from gpt4lib.interval import Interval, stated
-from gpt4lib.law import Law
-from gpt4lib.units import BadInput
+from gpt4lib import ledger
+from gpt4lib.chapters import architecture as arch
+from gpt4lib.facts.files import published
+from gpt4lib.facts.models import from_mapping
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval
+from gpt4lib.spine.law import Law
+from gpt4lib.spine.stated import stated
+from gpt4lib.systems.count import fitting_shapes, flop_per_token, parameters
 
 LAWS = {name: law for name, law in vars(arch).items() if isinstance(law, Law)}
 
@@ -135,7 +139,7 @@ WIDTH = 10_752
 
 
 def gpt4(**change):
-    return shapes.from_mapping(
+    return from_mapping(
         {
             "name": "as described",
             "layers": 120,
@@ -164,12 +168,12 @@ def test_one_width_gives_both_counts():
     low, high = max(i.lo for i in alone), min(i.hi for i in alone)
     assert 10_728 < low < 10_729 and 10_752 < high < 10_753.5
     assert [d for d in range(64, 20_000, 64) if low <= d <= high] == [WIDTH]
-    counted = shapes.count(gpt4())
+    counted = parameters(gpt4())
     assert round(counted.parts["attention"] / 1e9) == 55 and round(counted.parts["experts"] / 16 / 1e9) == 111
 
 
 def test_laws_of_width_agree_with_the_count_of_that_shape():
-    counted, flop = shapes.count(gpt4()), shapes.flop_per_token(gpt4(), 8192)
+    counted, flop = parameters(gpt4()), flop_per_token(gpt4(), 8192)
     n_attn, n_exp = counted.parts["attention"], counted.parts["experts"] // 16
     shape = {"N_attn": n_attn, "L": 120, "a_w": 1, "g_kv": 1}
     assert math.isclose(
@@ -187,8 +191,8 @@ def test_laws_of_width_agree_with_the_count_of_that_shape():
 
 
 def test_one_key_value_head_breaks_the_ratio():
-    one_head = shapes.count(gpt4(n_kv_heads=1)).parts["attention"]
-    assert shapes.count(gpt4()).parts["experts"] / 16 / one_head > 3.9
+    one_head = parameters(gpt4(n_kv_heads=1)).parts["attention"]
+    assert parameters(gpt4()).parts["experts"] / 16 / one_head > 3.9
     by_attention = arch.width_from_attention(N_attn=55e9, L=120, a_w=1, g_kv=1 / 96)
     assert 1.38 < by_attention / arch.width_from_mlp(N_exp=111e9, L=120, n_mat=2, r_ff=4) < 1.42
 
@@ -204,7 +208,7 @@ def test_shapes_that_fit_both_counts():
             (m, r) for m in (2, 3) for r in (Fraction(3, 2), 2, Fraction(8, 3), 3, Fraction(7, 2), 4)
         ],
     }
-    every = {multi: arch.fitting_shapes(*ranges, multi_head=multi, **search) for multi in (True, False)}
+    every = {multi: fitting_shapes(*ranges, multi_head=multi, **search) for multi in (True, False)}
     assert {f["d"] for f in every[True] if f["a_w"] == 1} == {WIDTH}
     assert not [f for f in every[False] if f["a_w"] == 1 or f["r_ff"] == 4]
     assert (12_416, 144, 128, 3, 24_832) in {
@@ -221,7 +225,7 @@ def test_shapes_that_fit_both_counts():
                 mlp_matrices=f["n_mat"],
                 d_ff_expert=f["d_ff"],
             )
-            parts = shapes.count(shape).parts
+            parts = parameters(shape).parts
             assert (f["N_attn"], f["N_exp"]) == (parts["attention"], parts["experts"] / 16) and f[
                 "n_h"
             ] % 8 == 0
@@ -245,7 +249,7 @@ def test_idle_experts_by_enumeration(experts, chosen, batch):
 
 ROUTERS = {
     row["router"]: {k: abs(float(row[k])) for k in ("a", "b", "c", "d", "E_start", "E_max", "N_cutoff")}
-    for row in data.published("clark_table3_routing")
+    for row in published("clark_table3_routing")
 }
 
 
@@ -333,7 +337,7 @@ def joint(size, tokens, experts):
     return arch.joint_loss(N=size, D=tokens, E_hat=arch.saturation(E=experts, **JOINT))
 
 
-@pytest.mark.parametrize("row", data.published("joint_moe_table4"), ids=lambda r: r["experts"])
+@pytest.mark.parametrize("row", published("joint_moe_table4"), ids=lambda r: r["experts"])
 def test_joint_law_at_fixed_experts_is_the_printed_reduction(row):
     """Table 4 prints, for each number of experts, the five coefficients to which the law reduces."""
     m, mu, n, nu, c = (float(row[key]) for key in ("m", "mu", "n", "nu", "c"))
@@ -344,7 +348,7 @@ def test_joint_law_at_fixed_experts_is_the_printed_reduction(row):
 
 
 @pytest.mark.parametrize(
-    "row", data.published("joint_moe_table1"), ids=lambda r: f"{r['budget_flop']}-{r['experts']}"
+    "row", published("joint_moe_table1"), ids=lambda r: f"{r['budget_flop']}-{r['experts']}"
 )
 def test_joint_law_has_its_least_loss_where_table_1_says(row):
     """At 6 N D = budget the best size, found by trying many, is the printed one within 7%."""

@@ -8,12 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import batching as ba
 from gpt4lib import ledger
-from gpt4lib.data import hardware, published
-from gpt4lib.law import Law
-from gpt4lib.mini import ngram, serving
-from gpt4lib.units import BadInput
+from gpt4lib.chapters import batching as ba
+from gpt4lib.facts import given as facts_given
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.files import published
+from gpt4lib.mini import serving
+from gpt4lib.simulate import novel
+from gpt4lib.simulate.batching import geometric, mean_longest, mean_of, observed, simulate_batching, uniform
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
 
 LAWS = {name: law for name, law in vars(ba).items() if isinstance(law, Law)}
 LOADS = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8), st.integers(0, 12)), min_size=1, max_size=12)
@@ -34,8 +38,8 @@ def test_longest_by_every_batch(slots):
     """All batches of lengths 1, 1, 4, 6 are written out."""
     batches = list(itertools.product([1, 1, 4, 6], repeat=slots))
     want = sum(map(max, batches)) / len(batches)
-    assert ba.longest(ba.observed([1, 1, 4, 6]), slots) == pytest.approx(want)
-    assert ba.mean_of(ba.observed([1, 1, 4, 6])) == 3
+    assert mean_longest(observed([1, 1, 4, 6]), slots) == pytest.approx(want)
+    assert mean_of(observed([1, 1, 4, 6])) == 3
 
 
 @pytest.mark.parametrize("slots", [1, 2, 7, 32])
@@ -44,8 +48,8 @@ def test_longest_geometric_by_inclusion_and_exclusion(mean, slots):
     q = 1 - 1 / mean
     terms = (math.comb(slots, j) * (-1) ** (j + 1) / (1 - q**j) for j in range(1, slots + 1))
     rel = 1e-6 if slots < 20 else 1e-4
-    assert ba.longest(ba.geometric(mean), slots) == pytest.approx(math.fsum(terms), rel=rel)
-    assert ba.mean_of(ba.geometric(mean)) == pytest.approx(mean)
+    assert mean_longest(geometric(mean), slots) == pytest.approx(math.fsum(terms), rel=rel)
+    assert mean_of(geometric(mean)) == pytest.approx(mean)
 
 
 @pytest.mark.parametrize("slots", [4, 32, 256])
@@ -54,13 +58,13 @@ def test_log_law_by_the_harmonic_sum(slots):
     gaps = sum(1 / k for k in range(1, slots + 1))
     assert ba.gain_exponential(B_seq=slots) == pytest.approx(gaps, rel=4e-3)
     assert ba.longest_exponential(n_mean=50, B_seq=slots) == pytest.approx(50 * gaps, rel=4e-3)
-    assert ba.longest(ba.geometric(2000), slots) == pytest.approx(2000 * gaps, rel=4e-3)
+    assert mean_longest(geometric(2000), slots) == pytest.approx(2000 * gaps, rel=4e-3)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8, 64])
 def test_uniform_law_by_fine_lengths(slots):
     top = 20_000
-    exact = ba.longest(ba.uniform(top), slots)
+    exact = mean_longest(uniform(top), slots)
     assert ba.longest_uniform(n_mean=(top + 1) / 2, B_seq=slots) == pytest.approx(exact, rel=1e-3)
     assert ba.gain_uniform(B_seq=slots) == pytest.approx(exact * 2 / (top + 1), rel=1e-3)
 
@@ -74,21 +78,21 @@ def test_shares_by_hand():
 @pytest.mark.parametrize("kind", ["geometric", "uniform", "fixed", "novel"])
 def test_gain_and_use_by_simulation(kind, slots):
     p = {
-        "geometric": ba.geometric(40),
-        "uniform": ba.uniform(79),
+        "geometric": geometric(40),
+        "uniform": uniform(79),
         "fixed": np.eye(40)[39],
-        "novel": ba.observed(ngram.paragraph_words()),
+        "novel": observed(novel.paragraph_words()),
     }[kind]
     output = np.random.default_rng(1).choice(len(p), 4000, p=p / p.sum()) + 1
     static, running = both(output, slots)
-    law = {"n_mean": ba.mean_of(p), "n_long": ba.longest(p, slots)}
+    law = {"n_mean": mean_of(p), "n_long": mean_longest(p, slots)}
     assert static.utilisation == pytest.approx(ba.static_use(**law), rel=0.06)
     assert static.steps / running.steps == pytest.approx(ba.gain(**law), rel=0.06)
 
 
 def both(output, slots):
     zero, one = np.zeros(len(output)), np.ones(len(output), dtype=int)
-    return [ba.simulate(zero, one, output, slots=slots, continuous=c) for c in (False, True)]
+    return [simulate_batching(zero, one, output, slots=slots, continuous=c) for c in (False, True)]
 
 
 # ---- the article's examples ---------------------------------------------------------------
@@ -96,7 +100,7 @@ def both(output, slots):
 
 @pytest.mark.parametrize("s1, s4", list(itertools.product([3, 4, 5], repeat=2)))
 def test_static_example_step_for_step(s1, s4):
-    run = ba.simulate(np.zeros(4), np.ones(4, dtype=int), [s1, 6, 2, s4], slots=4, continuous=False)
+    run = simulate_batching(np.zeros(4), np.ones(4, dtype=int), [s1, 6, 2, s4], slots=4, continuous=False)
     stays = {r + 1: (at, to, out) for r, _, at, to, out in run.stays}
     assert stays == {1: (0, s1, 6), 2: (0, 6, 6), 3: (0, 2, 6), 4: (0, s4, 6)}
     share = ledger.claim("batching-static-example")
@@ -104,7 +108,7 @@ def test_static_example_step_for_step(s1, s4):
 
 
 def test_continuous_example_step_for_step():
-    run = ba.simulate(np.zeros(7), np.ones(7, dtype=int), [3, 6, 2, 4, 4, 3, 2], slots=4)
+    run = simulate_batching(np.zeros(7), np.ones(7, dtype=int), [3, 6, 2, 4, 4, 3, 2], slots=4)
     stays = {r + 1: (slot + 1, at, to) for r, slot, at, to, _ in run.stays}
     assert stays == {
         3: (3, 0, 2),
@@ -143,7 +147,7 @@ def test_schedule_is_the_miniatures(load, slots, continuous, chunk, room):
     rules = {"slots": slots, "continuous": continuous, "prompt_chunk": chunk, "kv_tokens": room}
     requests = [serving.Request(i, range(p), o, a) for i, (p, o, a) in enumerate(load)]
     theirs = serving.serve(requests, **rules)
-    ours = ba.simulate(*arrays(load), **rules)
+    ours = simulate_batching(*arrays(load), **rules)
     assert sorted(ours.stays) == sorted((s.request.number, s.slot, s.start, s.end, s.release) for s in theirs)
     assert ours.busy_slot_steps == sum(s.end - s.start for s in theirs)
     for s in theirs:
@@ -154,7 +158,9 @@ def test_schedule_is_the_miniatures(load, slots, continuous, chunk, room):
 @given(LOADS, st.integers(1, 4), CHUNK, st.integers(13, 24))
 def test_conservation_with_eviction(load, slots, chunk, room):
     arrival, prompt, output = arrays(load)
-    run = ba.simulate(arrival, prompt, output, slots=slots, prompt_chunk=chunk, kv_tokens=room, evict=True)
+    run = simulate_batching(
+        arrival, prompt, output, slots=slots, prompt_chunk=chunk, kv_tokens=room, evict=True
+    )
     assert run.kv_peak <= room
     ends = sorted(r for r, _, _, to, _ in run.stays if to == run.end[r])
     assert ends == list(range(len(load))), "every request is served once"
@@ -171,29 +177,31 @@ def test_conservation_with_eviction(load, slots, chunk, room):
 
 def test_eviction_by_hand():
     """Room for 6. Both prompts of 2 fit; both grow to 3; the later one goes when 4 + 4 would not fit."""
-    run = ba.simulate([0, 0], [2, 2], [4, 4], slots=2, kv_tokens=6, evict=True)
+    run = simulate_batching([0, 0], [2, 2], [4, 4], slots=2, kv_tokens=6, evict=True)
     assert run.evictions == 1 and run.kv_peak == 6
     # Request 1 has put out two tokens by step 2; from step 4 it computes 2 + 2 tokens again and puts out two more.
     assert run.stays == [(1, 1, 0, 2, 2), (0, 0, 0, 4, 4), (1, 0, 4, 6, 6)]
     assert run.first.tolist() == [1, 1] and run.end.tolist() == [4, 6]
-    reserved = ba.simulate([0, 0], [2, 2], [4, 4], slots=2, kv_tokens=6)
+    reserved = simulate_batching([0, 0], [2, 2], [4, 4], slots=2, kv_tokens=6)
     assert reserved.end.tolist() == [4, 8]
 
 
 def test_step_times_add_up_by_hand():
     """Two slots, a step takes 1 + batch + prompt tokens / 10 seconds."""
     cost = lambda batch, prompt: 1 + batch + prompt / 10
-    run = ba.simulate([0, 0, 3.5], [10, 20, 10], [1, 3, 1], slots=2, step_time=cost)
+    run = simulate_batching([0, 0, 3.5], [10, 20, 10], [1, 3, 1], slots=2, step_time=cost)
     # 6 s with both prompts; then request 2 comes in beside request 1: 4 s; then request 1 alone: 2 s
     assert run.end.tolist() == [6, 12, 10] and run.first.tolist() == [6, 6, 10]
-    static = ba.simulate([0, 0, 3.5], [10, 20, 10], [1, 3, 1], slots=2, step_time=cost, continuous=False)
+    static = simulate_batching(
+        [0, 0, 3.5], [10, 20, 10], [1, 3, 1], slots=2, step_time=cost, continuous=False
+    )
     # the row that is done still counts: 6 s, 3 s, 3 s; then the third alone: 3 s
     assert static.end.tolist() == [6, 12, 15]
 
 
 def test_ten_thousand_requests_are_quick():
     rng = np.random.default_rng(0)
-    run = ba.simulate(np.zeros(10_000), np.ones(10_000, int), rng.geometric(0.02, 10_000), slots=32)
+    run = simulate_batching(np.zeros(10_000), np.ones(10_000, int), rng.geometric(0.02, 10_000), slots=32)
     assert run.utilisation > 0.98 and run.steps < 20_000
 
 
@@ -205,7 +213,7 @@ def test_mean_wait_of_one_slot_against_the_queue_that_is_solved(law):
     mean, share, rng = 500, 0.6, np.random.default_rng(5)
     output = rng.geometric(1 / mean, 20_000) if law == "exponential" else np.full(20_000, mean)
     arrival = np.cumsum(rng.exponential(mean / share, 20_000))
-    run = ba.simulate(arrival, np.ones(20_000, int), output, slots=1)
+    run = simulate_batching(arrival, np.ones(20_000, int), output, slots=1)
     groups = run.wait.reshape(20, -1).mean(axis=1)
     want = ba.queue_wait(load=share, t_serve=mean, cv=1 if law == "exponential" else 0)
     assert (
@@ -236,7 +244,7 @@ def test_wait_by_the_chain_of_states():
 def test_step_of_opt_13b_by_hand():
     """26 GB at 1.555 TB/s, and 0.8192 MB of cache a token."""
     device = hardware("A100-SXM 40GB")
-    weights = ba.weights_read(N=13e9, weight_bytes=2)
+    weights = ba.step_weights(N=13e9, weight_bytes=2)
     assert weights == 26e9
     fixed = ba.fixed_time(Q_w=weights, mem_rate=device.bandwidth_bytes_per_s)
     assert fixed == pytest.approx(26e9 / 1555e9)
@@ -248,7 +256,7 @@ def test_step_of_opt_13b_by_hand():
 def test_rate_and_capacity_by_simulation():
     """All slots always at work: tokens and requests per second of the run."""
     output = np.random.default_rng(2).geometric(1 / 30, 3000)
-    run = ba.simulate(
+    run = simulate_batching(
         np.zeros(3000), np.ones(3000, int), output, slots=8, step_time=lambda b, p: 0.02 + 0.001 * b
     )
     given = {"t_fix": 0.02, "t_seq": 0.001, "B_seq": 8}
@@ -260,32 +268,38 @@ def test_benchmark_that_is_recomputed_is_the_published_one():
     row = next(r for r in published("serving_speedups") if r["system"].startswith("Static batching"))
     assert "OPT-13B, A100-40GB, max gen 1536, exponential mean 128" in row["conditions"]
     facts = {
-        k: ledger.given(f"fact:{k}").value for k in ("anyscale-mean-output", "anyscale-top", "opt-weights")
+        k: facts_given.given(f"fact:{k}").value
+        for k in ("anyscale-mean-output", "anyscale-top", "opt-weights")
     }
     assert facts == {"anyscale-mean-output": 128, "anyscale-top": 1536, "opt-weights": 13e9}
-    scripts = [ledger.given(f"fact:anyscale-{k}").value for k in ("static-batch", "budget", "latency-prompt")]
+    scripts = [
+        facts_given.given(f"fact:anyscale-{k}").value for k in ("static-batch", "budget", "latency-prompt")
+    ]
     assert scripts == [4, 8100, 256], "benchmark_configs of the repository, for answers of up to 1,536"
-    shape = [ledger.given(f"fact:opt-{k}").value for k in ("layers", "heads", "head-width", "fp16")]
-    assert shape == [40, 40, 128, 2] and ledger.given("fact:anyscale-prompt").value == 512
+    shape = [facts_given.given(f"fact:opt-{k}").value for k in ("layers", "heads", "head-width", "fp16")]
+    assert shape == [40, 40, 128, 2] and facts_given.given("fact:anyscale-prompt").value == 512
     assert pytest.approx(13e9, rel=0.04) == 12 * 40 * (40 * 128) ** 2, "the shape holds the parameters"
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: ba.simulate([0], [1], [1], slots=0), "slots takes .* got 0"),
-        (lambda: ba.simulate([0], [1], [0], slots=1), "output takes .* got 0"),
-        (lambda: ba.simulate([0], [0], [1], slots=1), "prompt takes .* got 0"),
-        (lambda: ba.simulate([-1], [1], [1], slots=1), "arrival takes .* got -1"),
-        (lambda: ba.simulate([0], [1], [1], slots=1, prompt_chunk=0), "prompt_chunk takes .* got 0"),
-        (lambda: ba.simulate([0], [5], [7], slots=1, kv_tokens=10), "longest request, 11, got 10"),
-        (lambda: ba.simulate([0, 1], [1], [1], slots=1), "one entry a request"),
-        (lambda: ba.simulate([0], [1], [1], slots=1, continuous=False, evict=True), "evict takes continuous"),
-        (lambda: ba.geometric(0.5), "mean takes .* got 0.5"),
-        (lambda: ba.uniform(0), "top takes .* got 0"),
-        (lambda: ba.observed([0, 1]), "lengths takes whole numbers"),
-        (lambda: ba.longest([0.5, 0.2], 2), "add up to 1, got a sum of 0.7"),
-        (lambda: ba.longest(ba.uniform(3), 0), "slots takes .* got 0"),
+        (lambda: simulate_batching([0], [1], [1], slots=0), "slots takes .* got 0"),
+        (lambda: simulate_batching([0], [1], [0], slots=1), "output takes .* got 0"),
+        (lambda: simulate_batching([0], [0], [1], slots=1), "prompt takes .* got 0"),
+        (lambda: simulate_batching([-1], [1], [1], slots=1), "arrival takes .* got -1"),
+        (lambda: simulate_batching([0], [1], [1], slots=1, prompt_chunk=0), "prompt_chunk takes .* got 0"),
+        (lambda: simulate_batching([0], [5], [7], slots=1, kv_tokens=10), "longest request, 11, got 10"),
+        (lambda: simulate_batching([0, 1], [1], [1], slots=1), "one entry a request"),
+        (
+            lambda: simulate_batching([0], [1], [1], slots=1, continuous=False, evict=True),
+            "evict takes continuous",
+        ),
+        (lambda: geometric(0.5), "mean takes .* got 0.5"),
+        (lambda: uniform(0), "top takes .* got 0"),
+        (lambda: observed([0, 1]), "lengths takes whole numbers"),
+        (lambda: mean_longest([0.5, 0.2], 2), "add up to 1, got a sum of 0.7"),
+        (lambda: mean_longest(uniform(3), 0), "slots takes .* got 0"),
         (lambda: ba.queue_wait(load=1.2, t_serve=1, cv=1), "load"),
     ],
 )
@@ -296,13 +310,13 @@ def test_bad_input(call, message):
 
 def test_the_least_that_is_taken():
     """Lengths, slots, chunks of one token and a cache of exactly the request's size are no mistakes."""
-    assert ba.uniform(1).tolist() == [1] == ba.observed([1, 1]).tolist() and ba.geometric(1)[0] == 1
-    assert ba.longest([1.0], 1) == 1 == ba.mean_of([1.0])
-    run = ba.simulate([0], [1], [1], slots=1, prompt_chunk=1, kv_tokens=1)
+    assert uniform(1).tolist() == [1] == observed([1, 1]).tolist() and geometric(1)[0] == 1
+    assert mean_longest([1.0], 1) == 1 == mean_of([1.0])
+    run = simulate_batching([0], [1], [1], slots=1, prompt_chunk=1, kv_tokens=1)
     assert (run.steps, run.kv_peak, run.latency.tolist(), run.utilisation) == (1, 1, [1.0], 1)
 
 
 def test_a_length_never_ends_below_its_cut():
     """P(n) of a coin thrown until it falls, cut at 3: half, a quarter, and all the rest."""
-    assert ba.geometric(2, 3).tolist() == [0.5, 0.25, 0.25]
-    assert ba.geometric(2.5).sum() == pytest.approx(1, abs=1e-15)
+    assert geometric(2, 3).tolist() == [0.5, 0.25, 0.25]
+    assert geometric(2.5).sum() == pytest.approx(1, abs=1e-15)

@@ -11,18 +11,13 @@ import pytest
 import vl_convert
 
 import gpt4lib
-from gpt4lib import symbols
-from gpt4lib.charts import Slider, explore
-from gpt4lib.law import Law, Quantity, browser_name
-from gpt4lib.units import BadInput, base_unit
+from gpt4lib.chapters.index import LAWS, symbols
+from gpt4lib.show.charts import Slider, explore
+from gpt4lib.spine.browser import browser_name
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law, Quantity
+from gpt4lib.spine.units import base_unit
 
-MODULES = [p.stem for p in Path(gpt4lib.__file__).parent.glob("*.py") if not p.stem.startswith("__")]
-LAWS = {
-    f"{m}.{name}": law
-    for m in MODULES
-    for name, law in vars(importlib.import_module(f"gpt4lib.{m}")).items()
-    if isinstance(law, Law)
-}
 
 
 def vega(expression, rows):
@@ -84,7 +79,7 @@ def test_a_chart_carries_its_law_and_starts_at_the_stated_point():
 def test_a_chart_without_a_slider_for_an_input_is_refused():
     with pytest.raises(BadInput, match="no slider for"):
         explore(
-            "training_cost.compute",
+            "architecture.compute",
             x="N",
             x_range=Slider(1, 2, 1, "parameter"),
             sliders={},
@@ -94,7 +89,7 @@ def test_a_chart_without_a_slider_for_an_input_is_refused():
         )
     with pytest.raises(BadInput, match="no input"):
         explore(
-            "training_cost.compute",
+            "architecture.compute",
             x="N",
             x_range=Slider(1, 2, 1, "parameter"),
             fixed={"D": 1, "Z": 1},
@@ -116,7 +111,7 @@ def test_notation_is_unique_and_coherent():
 
 
 def test_importing_the_library_loads_nothing_heavy():
-    code = "import gpt4lib.training_cost, gpt4lib.architecture, gpt4lib.ledger, sys; print([m for m in ('pint', 'matplotlib', 'altair', 'pandas') if m in sys.modules])"
+    code = "import gpt4lib.chapters.index, gpt4lib.ledger, sys; print([m for m in ('pint', 'matplotlib', 'altair', 'pandas') if m in sys.modules])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

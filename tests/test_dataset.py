@@ -10,14 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import architecture as arch
-from gpt4lib import dataset as ds
-from gpt4lib import ledger, shapes
-from gpt4lib import training_cost as tc
-from gpt4lib.data import published, sources
-from gpt4lib.law import Law
-from gpt4lib.mini import schedule
-from gpt4lib.units import BadInput
+from gpt4lib import ledger
+from gpt4lib.chapters import architecture as arch
+from gpt4lib.chapters import dataset as ds
+from gpt4lib.chapters import parallelism
+from gpt4lib.chapters import training_cost as tc
+from gpt4lib.facts import given as facts_given
+from gpt4lib.facts.files import published, sources
+from gpt4lib.facts.models import from_mapping
+from gpt4lib.simulate.counting import ramp_by_counting
+from gpt4lib.simulate.pipeline import pipeline_schedule, stage_idle_share
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems import optimal_tokens
+from gpt4lib.systems.count import flop_per_token
+from gpt4lib.systems.optimal_tokens import constants, fit_row
 
 DAY = 86400
 LAWS = {name: law for name, law in vars(ds).items() if isinstance(law, Law)}
@@ -106,8 +113,8 @@ PRINTED = [(6.34e9, 242e9, 2.2256440889984477), (8.67e9, 178e9, 2.22696340750878
 @pytest.mark.parametrize("size, tokens, loss", PRINTED)
 def test_data_constrained_losses_that_the_authors_print(size, tokens, loss):
     """Two losses printed in the authors' repository, for 25 billion unique tokens; parameters saturate likewise."""
-    fit, unique = ds.constants("muennighoff"), 25e9
-    floor = float(ds.fit_row("muennighoff")["E"])
+    fit, unique = constants("muennighoff"), 25e9
+    floor = float(fit_row("muennighoff")["E"])
     enough = ds.optimal_tokens.solve("N")(D=unique, **fit)
     assert enough < size
     D_eff = ds.effective(U=unique, epochs=tokens / unique)
@@ -177,17 +184,17 @@ def test_exponents_that_papers_print():
     """Approach 3 prints 0.46, as the unrounded constants give and the rounded ones do not; the refit prints 0.513."""
 
     def exponent(name):
-        return ds.size_exponent(**{k: v for k, v in ds.constants(name).items() if k in ("alpha", "beta")})
+        return ds.size_exponent(**{k: v for k, v in constants(name).items() if k in ("alpha", "beta")})
 
     printed = {row["approach"][0]: row for row in published("chinchilla_table2_exponents")}
     assert round(exponent("chinchilla-3"), 2) == float(printed["3"]["a_Nopt"]) == 0.46
     assert round(exponent("chinchilla-3-rounded"), 2) == 0.45
     assert exponent("chinchilla-3") > float(printed["3"]["a_ci"].split("-")[1])
-    assert round(exponent("refit-mean"), 3) == float(ds.fit_row("refit-mean")["a_N"]) == 0.513
+    assert round(exponent("refit-mean"), 3) == float(fit_row("refit-mean")["a_N"]) == 0.513
 
 
 def test_fits_give_the_rows_that_their_papers_print():
-    fits = ds.fits()
+    fits = optimal_tokens.fits()
     tables = (
         ("chinchilla_table3_optimal", "tokens", "1", 0.10),
         ("chinchilla_tableA3_optimal", "tokens_2", "2", 0.07),
@@ -205,7 +212,7 @@ def test_fits_give_the_rows_that_their_papers_print():
 
 def test_spans_hold_their_fit_and_widen_away_from_the_measured_sizes():
     for key in ("1", "2", "refit"):
-        fit = ds.fits()[key]
+        fit = optimal_tokens.fits()[key]
         near, far = fit.span(2e10), fit.span(1.8e12)
         assert near.contains(fit.tokens(2e10)) and far.contains(fit.tokens(1.8e12))
         assert far.hi / far.lo > near.hi / near.lo > 1
@@ -218,7 +225,7 @@ def test_spans_hold_their_fit_and_widen_away_from_the_measured_sizes():
 
 def test_which_pairs_of_count_and_fit_land_near_two():
     counts = {"active": 280e9, "middle": math.sqrt(280e9 * 1.8e12), "stored": 1.8e12}
-    pairs = itertools.product(ds.fits().items(), counts.items())
+    pairs = itertools.product(optimal_tokens.fits().items(), counts.items())
     ratios = {(key, count): fit.tokens(size) / 13e12 for (key, fit), (count, size) in pairs}
     near = {pair for pair, ratio in ratios.items() if 1.5 <= ratio <= 2.5}
     assert near == {("refit", "stored"), ("llama3", "middle"), ("3", "active")}
@@ -230,13 +237,13 @@ def test_kaplan_by_minimising_its_own_formula():
     sizes = np.geomspace(1e9, 1e13, 20001)
     losses = ((6.4e13 / sizes) ** (0.076 / 0.103) + 1.8e13 / (compute / (6 * sizes))) ** 0.103
     best = sizes[np.argmin(losses)]
-    assert ds.fits()["kaplan"].tokens(best) == pytest.approx(compute / (6 * best), rel=2e-3)
+    assert optimal_tokens.fits()["kaplan"].tokens(best) == pytest.approx(compute / (6 * best), rel=2e-3)
 
 
 @pytest.mark.parametrize("name", ["llama3", "kaplan-separate", "chinchila-3"])
 def test_fits_without_such_constants_are_refused(name):
     with pytest.raises(BadInput, match=name):
-        ds.constants(name)
+        constants(name)
 
 
 @pytest.mark.parametrize("row", published("clark_table3_routing"), ids=lambda r: r["router"])
@@ -263,7 +270,7 @@ def test_flop_columns_are_six_per_parameter_and_token():
     odd = {}
     for table, pairs in (("chinchilla_table3_optimal", ("",)), ("chinchilla_tableA3_optimal", ("_2", "_3"))):
         for row, end in itertools.product(published(table), pairs):
-            ratio = tc.compute(N=float(row["params"]), D=float(row["tokens" + end])) / float(
+            ratio = arch.compute(N=float(row["params"]), D=float(row["tokens" + end])) / float(
                 row["flops" + end]
             )
             if abs(ratio - 1) > 0.05:
@@ -288,14 +295,14 @@ def test_published_rows_name_a_known_source(table):
 @given(st.floats(1, 60), st.floats(1.05, 100), st.floats(0.01, 1))
 def test_ramp_by_counting_steps(last, growth, share):
     tokens, first = 3000 * last, last / growth
-    counted = ds.ramp_by_counting(tokens=tokens, ramp=share * tokens, first=first, last=last)
+    counted = ramp_by_counting(tokens=tokens, ramp=share * tokens, first=first, last=last)
     closed = ds.ramp_steps(D=tokens, D_ramp=share * tokens, B_tok=last, B_0=first)
     assert counted == pytest.approx(closed, rel=0.01, abs=2)
     assert closed >= ds.steps(D=tokens, B_tok=last)
 
 
 def test_no_ramp_is_a_fixed_batch():
-    assert ds.ramp_by_counting(tokens=1000, ramp=0, first=5, last=10) == ds.steps(D=1000, B_tok=10) == 100
+    assert ramp_by_counting(tokens=1000, ramp=0, first=5, last=10) == ds.steps(D=1000, B_tok=10) == 100
 
 
 @pytest.mark.parametrize(
@@ -303,14 +310,14 @@ def test_no_ramp_is_a_fixed_batch():
 )
 def test_an_impossible_ramp_is_refused(bad):
     with pytest.raises(BadInput, match="ramp takes"):
-        ds.ramp_by_counting(**{"tokens": 100, "ramp": 50, "first": 1, "last": 10, **bad})
+        ramp_by_counting(**{"tokens": 100, "ramp": 50, "first": 1, "last": 10, **bad})
 
 
 def test_steps_and_their_time_by_two_routes():
     by_days = ds.step_of_run(D=13e12, B_tok=60e6, t=95 * DAY)
     assert by_days == pytest.approx(95 * DAY / (13e12 / 60e6))
     mfu = tc.utilisation(C=6 * 280e9 * 13e12, n=25_000, F=312e12, t=95 * DAY)
-    assert by_days == pytest.approx(tc.step_time(N=280e9, B_tok=60e6, n=25_000, F=312e12, mfu=mfu))
+    assert by_days == pytest.approx(parallelism.step_time(N=280e9, B_tok=60e6, n=25_000, F=312e12, mfu=mfu))
     assert ds.rate(D=13e12, t="95 day") * by_days == pytest.approx(60e6)
     assert (
         ds.ramp_tokens(R=2e6, t_ramp="3 day") == 2e6 * 3 * DAY
@@ -321,14 +328,10 @@ def test_steps_and_their_time_by_two_routes():
 def test_filling_time_from_replayed_schedules():
     """Three steps with different batches on six stages: their replayed time is work plus one filling per step."""
     stages, batches = 6, (2, 9, 30)
-    ends = [
-        max(piece[4] for stage in schedule.pipeline_schedule(stages, m) for piece in stage) for m in batches
-    ]
-    work = max(
-        piece[4] for piece in schedule.pipeline_schedule(1, 1)[0]
-    )  # one micro-batch, forward and backward
-    idle = schedule.idle_share(schedule.pipeline_schedule(stages, 30))
-    fill = ds.fill(bubble=idle, t_step=ends[-1])
+    ends = [max(piece[4] for stage in pipeline_schedule(stages, m) for piece in stage) for m in batches]
+    work = max(piece[4] for piece in pipeline_schedule(1, 1)[0])  # one micro-batch, forward and backward
+    idle = stage_idle_share(pipeline_schedule(stages, 30))
+    fill = ds.fill_time(bubble=idle, t_step=ends[-1])
     assert fill == pytest.approx((stages - 1) * work)
     whole = ds.run_time(D=sum(batches), R_work=1 / work, n_steps=len(batches), t_fill=fill)
     assert whole == pytest.approx(sum(ends))
@@ -356,13 +359,13 @@ def test_published_batches_and_what_they_add_up_to():
     assert float(mt["batch_last"]) == 1920 * 2048
     large = "GPT-3 175B", "Gopher 280B", "Chinchilla 70B", "MT-NLG 530B", "PaLM 540B"
     peers = [float(rows[m]["batch_last"]) for m in large]
-    fact = ledger.given("fact:batch-peers").interval
+    fact = facts_given.given("fact:batch-peers").interval
     assert (fact.lo, fact.hi) == (min(peers), max(peers)) == (3e6, 6e6)
     gpt3 = next(r for r in published("gpt3_table2_1") if "175B" in r["model"])
     assert float(rows["GPT-3 175B"]["batch_last"]) == 1e6 * float(gpt3["batch_tokens"].rstrip("M"))
     ramped = "GPT-3 175B", "DeepSeek-V3", "Llama 3 405B", "PaLM 540B"
     shares = [float(rows[m]["ramp_tokens"]) / float(rows[m]["train_tokens"]) for m in ramped]
-    assumed = ledger.given("assume:ramp-share").interval
+    assumed = facts_given.given("assume:ramp-share").interval
     assert (assumed.lo, assumed.hi) == pytest.approx((min(shares), max(shares)), abs=0.0025)
     assert ds.batch_ratio(B_tok=60e6, B_ref=6e6) == 10
 
@@ -391,7 +394,7 @@ def test_critical_batch_is_where_noise_and_signal_balance():
 
 
 def test_cost_of_context_from_the_counted_shape():
-    shape = shapes.from_mapping(
+    shape = from_mapping(
         {
             "name": "as described",
             "layers": 120,
@@ -408,7 +411,7 @@ def test_cost_of_context_from_the_counted_shape():
             "d_ff_expert": 4 * 10_752,
         }
     )
-    short, long = (shapes.flop_per_token(shape, context) for context in (4096, 16_384))
+    short, long = (flop_per_token(shape, context) for context in (4096, 16_384))
     matrices = sum(v for part, v in short.items() if part != "scores")
     got = ds.context_cost(C_tok=matrices, C_pair=short["scores"], x_ctx=4)
     assert got == pytest.approx(sum(long.values()) / sum(short.values())) and 1.1 < got < 1.12
@@ -456,7 +459,10 @@ def test_claim(claim_id):
 
 
 def test_epochs_of_the_article():
-    assert (ledger.given("article:epochs-text").value, ledger.given("article:epochs-code").value) == (2, 4)
+    assert (
+        facts_given.given("article:epochs-text").value,
+        facts_given.given("article:epochs-code").value,
+    ) == (2, 4)
 
 
 def test_inverse_readings_by_hand():

@@ -4,13 +4,18 @@ import math
 
 import pytest
 
-from gpt4lib import dense_wall as dw
-from gpt4lib import ledger, shapes
-from gpt4lib.data import data_file, devices, hardware, published
-from gpt4lib.law import Law
+from gpt4lib import ledger
+from gpt4lib.chapters import dense_wall as dw
+from gpt4lib.facts import given as facts_given
+from gpt4lib.facts.devices import devices, hardware
+from gpt4lib.facts.files import data_file, published
+from gpt4lib.facts.models import from_mapping, published_model
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model
-from gpt4lib.units import BadInput
+from gpt4lib.mini.model import Transformer
+from gpt4lib.simulate.counting import days_to_spend, step_bytes
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import flop_per_token, parameters
 
 LAWS = {name: law for name, law in vars(dw).items() if isinstance(law, Law)}
 GPT3 = {"layers": 96, "d_model": 12288, "d_ff": 4 * 12288, "vocab": 50257}
@@ -59,7 +64,7 @@ def test_tokens_of_a_word_by_cutting_a_text():
 
 
 def test_published_tokenisers_need_fewer_than_two_tokens_a_word():
-    rule = ledger.given("fact:tokens-per-word").interval
+    rule = facts_given.given("fact:tokens-per-word").interval
     assert rule.contains(100 / 75) and rule.contains(2048 / 1500)
     assert dw.word_tokens(chars_word=5.65, chars_tok=3.17) < 2
 
@@ -69,7 +74,7 @@ def test_published_tokenisers_need_fewer_than_two_tokens_a_word():
 
 @pytest.mark.parametrize("sequences", [1, 2, 5])
 def test_reads_of_the_miniature(sequences):
-    shape = shapes.from_mapping(
+    shape = from_mapping(
         {
             "name": "dense",
             "layers": 3,
@@ -84,7 +89,7 @@ def test_reads_of_the_miniature(sequences):
             "mlp_matrices": 2,
         }
     )
-    model, meter, parts = Model(shape, seed=2), Meter(), ("attention", "mlp", "unembedding")
+    model, meter, parts = Transformer(shape, seed=2), Meter(), ("attention", "mlp", "unembedding")
     cache = model.cache(sequences, 8)
     model.forward([[1, 2, 3]] * sequences, cache)
     model.forward([[4]] * sequences, cache, meter=meter)
@@ -95,7 +100,7 @@ def test_reads_of_the_miniature(sequences):
 
 
 def test_bandwidth_by_counting_gpt3s_bytes_matrix_by_matrix():
-    read = dw.step_bytes(**GPT3, context=0)
+    read = step_bytes(**GPT3, context=0)
     size = float(published("gpt3_tableD1_compute")[-1]["params_M"]) * 1e6
     assert dw.bandwidth_needed(overhead=1, weight_bytes=2, N=size, R_out=1) == pytest.approx(
         read.total(), rel=1e-3
@@ -109,8 +114,8 @@ def test_bandwidth_by_counting_gpt3s_bytes_matrix_by_matrix():
 def test_counted_bytes_are_the_shapes_parameters():
     """The loop against the parameter count of the published shape, part by part."""
     counted, read = (
-        shapes.count(shapes.model("GPT-3 175B").shape),
-        dw.step_bytes(**GPT3, context=3, kv_bytes=1),
+        parameters(published_model("GPT-3 175B").shape),
+        step_bytes(**GPT3, context=3, kv_bytes=1),
     )
     for part in ("attention", "mlp"):
         assert read[part] == 2 * counted.parts[part]
@@ -132,10 +137,10 @@ def test_the_stated_300_billion_at_the_articles_20_tokens_a_second_and_3_terabyt
     """Bytes a card gives in a twentieth of a second, in weights of two bytes, half of them lost to the overhead."""
     per_card = 3000e9 / 20 / 2 / 2
     rate, bandwidth = (
-        ledger.given(ref).value for ref in ("article:rate-20", "claim:inference-tradeoffs-h100-bw")
+        facts_given.given(ref).value for ref in ("article:rate-20", "claim:inference-tradeoffs-h100-bw")
     )
     found = dw.largest(n=8, mem_rate=bandwidth, overhead=2, weight_bytes=2, R_out=rate)
-    assert found == 8 * per_card == ledger.given("claim:problem-300b-constraint").value
+    assert found == 8 * per_card == facts_given.given("claim:problem-300b-constraint").value
 
 
 @pytest.mark.parametrize("name", ["A100-SXM 80GB", "H100-SXM 80GB", "H200-SXM", "TPU v5e"])
@@ -155,8 +160,8 @@ def test_full_memory_by_loading_cards_byte_by_gigabyte(name):
 
 def test_utilisation_by_time_at_peak():
     """Seconds of arithmetic at peak over the seconds of a step; FLOP as the shapes count them."""
-    shape = shapes.model("GPT-3 175B").shape
-    flop = sum(shapes.flop_per_token(shape, 0).values())
+    shape = published_model("GPT-3 175B").shape
+    flop = sum(flop_per_token(shape, 0).values())
     share = flop / (8 * H100.bf16_flop_per_s) * 20
     size = float(published("gpt3_tableD1_compute")[-1]["params_M"]) * 1e6
     assert dw.decode_mfu(N=size, R_out=20, n=8, F=H100.bf16_flop_per_s) == pytest.approx(share, rel=2e-3)
@@ -196,7 +201,7 @@ def test_money_by_the_receipt():
 @pytest.mark.parametrize("users, messages, tokens, cost", [(2000, 4, 300, 2e-5), (500, 9, 50, 1e-4)])
 def test_break_even_by_serving_users_one_message_at_a_time(users, messages, tokens, cost):
     budget = users * messages * tokens * cost * 200.4
-    days = dw.days_to_spend(
+    days = days_to_spend(
         users=users, messages=messages, tokens=tokens, cost_usd=cost, budget_usd=budget, seed=4
     )
     per_user = messages * tokens / 86400
@@ -209,14 +214,14 @@ def test_break_even_by_serving_users_one_message_at_a_time(users, messages, toke
 
 def test_serving_is_the_same_with_the_same_seed():
     given = {"users": 50, "messages": 3, "tokens": 20, "cost_usd": 1e-3, "budget_usd": 90}
-    assert dw.days_to_spend(**given, seed=1) == dw.days_to_spend(**given, seed=1)
-    assert dw.days_to_spend(**given | {"tokens": 1, "budget_usd": 1e-9}) == 1
+    assert days_to_spend(**given, seed=1) == days_to_spend(**given, seed=1)
+    assert days_to_spend(**given | {"tokens": 1, "budget_usd": 1e-9}) == 1
 
 
 @pytest.mark.parametrize("name, bad", [("layers", 0), ("d_model", 2.5), ("vocab", -1), ("context", -1)])
 def test_step_bytes_refuses(name, bad):
     with pytest.raises(BadInput, match=name):
-        dw.step_bytes(**{**GPT3, "context": 1, name: bad})
+        step_bytes(**{**GPT3, "context": 1, name: bad})
 
 
 def test_serving_refuses():
@@ -229,9 +234,9 @@ def test_serving_refuses():
         ("budget_usd", 0),
     ):
         with pytest.raises(BadInput, match=name):
-            dw.days_to_spend(**good | {name: bad})
+            days_to_spend(**good | {name: bad})
     with pytest.raises(BadInput, match="not spent"):
-        dw.days_to_spend(**good | {"budget_usd": 1e9}, most=3)
+        days_to_spend(**good | {"budget_usd": 1e9}, most=3)
 
 
 # ---- what the chapter rests on ------------------------------------------------------------

@@ -5,14 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4lib import inference_tradeoffs as it
-from gpt4lib import ledger, mqa
-from gpt4lib.data import devices, hardware, published
-from gpt4lib.law import Law
+from gpt4lib import ledger
+from gpt4lib.chapters import architecture
+from gpt4lib.chapters import inference_tradeoffs as it
+from gpt4lib.facts import given as facts_given
+from gpt4lib.facts.devices import devices, hardware
+from gpt4lib.facts.files import published
+from gpt4lib.facts.models import from_mapping
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model
-from gpt4lib.shapes import from_mapping
-from gpt4lib.units import BadInput
+from gpt4lib.mini.model import Transformer
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
 
 LAWS = {name: law for name, law in vars(it).items() if isinstance(law, Law)}
 A100, H100 = hardware("A100-SXM 40GB"), hardware("H100-SXM 80GB")
@@ -43,7 +46,7 @@ def test_flop_of_a_weight_and_intensity_are_what_the_miniature_counts(batch):
             "mlp_matrices": 2,
         }
     )
-    small, meter = Model(shape, seed=1), Meter()
+    small, meter = Transformer(shape, seed=1), Meter()
     cache = small.cache(batch, 4)
     small.forward([[1]] * batch, cache)
     small.forward([[2]] * batch, cache, meter=meter)
@@ -90,7 +93,7 @@ def test_imbalance_and_share_at_work_are_two_times_divided():
     for batch, width in ((1, 1), (64, 1), (256, 2), (4096, 1)):
         read, work = width * 1e9 / rate, batch * 2e9 / F
         x = {"F": F, "mem_rate": rate, "B_seq": batch, "weight_bytes": width}
-        assert it.imbalance(**x) == pytest.approx(read / work)
+        assert it.ridge_over_intensity(**x) == pytest.approx(read / work)
         assert it.weights_busy(**x) == pytest.approx(min(1, work / read))
 
 
@@ -150,14 +153,14 @@ def test_cache_over_weights_by_hand():
     ) == pytest.approx(61440 * 2**27 / 3.6e12)
     shape = {"L": 118, "n_kv": 48, "d_h": 128, "kv_bytes": 2, "B_seq": 512, "S": 2048}
     assert it.cache_over_weights_of_shape(**shape, weight_bytes=2, N_total=540e9) == pytest.approx(
-        mqa.cache_read_of_shape(**shape) / 1.08e12
+        architecture.cache_read_of_shape(**shape) / 1.08e12
     )
 
 
 def test_the_papers_three_terabytes():
     """118 layers, 48 heads of 128, 512 x 2,048 tokens, 16 bits: the paper rounds to 3 TB, three times the weights."""
     total = sum(2 * 48 * 128 * 2 for _ in range(118)) * 512 * 2048
-    assert mqa.cache_read_of_shape(L=118, n_kv=48, d_h=128, kv_bytes=2, B_seq=512, S=2048) == total
+    assert architecture.cache_read_of_shape(L=118, n_kv=48, d_h=128, kv_bytes=2, B_seq=512, S=2048) == total
     assert round(total / 1e12) == 3 and round(total / (2 * 540e9)) == 3
     field = {r["field"]: r["Megatron 530B"] for r in published("pope_tableD1_models")}
     megatron = 2 * int(field["n_layers"]) * int(field["n_heads"]) * int(field["d_head"]) * 2 * 512 * 2048
@@ -191,7 +194,8 @@ def test_the_papers_trade():
     assert it.trade(mfu=large[0], mfu_one=small[0], t_pass=large[1], t_one=small[1]) == pytest.approx(33 / 14)
     assert it.trade(mfu=0.3, mfu_one=0.1, t_pass=2, t_one=1) == pytest.approx(2)
     facts = [
-        ledger.given(f"fact:trade-{k}").value for k in ("mfu-small", "step-small", "mfu-large", "step-large")
+        facts_given.given(f"fact:trade-{k}").value
+        for k in ("mfu-small", "step-small", "mfu-large", "step-large")
     ]
     assert facts == pytest.approx([*small, *large])
 

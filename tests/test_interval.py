@@ -9,8 +9,9 @@ import sympy
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from gpt4lib.interval import Interval, half_unit, image, stated
-from gpt4lib.units import BadInput
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval, image
+from gpt4lib.spine.stated import half_unit, stated
 
 x, y = sympy.symbols("x y", positive=True)
 

@@ -10,9 +10,9 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4lib.interval import Interval
-from gpt4lib.law import Law, constant, symbol
-from gpt4lib.units import BadInput
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval
+from gpt4lib.spine.law import Law, constant, symbol
 
 N, D, C = symbol("N", "parameter", "size"), symbol("D", "token", "tokens"), symbol("C", "FLOP", "compute")
 t, n, F = symbol("t", "second", "time"), symbol("n", "GPU", "cards"), symbol("F", "FLOP/second/GPU", "peak")

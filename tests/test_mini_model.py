@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import architecture, moe_inference, mqa, shapes
-from gpt4lib.law import Law
+from gpt4lib.chapters import architecture, moe_inference, mqa
+from gpt4lib.facts.models import from_mapping
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model, default_shape, gelu, silu, softmax, tiny_shape
-from gpt4lib.units import BadInput
+from gpt4lib.mini.model import Transformer, default_shape, gelu, silu, softmax, tiny_shape
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import flop_per_token, parameters
 
 LAWS = {
     name: law for module in (mqa, moe_inference) for name, law in vars(module).items() if isinstance(law, Law)
@@ -48,7 +50,7 @@ def layouts(draw):
             "expert_matrices": pick(2, 3),
         }
         keys |= {"n_dense_layers": pick(0, 0, 1), "n_shared_experts": pick(0, 2), "d_ff_shared": pick(4, 7)}
-    return shapes.from_mapping(keys)
+    return from_mapping(keys)
 
 
 def draw_tokens(model, *size, seed=0):
@@ -124,7 +126,7 @@ def plain(model, tokens):
 @given(layouts(), st.integers(0, 99), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.integers(0, 5))
 def test_batch_padding_and_cache_give_what_each_sequence_alone_gives(shape, seed, lengths, cut):
     """Prefill of a padded batch, then several tokens at once, then one: each row as the plain loop has it."""
-    model, batch = Model(shape, seed), len(lengths)
+    model, batch = Transformer(shape, seed), len(lengths)
     tokens = draw_tokens(model, batch, 10, seed=seed)
     cache, loads = model.cache(batch, 12), Meter()
     first = model.forward(tokens[:, : max(lengths)], cache, lengths=lengths, meter=loads)
@@ -147,7 +149,7 @@ def test_batch_padding_and_cache_give_what_each_sequence_alone_gives(shape, seed
 
 
 def test_rows_can_be_chosen_and_used_again():
-    model = Model(tiny_shape(n_kv_heads=2))
+    model = Transformer(tiny_shape(n_kv_heads=2))
     tokens, cache = draw_tokens(model, 4, 6), model.cache(3, 8)
     model.forward(tokens[:3], cache, lengths=[6, 2, 4])
     cache.lengths[1] = 0
@@ -159,7 +161,7 @@ def test_rows_can_be_chosen_and_used_again():
 
 
 def test_hook_sees_real_tokens_with_their_rows_and_may_change_them():
-    model, calls = Model(tiny_shape()), []
+    model, calls = Transformer(tiny_shape()), []
     tokens = draw_tokens(model, 2, 3)
 
     def look(layer, x, rows):
@@ -176,7 +178,7 @@ def test_hook_sees_real_tokens_with_their_rows_and_may_change_them():
 
 def test_seeds_and_precision():
     tokens = [[1, 2, 3, 4]]
-    run = lambda seed, dtype: (m := Model(tiny_shape(), seed, dtype)).forward(tokens, m.cache(1, 4))
+    run = lambda seed, dtype: (m := Transformer(tiny_shape(), seed, dtype)).forward(tokens, m.cache(1, 4))
     assert (run(0, float) == run(0, float)).all() and not np.isclose(run(0, float), run(1, float)).any()
     assert run(0, np.float32).dtype == np.float32 and np.allclose(
         run(0, np.float32), run(0, float), atol=1e-4
@@ -200,7 +202,7 @@ def law_flop(shape, contexts):
     """FLOP by part of tokens that attend to so many tokens each."""
     total = Counter()
     for context in contexts:
-        total.update(shapes.flop_per_token(shape, context))
+        total.update(flop_per_token(shape, context))
     return {part: flop for part, flop in total.items() if flop}
 
 
@@ -211,17 +213,17 @@ def cache_size(shape, kv_bytes):
 @few
 @given(layouts(), st.integers(1, 3), st.integers(1, 7), st.sampled_from([np.float32, np.float64]))
 def test_prefill_and_decode_count_what_the_laws_say(shape, batch, prompt, dtype):
-    model = Model(shape, dtype=dtype)
-    counted = shapes.count(shape)
+    model = Transformer(shape, dtype=dtype)
+    counted = parameters(shape)
     assert model.parameters() == {part: size for part, size in counted.parts.items() if size}
     cache, size = model.cache(batch, 9), cache_size(shape, dtype().itemsize)
-    assert cache.nbytes == mqa.cache_read_of_shape(**size, B_seq=batch, S=9)
+    assert cache.nbytes == architecture.cache_read_of_shape(**size, B_seq=batch, S=9)
     per_token = mqa.token_cache(**size)
     tokens = draw_tokens(model, batch, prompt + 1)
 
     prefill = Meter()
     model.forward(tokens[:, :prompt], cache, meter=prefill)
-    mean = shapes.flop_per_token(shape, (prompt + 1) / 2)
+    mean = flop_per_token(shape, (prompt + 1) / 2)
     assert prefill.flop == {part: batch * prompt * flop for part, flop in mean.items() if flop}
     assert prefill.flop == law_flop(shape, [t + 1 for t in range(prompt)] * batch)
     assert prefill.cache_bytes_written == prefill.cache_bytes_read == batch * prompt * per_token
@@ -230,7 +232,7 @@ def test_prefill_and_decode_count_what_the_laws_say(shape, batch, prompt, dtype)
     model.forward(tokens[:, prompt:], cache, meter=decode)
     assert decode.flop == law_flop(shape, [prompt + 1] * batch)
     assert decode.cache_bytes_written == batch * per_token
-    assert decode.cache_bytes_read == mqa.cache_read_of_shape(**size, B_seq=batch, S=prompt + 1)
+    assert decode.cache_bytes_read == architecture.cache_read_of_shape(**size, B_seq=batch, S=prompt + 1)
 
     for meter, new in ((prefill, batch * prompt), (decode, batch)):
         check_weights_read(model, meter, new)
@@ -238,8 +240,8 @@ def test_prefill_and_decode_count_what_the_laws_say(shape, batch, prompt, dtype)
 
 def check_weights_read(model, meter, tokens):
     """One pass: every matrix once, of the experts only those with tokens; of the first tables one row a token."""
-    s, counted, read = model.shape, shapes.count(model.shape), dict(meter.parameters_read)
-    assert read.pop("embedding") == architecture.table(V=tokens, d=s.d_model)
+    s, counted, read = model.shape, parameters(model.shape), dict(meter.parameters_read)
+    assert read.pop("embedding") == architecture.vocabulary_table(V=tokens, d=s.d_model)
     if s.positions == "learned":
         assert read.pop("positions") == architecture.learned_positions(n_pos=tokens, d=s.d_model)
     assert read["unembedding"] == counted.parts["embedding"]
@@ -268,7 +270,7 @@ ROWS = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), min_size=1, max
 @given(layouts(), ROWS.filter(lambda rows: any(new for _, new in rows)))
 def test_rows_of_different_lengths_count_real_tokens_only(shape, rows):
     """A pass of 0 to 4 new tokens a row on a cache of 1 to 5: no padding and no masked pair is counted."""
-    model, (old, new) = Model(shape), np.array(rows).T
+    model, (old, new) = Transformer(shape), np.array(rows).T
     cache, meter = model.cache(len(rows), 9), Meter()
     model.forward(draw_tokens(model, len(rows), 5), cache, lengths=old)
     model.forward(draw_tokens(model, len(rows), 4), cache, lengths=new, meter=meter)
@@ -276,7 +278,9 @@ def test_rows_of_different_lengths_count_real_tokens_only(shape, rows):
     assert meter.flop == law_flop(shape, contexts)
     working, size = [int(o + n) for o, n in zip(old, new) if n], cache_size(shape, 8)
     mean = Fraction(sum(working), len(working))
-    assert meter.cache_bytes_read == mqa.cache_read_of_shape.exact(**size, B_seq=len(working), S=mean)
+    assert meter.cache_bytes_read == architecture.cache_read_of_shape.exact(
+        **size, B_seq=len(working), S=mean
+    )
     assert meter.cache_bytes_written == mqa.token_cache(**size) * sum(new)
     check_weights_read(model, meter, len(contexts))
     for (load,) in meter.loads.values():
@@ -286,11 +290,13 @@ def test_rows_of_different_lengths_count_real_tokens_only(shape, rows):
 
 def test_the_described_layout_in_small():
     """16 experts, 2 a token, one key-value head: an eighth of the experts' FLOP, an eighth of the cache of 8 heads."""
-    model = Model(default_shape(layers=1, d_model=32, d_ff_expert=64))
+    model = Transformer(default_shape(layers=1, d_model=32, d_ff_expert=64))
     meter = Meter()
     model.forward(draw_tokens(model, 3, 5), model.cache(3, 5), meter=meter)
     assert meter.flop["experts"] * 8 == 2 * 15 * sum(w.size for w in model.layers[0]["experts"].values())
-    assert model.cache(3, 5).nbytes * 8 == Model(default_shape(layers=1, n_kv_heads=8)).cache(3, 5).nbytes
+    assert (
+        model.cache(3, 5).nbytes * 8 == Transformer(default_shape(layers=1, n_kv_heads=8)).cache(3, 5).nbytes
+    )
 
 
 # ---- laws ---------------------------------------------------------------------------------
@@ -303,7 +309,7 @@ def test_dimensions(name):
 
 def test_by_hand():
     assert mqa.token_cache(L=2, n_kv=3, d_h=4, kv_bytes=2) == 2 * 2 * 3 * 4 * 2
-    assert mqa.cache_read(kv=96, B_seq=5, S=7) == 3360
+    assert architecture.cache_read(kv=96, B_seq=5, S=7) == 3360
     assert moe_inference.weights_read_of_experts(weight_bytes=2, N_fix=10, E_hit=2.5, N_exp=4) == 40
 
 
@@ -316,7 +322,7 @@ def test_by_hand():
 )
 def test_shapes_it_does_not_run(change, words):
     with pytest.raises(BadInput, match=words):
-        Model(tiny_shape(**change))
+        Transformer(tiny_shape(**change))
 
 
 @pytest.mark.parametrize(
@@ -336,11 +342,11 @@ def test_shapes_it_does_not_run(change, words):
     ],
 )
 def test_bad_tokens(tokens, options, words):
-    model = Model(tiny_shape())
+    model = Transformer(tiny_shape())
     with pytest.raises(BadInput, match=words):
         model.forward(tokens, model.cache(2, 3), **options)
 
 
 def test_learned_positions_bound_the_cache():
     with pytest.raises(BadInput, match="max_positions = 4"):
-        Model(tiny_shape(positions="learned", max_positions=4)).cache(1, 5)
+        Transformer(tiny_shape(positions="learned", max_positions=4)).cache(1, 5)

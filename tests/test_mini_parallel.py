@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import mqa, parallelism, shapes, training_cost
-from gpt4lib.law import Law
+from gpt4lib.chapters import architecture, mqa, parallelism
+from gpt4lib.facts.models import from_mapping
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model
+from gpt4lib.mini.model import Transformer
 from gpt4lib.mini.parallel import Communicator, ExpertParallel, PipelineParallel, TensorParallel, ZeroAdam
-from gpt4lib.units import BadInput
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import parameters
 
 LAWS = {name: law for name, law in vars(parallelism).items() if isinstance(law, Law)}
 few = settings(max_examples=30)
@@ -41,7 +43,7 @@ def layouts(draw, **fixed):
     keys |= pick({"n_experts": 4, "top_k": 2}, {"n_experts": 8, "top_k": 1}, {"n_experts": 4, "top_k": 4})
     keys |= {"d_ff_expert": pick(4, 8), "n_dense_layers": pick(0, 0, 1)}
     keys |= {"n_shared_experts": pick(0, 2), "d_ff_shared": pick(4, 8)}
-    return shapes.from_mapping(keys | fixed)
+    return from_mapping(keys | fixed)
 
 
 def run(model, split, seed, lengths=(3, 2, 1, 3), **options):
@@ -108,8 +110,8 @@ def test_what_is_sent_is_a_copy():
 @few
 @given(layouts(), widths, st.integers(0, 99))
 def test_tensor_parallel(shape, width, seed):
-    model = Model(shape, seed)
-    split, counted = TensorParallel(model, width), shapes.count(shape).parts
+    model = Transformer(shape, seed)
+    split, counted = TensorParallel(model, width), parameters(shape).parts
     tokens = run(model, split, seed)
     # A whole vector need not divide by the ranks; their mean is exact.
     per_rank = parallelism.tensor_traffic.exact(
@@ -131,7 +133,7 @@ def test_tensor_parallel(shape, width, seed):
 @given(layouts(n_kv_heads=1), widths, st.booleans(), st.integers(0, 99))
 def test_multi_query_attention_with_the_cache_over_the_batch(shape, width, equal, seed):
     """A head that cannot be divided is copied, or its sequences are divided: then queries and values travel."""
-    model = Model(shape, seed)
+    model = Transformer(shape, seed)
     copied, split = TensorParallel(model, width), TensorParallel(model, width, cache_over="batch")
     tokens = run(model, split, seed, lengths=(3, 3, 3, 3) if equal else (3, 2, 1, 3))
     of = {"L": shape.layers, "act_bytes": 8, "n_tok": tokens, "tp": width}
@@ -141,7 +143,7 @@ def test_multi_query_attention_with_the_cache_over_the_batch(shape, width, equal
     assert split.comm.sent["all-reduce"].sum() == width * parallelism.tensor_traffic.exact(
         **of, d=shape.d_model
     )
-    whole = mqa.cache_read_of_shape.exact(**cache_size(shape), B_seq=BATCH, S=8)
+    whole = architecture.cache_read_of_shape.exact(**cache_size(shape), B_seq=BATCH, S=8)
     divided = parallelism.cache_divided.exact(
         kv=mqa.token_cache(**cache_size(shape)), B_seq=BATCH, S=8, tp=width
     )
@@ -154,7 +156,7 @@ def test_multi_query_attention_with_the_cache_over_the_batch(shape, width, equal
 @given(layouts(), widths, st.booleans())
 def test_ranks_share_the_products(shape, width, over_batch):
     """Each rank's FLOP are its share of what the heads and columns cost; only copied parts are done again."""
-    model = Model(shape)
+    model = Transformer(shape)
     split = TensorParallel(model, width, "batch" if over_batch else "heads")
     meters, whole = [Meter() for _ in range(width)], Meter()
     tokens = np.random.default_rng(0).integers(0, 11, (BATCH, NEW))
@@ -175,12 +177,12 @@ def test_ranks_share_the_products(shape, width, over_batch):
 @few
 @given(layouts(), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]), st.integers(0, 99))
 def test_pipeline_parallel(shape, stages, micro_batches, seed):
-    model = Model(shape, seed)
-    split, counted = PipelineParallel(model, stages), shapes.count(shape).parts
+    model = Transformer(shape, seed)
+    split, counted = PipelineParallel(model, stages), parameters(shape).parts
     tokens = run(model, split, seed, micro_batches=micro_batches)
     per_stage = int(parallelism.stage_traffic.exact(act_bytes=8, d=shape.d_model, n_tok=tokens))
     assert split.comm.sent["point-to-point"].tolist() == [per_stage] * (stages - 1) + [0]
-    assert math.isclose(split.idle, training_cost.bubble_share(p=stages, v=1, m=micro_batches), abs_tol=1e-12)
+    assert math.isclose(split.idle, parallelism.bubble_share(p=stages, v=1, m=micro_batches), abs_tol=1e-12)
     per_token = parallelism.stage_cache.exact(**cache_size(shape, p=stages))
     assert all(cache.nbytes == per_token * BATCH * 8 for cache in split.cache(BATCH, 8))
     table, final = counted["embedding"], shape.d_model
@@ -200,8 +202,8 @@ def test_pipeline_parallel(shape, stages, micro_batches, seed):
 @few
 @given(layouts(), widths, st.integers(0, 99))
 def test_expert_parallel(shape, width, seed):
-    model = Model(shape, seed)
-    split, counted = ExpertParallel(model, width), shapes.count(shape).parts
+    model = Transformer(shape, seed)
+    split, counted = ExpertParallel(model, width), parameters(shape).parts
     tokens = run(model, split, seed)
     routed, sent = shape.layers - shape.dense_layers, split.comm.sent
     # What goes out in dispatch comes back in combine; the loads are one number for each expert of another rank.
@@ -239,7 +241,7 @@ def off_rank_choices(model, width, seed):
 @given(layouts(), widths)
 def test_stages_and_experts_share_the_products(shape, width):
     """Stages and expert ranks do each product once between them; an expert rank reads its own experts only."""
-    model, whole = Model(shape), Meter()
+    model, whole = Transformer(shape), Meter()
     tokens = np.random.default_rng(0).integers(0, 11, (BATCH, NEW))
     model.forward(tokens, model.cache(BATCH, NEW), meter=whole)
     for split in (PipelineParallel(model, width), ExpertParallel(model, width)):
@@ -364,15 +366,15 @@ TINY = {
 )
 def test_clashing_numbers_are_named(split, words):
     with pytest.raises(BadInput, match=words):
-        split(Model(shapes.from_mapping(TINY)))
+        split(Transformer(from_mapping(TINY)))
 
 
 def test_columns_that_do_not_divide():
     with pytest.raises(BadInput, match="d_ff_expert = 6, got 4"):
-        TensorParallel(Model(shapes.from_mapping(TINY | {"n_heads": 4, "n_kv_heads": 1})), 4)
+        TensorParallel(Transformer(from_mapping(TINY | {"n_heads": 4, "n_kv_heads": 1})), 4)
     with pytest.raises(BadInput, match="at least 1"):
         ExpertParallel(
-            Model(shapes.from_mapping(TINY | {"n_experts": 0, "top_k": 0, "d_ff_expert": 0, "d_ff": 6})), 1
+            Transformer(from_mapping(TINY | {"n_experts": 0, "top_k": 0, "d_ff_expert": 0, "d_ff": 6})), 1
         )
 
 
@@ -395,7 +397,7 @@ def test_each_rank_sees_its_own_part_of_the_lengths():
         "top_k": 1,
         "d_ff_expert": 4,
     }
-    split = ExpertParallel(Model(shapes.from_mapping(shape), seed=0), 2)
+    split = ExpertParallel(Transformer(from_mapping(shape), seed=0), 2)
     caches = split.cache(4, 8)
     split.forward(np.ones((4, 3), int), caches, lengths=[3, 1, 2, 3])
     assert [cache.lengths.tolist() for cache in caches] == [[3, 1], [2, 3]]

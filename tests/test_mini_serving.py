@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib.mini import ngram, serving
+from gpt4lib.mini import serving
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model, tiny_shape
+from gpt4lib.mini.model import Transformer, tiny_shape
 from gpt4lib.mini.serving import Request, serve
-from gpt4lib.units import BadInput
+from gpt4lib.simulate import novel
+from gpt4lib.spine.errors import BadInput
 
 LOADS = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8), st.integers(0, 12)), min_size=1, max_size=12)
 RULES = {
@@ -109,7 +110,7 @@ def test_a_static_batch_starts_and_leaves_together(load, rules):
 
 def test_the_novel_as_a_load():
     """Outputs as long as paragraphs: static batching takes the sum over batches of the longest."""
-    outputs = ngram.paragraph_words()[:64].tolist()
+    outputs = novel.paragraph_words()[:64].tolist()
     requests = [Request(i, [0], output) for i, output in enumerate(outputs)]
     static, continuous = serve(requests, slots=8, continuous=False), serve(requests, slots=8)
     assert max(s.end for s in static) == sum(max(outputs[i : i + 8]) for i in range(0, 64, 8))
@@ -121,7 +122,7 @@ def test_the_novel_as_a_load():
 
 
 # ---- on the miniature ---------------------------------------------------------------------
-MODEL = Model(tiny_shape(vocab=20), seed=1)
+MODEL = Transformer(tiny_shape(vocab=20), seed=1)
 
 
 def prompts_of(load, seed):

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib.mini import ngram
 from gpt4lib.mini import speculative as spec
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model, tiny_shape
-from gpt4lib.units import BadInput
+from gpt4lib.mini.model import Transformer, tiny_shape
+from gpt4lib.simulate import novel
+from gpt4lib.spine.errors import BadInput
 
 
 class Table:
@@ -149,8 +149,8 @@ def test_chi_square_of_samples():
 
 def test_acceptance_on_the_novel_is_the_overlap_of_the_two_models():
     """Kept drafts at the first position against the sum of min(p, q), averaged over the contexts that came up."""
-    oracle, draft, choose = ngram.fitted(5), ngram.fitted(3), spec.sampler(np.random.default_rng(1))
-    context = ngram.encode("It is a truth universally acknowledged, that")
+    oracle, draft, choose = novel.fitted(5), novel.fitted(3), spec.sampler(np.random.default_rng(1))
+    context = novel.tokenise("It is a truth universally acknowledged, that")
     run = spec.generate(oracle, draft, context, length=6000, gamma=3, choose=choose)
     text, starts = (
         np.concatenate([context, run.tokens]),
@@ -167,13 +167,13 @@ def test_acceptance_on_the_novel_is_the_overlap_of_the_two_models():
 
 
 def test_by_position_by_hand():
-    run = spec.Run(tokens=(0,) * 9, drafted=(3, 3, 3, 1), kept=(3, 0, 1, 1))
+    run = spec.Decoded(tokens=(0,) * 9, drafted=(3, 3, 3, 1), kept=(3, 0, 1, 1))
     assert run.by_position() == [(4, 3), (2, 1), (1, 1)] and run.passes == 4
 
 
 # ---- the miniature transformer as oracle and draft ----------------------------------------
-ORACLE = Model(tiny_shape(vocab=12), seed=1)
-DRAFT = Model(
+ORACLE = Transformer(tiny_shape(vocab=12), seed=1)
+DRAFT = Transformer(
     tiny_shape(vocab=12, layers=1), tables=ORACLE.tables, layers=ORACLE.layers[:1]
 )  # the oracle's first layer alone
 PROMPT = (3, 1, 4, 1, 5)
@@ -223,7 +223,10 @@ def test_transformer_verifies_all_drafts_at_once_and_rolls_back():
 
 
 def test_transformer_distribution_by_enumeration():
-    oracle, draft = Model(tiny_shape(vocab=3, top_k=1), seed=4), Model(tiny_shape(vocab=3, layers=1), seed=5)
+    oracle, draft = (
+        Transformer(tiny_shape(vocab=3, top_k=1), seed=4),
+        Transformer(tiny_shape(vocab=3, layers=1), seed=5),
+    )
     models = spec.Cached(oracle, max_tokens=8), spec.Cached(draft, max_tokens=8)
     found = exactly(*models, length=3, gamma=2)
     true = {}

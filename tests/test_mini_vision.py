@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model, tiny_shape
+from gpt4lib.mini.model import Transformer, tiny_shape
 from gpt4lib.mini.vision import Vision, patches
-from gpt4lib.units import BadInput
+from gpt4lib.spine.errors import BadInput
 
-MODEL = Model(tiny_shape(layers=3), seed=0)
+MODEL = Transformer(tiny_shape(layers=3), seed=0)
 TOKENS = np.array([[5, 7, 1, 9], [4, 2, 0, 3], [8, 8, 6, 1]])
 
 
@@ -144,7 +144,7 @@ def test_parameters_by_hand():
     encoder = 588 * 8 + 5 * 8 + 2 * (4 * 8 * 8 + 2 * 8 * 32 + 2 * 8)
     cross = 2 * ((16 * 16 + 2 * 8 * 16 + 16 * 16) + 2 * 16 * 64 + 2 * 16 + 2)
     assert vision.parameters() == {"encoder": encoder, "cross_attention": cross}
-    assert sum(Model(tiny_shape(layers=3)).parameters().values()) == sum(MODEL.parameters().values()), (
+    assert sum(Transformer(tiny_shape(layers=3)).parameters().values()) == sum(MODEL.parameters().values()), (
         "beside the text model, not in it"
     )
 

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import ledger, routing
-from gpt4lib import moe_inference as mo
-from gpt4lib.law import Law
+from gpt4lib import ledger
+from gpt4lib.chapters import moe_inference as mo
+from gpt4lib.facts import given as facts_given
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model, tiny_shape
-from gpt4lib.serving_model import Server, decode, model
-from gpt4lib.units import BadInput
+from gpt4lib.mini.model import Transformer, tiny_shape
+from gpt4lib.simulate import routing
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import served_model
+from gpt4lib.systems.machine import Server
+from gpt4lib.systems.serving import decode
 
 LAWS = {name: law for name, law in vars(mo).items() if isinstance(law, Law)}
 G9 = 1e9
@@ -175,7 +179,7 @@ def test_largest_of_sixteen_normal_numbers():
     x = np.linspace(-9, 9, 20_001)
     below = np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x])
     mean = x[-1] - np.trapezoid(below**16, x)
-    assert ledger.given("fact:largest-of-16").interval.contains(mean)
+    assert facts_given.given("fact:largest-of-16").interval.contains(mean)
 
 
 def test_draws_have_the_odds_of_their_sets():
@@ -203,7 +207,7 @@ def test_draws_have_the_odds_of_their_sets():
         (lambda: mo.rate_of_price(price="1 USD/GPU/hour", n=128, c_tok=-4.9e-6), "-4.9e-06"),
         (
             lambda: decode(
-                model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", pipeline=8), batch=8, context=9
+                served_model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", pipeline=8), batch=8, context=9
             ),
             "57.3 GB",
         ),
@@ -219,7 +223,7 @@ def test_what_cannot_be_is_refused_with_its_number(call, number):
 
 def test_reads_and_their_spread_by_the_miniatures_meter():
     """Decode one step for many small batches; the meter counts the parameters fetched."""
-    mini, rng = Model(tiny_shape(layers=3, n_experts=4), seed=2), np.random.default_rng(0)
+    mini, rng = Transformer(tiny_shape(layers=3, n_experts=4), seed=2), np.random.default_rng(0)
     one = mini.layers[0]["experts"]["in"][0].size + mini.layers[0]["experts"]["out"][0].size
     for batch in (1, 3):
         meter = Meter()
@@ -291,7 +295,7 @@ def test_whole_layers_on_nodes_by_trying():
 
 
 def test_fill_is_the_serving_models():
-    gpt = model("gpt4_multi_query")
+    gpt = served_model("gpt4_multi_query")
     x = decode(gpt, Server(gpu="A100-SXM 40GB", pipeline=16), batch=256, context=4096)
     sizes = {"N_total": gpt.total, "weight_bytes": 2, "kv": 2 * gpt.entries, "B_fly": 4096, "S": 4096}
     ours = mo.memory_fill(**sizes, copies=1, n=128, mem=40e9)
@@ -300,11 +304,11 @@ def test_fill_is_the_serving_models():
 
 def test_cache_does_not_depend_on_the_experts():
     """Same prompt, other experts: the first layer's cache is the same to the last bit, and nothing old moves."""
-    mini = Model(tiny_shape(), seed=4)
+    mini = Transformer(tiny_shape(), seed=4)
     cache = mini.cache(2, 8)
     mini.forward([[3, 9, 4], [7, 7, 1]], cache)
     before = cache.keys[:, :, :, :3].copy()
-    other = Model(tiny_shape(), seed=4)
+    other = Transformer(tiny_shape(), seed=4)
     for layer in other.layers:
         layer["experts"] = {name: w[::-1] * 2 for name, w in layer["experts"].items()}
         layer["router"]["w"] = -layer["router"]["w"]
@@ -334,7 +338,7 @@ def test_price_by_running_a_second():
 
 
 def test_the_serving_models_cost_is_the_law_at_its_own_utilisation():
-    gpt, price = model("gpt4_multi_query"), 1 / 3600
+    gpt, price = served_model("gpt4_multi_query"), 1 / 3600
     x = decode(gpt, Server(pipeline=16), batch=256, context=1000, price=price)
     assert mo.cost_of_share(price=price, mfu=float(x["mfu"]), N=gpt.active, F=312e12) == pytest.approx(
         float(x["cost"])

@@ -10,14 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import architecture, ledger, mqa, shapes
-from gpt4lib.data import hardware, published
-from gpt4lib.interval import Interval
-from gpt4lib.law import Law
-from gpt4lib.mini.model import Model, tiny_shape
+from gpt4lib import ledger
+from gpt4lib.chapters import architecture, mqa
+from gpt4lib.facts import given as facts_given
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.files import published
+from gpt4lib.facts.models import published_model
+from gpt4lib.mini.model import Transformer, tiny_shape
 from gpt4lib.mini.parallel import PipelineParallel, TensorParallel
-from gpt4lib.serving_model import Server, decode, model, of
-from gpt4lib.units import BadInput
+from gpt4lib.simulate.counting import fill_cache, fullest_stage
+from gpt4lib.simulate.pipeline import pipeline_rate
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import fitting_shapes, served_model, serving_view
+from gpt4lib.systems.machine import Server
+from gpt4lib.systems.serving import at_the_limit, decode
 
 LAWS = {name: law for name, law in vars(mqa).items() if isinstance(law, Law)}
 SMALL = st.integers(1, 6)
@@ -35,7 +43,7 @@ def test_dimensions(name):
 
 def family():
     """The multi-head shapes of chapter 2 that fit 55 and 111 billion, a coarse search."""
-    found = architecture.fitting_shapes(
+    found = fitting_shapes(
         Interval(54.5e9, 55.5e9),
         Interval(110.5e9, 111.5e9),
         layers=120,
@@ -60,9 +68,9 @@ def test_cache_from_the_attention_count_by_whole_shapes(shape):
 
 
 def test_latent_cache_against_the_shape_of_deepseek_v2():
-    s = shapes.model("DeepSeek-V2").shape
+    s = published_model("DeepSeek-V2").shape
     ours = mqa.latent_cache(L=s.layers, r_kv=s.mla_kv_rank, d_rope=s.mla_d_rope, kv_bytes=2)
-    assert ours == 2 * of(s).entries == 2 * 34_560
+    assert ours == 2 * serving_view(s).entries == 2 * 34_560
 
 
 def test_latent_cache_holds_all_that_attention_needs():
@@ -84,7 +92,7 @@ def test_latent_cache_holds_all_that_attention_needs():
 @pytest.mark.parametrize("over", ["heads", "batch"])
 def test_cache_on_eight_ranks_of_the_miniature(n_kv, over):
     """One to sixteen key-value heads on eight ranks: what a rank's arrays hold, and the same logits as on one."""
-    whole = Model(tiny_shape(n_heads=16, n_kv_heads=n_kv))
+    whole = Transformer(tiny_shape(n_heads=16, n_kv_heads=n_kv))
     split = TensorParallel(whole, 8, cache_over=over)
     caches, alone = split.cache(8, 6), whole.cache(8, 6)
     tokens = np.random.default_rng(n_kv).integers(0, 50, (8, 6))
@@ -93,7 +101,7 @@ def test_cache_on_eight_ranks_of_the_miniature(n_kv, over):
     shape = {"L": 2, "n_kv": n_kv, "d_h": 4, "kv_bytes": 8, "tp": 8}
     if over == "heads":
         held = mqa.cache_copied(**shape) * places
-        twin = TensorParallel(Model(tiny_shape(n_heads=16, n_kv_heads=16)), 8).cache(8, 6)
+        twin = TensorParallel(Transformer(tiny_shape(n_heads=16, n_kv_heads=16)), 8).cache(8, 6)
         assert twin[0].nbytes / caches[0].nbytes == mqa.saving(n_h=16, n_kv=n_kv, tp=8)
     else:
         held = mqa.token_cache(**{k: v for k, v in shape.items() if k != "tp"}) * places / 8
@@ -119,13 +127,17 @@ def test_fit_by_filling(room, stages, per_stage, tp, power, head, context):
     whole = dict(L=stages * per_stage, p=stages, tp=tp, n_kv=n_kv, d_h=head, kv_bytes=2, S=context)
     memory = dict(mem=room + 1000, usable=1, weight_bytes=2, N_held=0, E=1, N_exp=500 * tp * stages)
     one = dict(layers=per_stage, kv_heads=max(1, n_kv // tp), head_width=head, context=context)
-    count = mqa.fill(room_bytes=room or 0.5, **one)
-    assert count == math.floor(mqa.fit_copied(**whole, **memory) + 1e-9)
+    count = fill_cache(room_bytes=room or 0.5, **one)
+    assert count == math.floor(mqa.flight_limit_copied(**whole, **memory) + 1e-9)
     if n_kv >= tp:  # enough heads: nothing is copied, and it does not matter how the cache is divided
-        assert mqa.fit_divided(**whole, **memory) == pytest.approx(mqa.fit_copied(**whole, **memory))
+        assert mqa.flight_limit_divided(**whole, **memory) == pytest.approx(
+            mqa.flight_limit_copied(**whole, **memory)
+        )
     else:
         ranks = tp // n_kv
-        assert mqa.fit_divided(**whole, **memory) == pytest.approx(ranks * mqa.fit_copied(**whole, **memory))
+        assert mqa.flight_limit_divided(**whole, **memory) == pytest.approx(
+            ranks * mqa.flight_limit_copied(**whole, **memory)
+        )
 
 
 @pytest.mark.parametrize("stages", [1, 3, 5])
@@ -135,16 +147,16 @@ def test_longest_context_by_filling(stages, ranks, heads):
     whole = mqa.token_cache(L=6 * stages, n_kv=heads * ranks, d_h=3, kv_bytes=2)
     most = math.floor(mqa.longest(B_fly=4, kv=whole, cache_ranks=ranks, p=stages, Q_left=100_000))
     one = dict(room_bytes=100_000, layers=6, kv_heads=heads, head_width=3)
-    assert mqa.fill(**one, context=most) >= 4 > mqa.fill(**one, context=most + 1)
+    assert fill_cache(**one, context=most) >= 4 > fill_cache(**one, context=most + 1)
 
 
 def test_each_stage_of_the_miniature_holds_every_sequence():
-    split = PipelineParallel(Model(tiny_shape(layers=6)), 3)
+    split = PipelineParallel(Transformer(tiny_shape(layers=6)), 3)
     caches = split.cache(batch=4, max_tokens=5)
     tokens = np.random.default_rng(2).integers(0, 50, (4, 5))
     split.forward(tokens, caches, micro_batches=2)
-    one = mqa.fill(room_bytes=caches[0].nbytes, layers=2, kv_heads=1, head_width=4, context=5, kv_bytes=8)
-    less = mqa.fill(
+    one = fill_cache(room_bytes=caches[0].nbytes, layers=2, kv_heads=1, head_width=4, context=5, kv_bytes=8)
+    less = fill_cache(
         room_bytes=caches[0].nbytes - 1, layers=2, kv_heads=1, head_width=4, context=5, kv_bytes=8
     )
     assert (one, less) == (4, 3) and all((cache.lengths == 5).all() for cache in caches)
@@ -155,8 +167,8 @@ def test_fullest_stage_by_every_way_to_cut(layers, stages):
     if math.comb(layers - 1, stages - 1) < 1e4:
         cuts = itertools.combinations(range(1, layers), stages - 1)
         best = min(max(b - a for a, b in itertools.pairwise((0, *cut, layers))) for cut in cuts)
-        assert mqa.fullest_stage(layers, stages) == best
-    assert mqa.fullest_stage(layers, stages) == -(-layers // stages)
+        assert fullest_stage(layers, stages) == best
+    assert fullest_stage(layers, stages) == -(-layers // stages)
 
 
 def test_scores_of_a_prompt_by_the_array():
@@ -180,11 +192,11 @@ def test_long_prompts_overflow_only_when_scores_are_stored():
 def test_rate_of_a_pipeline_step_by_step(stages, each):
     seconds = lambda size: 0.5 + size / 8
     all_of_them = dict(sequences=stages * each, stages=stages, stage_seconds=seconds)
-    full = mqa.pipeline_rate(**all_of_them)
+    full = pipeline_rate(**all_of_them)
     assert full == pytest.approx(each / seconds(each))
     for parts in range(1, stages * each + 1):
-        assert mqa.pipeline_rate(**all_of_them, micro_batches=parts) <= full * (1 + 1e-9)
-    few = mqa.pipeline_rate(sequences=stages - 1, stages=stages, stage_seconds=seconds)
+        assert pipeline_rate(**all_of_them, micro_batches=parts) <= full * (1 + 1e-9)
+    few = pipeline_rate(sequences=stages - 1, stages=stages, stage_seconds=seconds)
     assert few == pytest.approx((stages - 1) / (stages * seconds(1)))
 
 
@@ -215,9 +227,9 @@ def test_cost_by_reading_experts_one_by_one():
 @pytest.mark.parametrize("gpu", ["A100-SXM 40GB", "A100-SXM 80GB"])
 @pytest.mark.parametrize("name, kv", [("gpt4_multi_query", 1), ("gpt4_multi_head", 96)])
 def test_law_of_the_cost_is_the_serving_model_without_links(gpu, name, kv):
-    card, whole = hardware(gpu), model(name)
+    card, whole = hardware(gpu), served_model(name)
     server = Server(gpu=gpu, divide_cache=False, nvlink_bytes_per_s=1e18, nic_bytes_per_s=1e18, **A100)
-    found = mqa.at_the_limit(whole, server, context=8192, price=HOUR)
+    found = at_the_limit(whole, server, context=8192, price=HOUR)
     law = mqa.thousand_copied(
         price=HOUR,
         tp=8,
@@ -242,20 +254,18 @@ def test_law_of_the_cost_is_the_serving_model_without_links(gpu, name, kv):
 
 
 def test_at_the_limit_fills_the_memory_and_no_more():
-    whole, server = model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", **A100)
-    at = mqa.at_the_limit(whole, server, context=8192, price=HOUR)
+    whole, server = served_model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", **A100)
+    at = at_the_limit(whole, server, context=8192, price=HOUR)
     assert at["cache_bytes_held"] == pytest.approx(at["left_bytes"])
     assert not decode(whole, server, batch=1.01 * at["in_flight"] / 15, context=8192)["fits"]
 
 
 def test_fewer_sequences_than_stages_leave_stages_waiting():
-    whole, server = model("gpt4_multi_head"), Server(gpu="A100-SXM 40GB", **A100)
-    at = mqa.at_the_limit(whole, server, context=32768, price=HOUR)
+    whole, server = served_model("gpt4_multi_head"), Server(gpu="A100-SXM 40GB", **A100)
+    at = at_the_limit(whole, server, context=32768, price=HOUR)
     assert at["in_flight"] == 4 and at["fits"]
     one = decode(whole, server, batch=1, context=32768)
-    rate = mqa.pipeline_rate(
-        sequences=4, stages=15, stage_seconds=lambda size: float(one["pass_seconds"]) / 15
-    )
+    rate = pipeline_rate(sequences=4, stages=15, stage_seconds=lambda size: float(one["pass_seconds"]) / 15)
     assert at["rate"] == pytest.approx(rate)
     assert at["cost"] == pytest.approx(120 * HOUR / rate)
 
@@ -266,7 +276,7 @@ def test_fewer_sequences_than_stages_leave_stages_waiting():
 )
 def test_multi_head_is_dearer_than_the_list_price_on_small_cards_with_two_bytes_only(gpu, weight_bytes, dear):
     server = Server(gpu=gpu, weight_bytes=weight_bytes, **A100)
-    at = mqa.at_the_limit(model("gpt4_multi_head"), server, context=8192, price=HOUR)
+    at = at_the_limit(served_model("gpt4_multi_head"), server, context=8192, price=HOUR)
     assert (at["cost"] > 6e-5) == dear
     if dear:
         assert ledger.claim("mqa-without-uneconomic").interval.contains(float(1000 * at["cost"]))
@@ -299,7 +309,7 @@ def test_longest_contexts_of_palm():
 
 def test_shapes_of_table_1_are_those_of_table_d1():
     printed = {row["field"]: row["PaLM 540B"] for row in published("pope_tableD1_models")}
-    palm = shapes.model("PaLM 540B").shape
+    palm = published_model("PaLM 540B").shape
     assert [int(printed[k]) for k in ("n_layers", "d_model", "d_ff", "n_heads", "d_head")] == [
         palm.layers,
         palm.d_model,
@@ -331,8 +341,8 @@ def test_savings_of_deepseek_v2():
 def test_models_that_share_heads():
     rows = published("kv_heads_2023")
     assert all(row["published"] < "2023-07" for row in rows)
-    assert len(rows) == ledger.given("fact:kv-models-all").value
-    assert sum(row["n_kv_heads"] == "1" for row in rows) == ledger.given("fact:kv-models-one").value
+    assert len(rows) == facts_given.given("fact:kv-models-all").value
+    assert sum(row["n_kv_heads"] == "1" for row in rows) == facts_given.given("fact:kv-models-one").value
     for row in rows:
         if row["source"] not in (
             "smith2022",
@@ -341,7 +351,7 @@ def test_models_that_share_heads():
             "li2023starcoder",
             "almazrouei2023",
         ):
-            s = shapes.model(row["model"]).shape
+            s = published_model(row["model"]).shape
             assert (s.n_heads, s.n_kv_heads) == (int(row["n_heads"]), int(row["n_kv_heads"]))
 
 
@@ -349,26 +359,23 @@ def test_models_that_share_heads():
 
 
 def limit(server, context):
-    return mqa.at_the_limit(model("gpt4_multi_head"), server, context=context, price=HOUR)
+    return at_the_limit(served_model("gpt4_multi_head"), server, context=context, price=HOUR)
 
 
 @pytest.mark.parametrize(
     "call, names",
     [
-        (lambda: mqa.fill(room_bytes=1, layers=0, kv_heads=1, head_width=1, context=1), "layers"),
-        (lambda: mqa.fill(room_bytes=1, layers=True, kv_heads=1, head_width=1, context=1), "layers"),
-        (lambda: mqa.fill(room_bytes=0, layers=1, kv_heads=1, head_width=1, context=1), "room_bytes"),
+        (lambda: fill_cache(room_bytes=1, layers=0, kv_heads=1, head_width=1, context=1), "layers"),
+        (lambda: fill_cache(room_bytes=1, layers=True, kv_heads=1, head_width=1, context=1), "layers"),
+        (lambda: fill_cache(room_bytes=0, layers=1, kv_heads=1, head_width=1, context=1), "room_bytes"),
         (
-            lambda: mqa.fill(room_bytes=1, layers=1, kv_heads=1, head_width=1, context=1, kv_bytes=-1),
+            lambda: fill_cache(room_bytes=1, layers=1, kv_heads=1, head_width=1, context=1, kv_bytes=-1),
             "kv_bytes",
         ),
-        (lambda: mqa.fullest_stage(4, 5), "stages"),
-        (lambda: mqa.fullest_stage(4, 0), "stages"),
-        (
-            lambda: mqa.pipeline_rate(sequences=2, stages=2, stage_seconds=float, micro_batches=3),
-            "micro_batches",
-        ),
-        (lambda: mqa.pipeline_rate(sequences=2, stages=2, stage_seconds=float, rounds=1), "rounds"),
+        (lambda: fullest_stage(4, 5), "stages"),
+        (lambda: fullest_stage(4, 0), "stages"),
+        (lambda: pipeline_rate(sequences=2, stages=2, stage_seconds=float, micro_batches=3), "micro_batches"),
+        (lambda: pipeline_rate(sequences=2, stages=2, stage_seconds=float, rounds=1), "rounds"),
         (lambda: limit(Server(gpu="A100-SXM 40GB", **A100), 1e6), "context"),
         (lambda: limit(replace(Server(), pipeline=2), 10), "fit"),
     ],

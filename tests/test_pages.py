@@ -15,7 +15,8 @@ import yaml
 
 import gpt4lib
 from gpt4lib import ledger
-from gpt4lib.data import data_file, read_toml, sources
+from gpt4lib.facts.files import data_file, read_toml, sources
+from gpt4lib.facts.given import _KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(ROOT.glob("book/*.md"))
@@ -272,7 +273,7 @@ def test_the_rule_is_the_one_that_is_computed(meet, among, verdict):
     entry = {"id": "a", "chapter": "x", "kind": "stated", "claim": "c", "expect": verdict}
     entries = [{**entry, "reason": "none"}]
     if meet in MEETS:
-        entry |= {"law": "training_cost.compute", "inverse": ["D"], "note": "n", **MEETS[meet]}
+        entry |= {"law": "architecture.compute", "inverse": ["D"], "note": "n", **MEETS[meet]}
         entries = [{**entry, "inputs": {"N": size, "D": tokens}} for size, tokens in INPUTS[among]]
     else:
         assert (meet, among) == ("there is no law to compute with", "anything")
@@ -284,13 +285,13 @@ def test_the_rule_is_the_one_that_is_computed(meet, among, verdict):
 
 def test_the_page_names_every_origin():
     text = read("book/how-to-read.md").partition("## Where the inputs come from")[2].partition("\n## ")[0]
-    assert tuple(re.findall(r"^\| (\w+) \|", text, re.M))[1:] == ledger._KINDS[:2] + (
+    assert tuple(re.findall(r"^\| (\w+) \|", text, re.M))[1:] == _KINDS[:2] + (
         "constant",
         "hardware",
         "fact",
         "assume",
     )
-    assert set(ledger._KINDS) == {"claim", "article", "constant", "hardware", "fact", "assume"}
+    assert set(_KINDS) == {"claim", "article", "constant", "hardware", "fact", "assume"}
 
 
 @pytest.mark.parametrize(

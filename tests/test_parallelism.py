@@ -9,20 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import ledger, shapes, step_time
-from gpt4lib import parallelism as par
-from gpt4lib import training_cost as tc
-from gpt4lib.data import hardware, published, sources
-from gpt4lib.mini.model import Model, tiny_shape
+from gpt4lib import ledger
+from gpt4lib.chapters import parallelism as par
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.files import published, sources
+from gpt4lib.facts.models import from_mapping
+from gpt4lib.mini.model import Transformer, tiny_shape
 from gpt4lib.mini.parallel import Communicator, ZeroAdam
-from gpt4lib.mini.schedule import idle_share, pipeline_schedule
-from gpt4lib.planner import Cluster, Layout, explain, plan
-from gpt4lib.units import BadInput
+from gpt4lib.simulate.pipeline import pipeline_schedule, stage_idle_share
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.systems import step
+from gpt4lib.systems.count import parameters
+from gpt4lib.systems.efficiency import gpt
+from gpt4lib.systems.machine import Cluster, Layout
+from gpt4lib.systems.planner import explain, plan
 
 A100, GB = 312e12, 1e9
 BYTES = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12}
 CHAPTER = [c for c in ledger.load().claims if c.chapter == "04_parallelism"]
-DESCRIBED = shapes.from_mapping(
+DESCRIBED = from_mapping(
     {
         "name": "as described",
         "layers": 120,
@@ -77,7 +82,7 @@ def test_fewest_stages_by_trial(card, more, tensor):
 
 
 def test_tokens_in_a_cache_are_those_of_earlier_passes():
-    model = Model(tiny_shape(), seed=0)
+    model = Transformer(tiny_shape(), seed=0)
     tokens = np.arange(2 * 9).reshape(2, 9) % model.shape.vocab
     for new in (1, 4, 9):  # decoding, a chunk, a training pass over the whole sequence
         cache = model.cache(batch=2, max_tokens=9)
@@ -207,7 +212,7 @@ def test_full_fsdp_by_counting_a_step_of_stage_3():
 
 def test_kernels_beside_the_bubble_of_a_replayed_schedule():
     for v, m in ((1, 35), (2, 30)):
-        idle = idle_share(pipeline_schedule(15, m, v))
+        idle = stage_idle_share(pipeline_schedule(15, m, v))
         got = par.kernels_beside_bubble(
             mfu=0.34, p=15, v=v, b=1, tp=8, n=24_960, T=8192, B_tok=208 * m * 8192, redone=8 / 6
         )
@@ -221,7 +226,7 @@ def test_published_rows_name_a_known_source(name):
 
 
 def test_zero_figure_1():
-    for row, law in zip(published("zero_fig1_memory"), step_time.STATE, strict=True):
+    for row, law in zip(published("zero_fig1_memory"), step.STATE, strict=True):
         got = law(
             **{s.name: ({"N_total": 7.5e9, "tp": 1, "p": 1, "dp": 64} | BYTES)[s.name] for s in law.symbols}
         )
@@ -234,7 +239,7 @@ def test_models_of_korthikantis_table_3_have_their_names_size():
         heads, hidden, layers, tp, pp, n = (
             int(row[k]) for k in ("heads", "hidden", "layers", "tp", "pp", "n_gpus")
         )
-        size = shapes.count(step_time.gpt(heads=heads, hidden=hidden, layers=layers)).total
+        size = parameters(gpt(heads=heads, hidden=hidden, layers=layers)).total
         name = row["model"].split()[0]
         assert round(size / {"B": 1e9, "T": 1e12}[name[-1]]) == float(name[:-1])
         assert tp * pp == n and layers % (pp * int(row["interleave_m"] or 1)) == 0
@@ -274,7 +279,7 @@ def test_readings_rest_on_the_tables_that_their_notes_name():
     best = 0.0
     for row in published("megatron_table1"):
         tp, pp, n, batch = (int(row[k]) for k in ("tp", "pp", "n_gpus", "batch"))
-        idle = idle_share(pipeline_schedule(pp, batch * tp * pp // n))
+        idle = stage_idle_share(pipeline_schedule(pp, batch * tp * pp // n))
         best = max(best, float(row["tflops_per_gpu"]) * 1e12 / A100 / (1 - idle))
     assert round(best, 2) == stated["parallelism-bubble-eaten"].value
     assert stated["parallelism-zero1-needed"].value == hardware("A100-SXM 80GB").memory_bytes
@@ -316,6 +321,6 @@ def test_bad_input_is_named(call, message):
 
 def test_bubble_of_the_ledger_is_the_replayed_one():
     claim = next(c for c in CHAPTER if c.id == "parallelism-bubble")
-    low, high = (idle_share(pipeline_schedule(15, m)) for m in (36, 34))
+    low, high = (stage_idle_share(pipeline_schedule(15, m)) for m in (36, 34))
     assert low < claim.derived < high
-    assert tc.bubble_share(p=15, m=35, v=1) == pytest.approx(idle_share(pipeline_schedule(15, 35)))
+    assert par.bubble_share(p=15, m=35, v=1) == pytest.approx(stage_idle_share(pipeline_schedule(15, 35)))

@@ -4,12 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4lib import inference_tradeoffs as it
-from gpt4lib.pareto import Point, front, pipeline_rate, points
-from gpt4lib.serving_model import Server, decode, model
-from gpt4lib.units import BadInput
+from gpt4lib.chapters import inference_tradeoffs as it
+from gpt4lib.simulate.pipeline import sequence_rate
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.systems.count import served_model
+from gpt4lib.systems.machine import Server
+from gpt4lib.systems.pareto import Point, front, points
+from gpt4lib.systems.serving import decode
 
-PALM, MIXTURE = model("PaLM 540B"), model("gpt4_multi_query")
+PALM, MIXTURE = served_model("PaLM 540B"), served_model("gpt4_multi_query")
 TRIED = {
     "tensor": (8, 16, 32),
     "expert": (1, 4, 16),
@@ -63,7 +66,7 @@ def test_what_does_not_fit_is_left_out():
 @pytest.mark.parametrize(("m", "p"), [(1, 1), (4, 16), (16, 16), (40, 16), (3, 1), (5, 3)])
 def test_a_pipeline_runs_at_the_rate_of_the_law(m, p):
     by_law = it.user_rate(turns=it.waiting(m=m, p=p), t_pass=p * 0.01)
-    assert pipeline_rate(micro_batches=m, stages=p, stage_seconds=0.01, steps=2000) == pytest.approx(
+    assert sequence_rate(micro_batches=m, stages=p, stage_seconds=0.01, steps=2000) == pytest.approx(
         by_law, rel=2e-3
     )
 
@@ -74,13 +77,13 @@ def test_a_pipeline_runs_at_the_rate_of_the_law(m, p):
         (lambda: points(PALM, n_gpus=0, **TRIED), "n_gpus takes a positive whole number"),
         (lambda: points(PALM, n_gpus=16, **(TRIED | {"batch": (0,)})), "batch takes positive numbers"),
         (lambda: points(PALM, n_gpus=16, overlap=3, **TRIED), "overlap 0 to 1"),
-        (lambda: pipeline_rate(micro_batches=0, stages=1, stage_seconds=1), "micro_batches takes"),
-        (lambda: pipeline_rate(micro_batches=1, stages=1.5, stage_seconds=1), "stages takes"),
+        (lambda: sequence_rate(micro_batches=0, stages=1, stage_seconds=1), "micro_batches takes"),
+        (lambda: sequence_rate(micro_batches=1, stages=1.5, stage_seconds=1), "stages takes"),
         (
-            lambda: pipeline_rate(micro_batches=1, stages=1, stage_seconds=-1),
+            lambda: sequence_rate(micro_batches=1, stages=1, stage_seconds=-1),
             "stage_seconds takes a positive number",
         ),
-        (lambda: pipeline_rate(micro_batches=1, stages=1, stage_seconds=1, steps=0), "steps takes"),
+        (lambda: sequence_rate(micro_batches=1, stages=1, stage_seconds=1, steps=0), "steps takes"),
     ],
 )
 def test_bad_input(call, words):
@@ -97,9 +100,9 @@ def test_a_group_of_one_whole_server_stays_on_its_own_links():
 @pytest.mark.parametrize("seconds", [0, float("inf"), float("nan")])
 def test_a_stage_takes_some_time(seconds):
     with pytest.raises(BadInput, match="stage_seconds takes a positive number"):
-        pipeline_rate(micro_batches=1, stages=1, stage_seconds=seconds)
+        sequence_rate(micro_batches=1, stages=1, stage_seconds=seconds)
 
 
 def test_a_pipelines_first_step_ends_with_its_last_micro_batch():
-    assert pipeline_rate(micro_batches=3, stages=1, stage_seconds=1, steps=1) == 1 / 3
-    assert pipeline_rate(micro_batches=2, stages=3, stage_seconds=0.5, steps=1) == 1 / 2
+    assert sequence_rate(micro_batches=3, stages=1, stage_seconds=1, steps=1) == 1 / 3
+    assert sequence_rate(micro_batches=2, stages=3, stage_seconds=0.5, steps=1) == 1 / 2

@@ -12,16 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import parallelism as laws
-from gpt4lib import step_time
-from gpt4lib import training_cost as tc
-from gpt4lib.data import published, sources
-from gpt4lib.law import Law
-from gpt4lib.mini.schedule import pipeline_schedule
-from gpt4lib.planner import KINDS, explain, plan
-from gpt4lib.shapes import count, flop_per_token, from_mapping, model
-from gpt4lib.step_time import Cluster, Efficiency, Layout, Recipe, fit, gpt, leave_one_out, runs
-from gpt4lib.units import BadInput
+from gpt4lib.chapters import architecture, training_step
+from gpt4lib.chapters import parallelism as laws
+from gpt4lib.chapters import training_cost as tc
+from gpt4lib.facts.files import published, sources
+from gpt4lib.facts.models import from_mapping, published_model
+from gpt4lib.simulate.pipeline import pipeline_schedule
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems import step
+from gpt4lib.systems.count import flop_per_token, parameters
+from gpt4lib.systems.efficiency import Efficiency, _predicted, fit, gpt, leave_one_out, runs
+from gpt4lib.systems.machine import Cluster, Layout, Recipe
+from gpt4lib.systems.planner import LAYOUT_KINDS, explain, plan
 
 GPT3 = gpt(heads=96, hidden=12288, layers=96)
 SOME = Efficiency(0.8, 1500.0, 0.9)
@@ -65,8 +68,8 @@ def printed(formula, **values):
     return of(ast.parse(formula, mode="eval").body)
 
 
-every_law = {name: x for name, x in vars(laws).items() if isinstance(x, Law)} | {
-    f"{table}{key}": law for table in ("kept", "kernels") for key, law in getattr(laws, table).items()
+every_law = {name: x for module in (laws, training_step) for name, x in vars(module).items() if isinstance(x, Law)} | {
+    f"{table}{key}": law for table in ("kept", "kernels") for key, law in getattr(training_step, table).items()
 }
 
 
@@ -117,7 +120,7 @@ def gpt_terms(s, b, a, h, t):
 
 
 def kept(recompute, sequence, terms):
-    law = laws.kept[recompute, sequence]
+    law = training_step.kept[recompute, sequence]
     return law(**{x.name: terms[x.name] for x in law.symbols})
 
 
@@ -138,15 +141,17 @@ def test_first_stage_totals_of_the_published_table(p, t, v, layers_each, b):
     terms = gpt_terms(s, b, a, h, t)
     first, interleaved = TABLE2["first pipeline stage total (1F1B)"].split("; interleaved: *")
     whole = printed(first, s=s, b=b, h=h, L=L, t=t, a=a)
-    held = {1: laws.flying(m=10 * p, p=p)} | (
-        {v: laws.flying_interleaved(m=10 * p, p=p, v=v)} if v > 1 else {}
+    held = {1: training_step.flying(m=10 * p, p=p)} | (
+        {v: training_step.flying_interleaved(m=10 * p, p=p, v=v)} if v > 1 else {}
     )
     for chunks, flying in held.items():
-        got = laws.stage_activations(in_flight=flying, act_layer=kept("none", True, terms), L=L, p=p)
+        got = training_step.stage_activations(in_flight=flying, act_layer=kept("none", True, terms), L=L, p=p)
         assert got == pytest.approx(whole * (printed(interleaved, p=p, m=chunks) if chunks > 1 else 1))
     ends = TABLE2["input/output extra"].replace("[p=1]", "I")
     inputs = {"in_flight": p, "n_tok": s * b, "d": h, "tp": t}
-    got = laws.edge(**inputs) if p > 1 else laws.edge_of_one_stage(**inputs, act_bytes=2, V=V)
+    got = (
+        training_step.edge(**inputs) if p > 1 else training_step.edge_of_one_stage(**inputs, act_bytes=2, V=V)
+    )
     assert got == pytest.approx(printed(ends, s=s, b=b, h=h, L=L, t=t, p=p, I=int(p == 1), v=V))
 
 
@@ -188,14 +193,14 @@ def test_micro_batches_in_flight_are_those_of_the_replayed_schedule(p, v, rounds
     for kind, *_ in pipeline_schedule(p, m, v)[0]:
         held += 1 if kind == "F" else -1
         most = max(most, held)
-    got = laws.flying_interleaved(m=m, p=p, v=v) if v > 1 else laws.flying(m=m, p=p)
+    got = training_step.flying_interleaved(m=m, p=p, v=v) if v > 1 else training_step.flying(m=m, p=p)
     assert got == pytest.approx(most / v)
 
 
 @pytest.mark.parametrize("row", published("zero_table2_max_model"), ids=lambda r: r["mp"])
 @pytest.mark.parametrize("stage", range(4))
 def test_largest_models_of_the_zero_paper_fill_its_cards(row, stage):
-    text, law = row["theory_" + ("baseline", "Pos", "Pos+g", "Pos+g+p")[stage]], step_time.STATE[stage]
+    text, law = row["theory_" + ("baseline", "Pos", "Pos+g", "Pos+g+p")[stage]], step.STATE[stage]
     size, tp = float(text[:-1]) * {"B": 1e9, "T": 1e12}[text[-1]], int(row["mp"])
     known = {"N_total": size, "tp": tp, "p": 1, "dp": int(row["gpus"]) / tp}
     known |= {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12}
@@ -207,7 +212,7 @@ def test_largest_models_of_the_zero_paper_fill_its_cards(row, stage):
 @pytest.mark.parametrize(("tp", "p", "ep"), [(1, 1, 1), (2, 2, 1), (2, 1, 2), (1, 4, 4), (4, 2, 2)])
 def test_state_counts_every_parameter_of_the_first_stage(shape, tp, p, ep):
     ep = ep if shape.n_experts else 1
-    s, dp, parts = shape, 4, count(shape).parts
+    s, dp, parts = shape, 4, parameters(shape).parts
     split_up = {"attention": tp, "mlp": tp, "shared_experts": tp, "experts": tp * ep, "router": 1, "norms": 1}
     per_stage = {part: parts[part] / p / width for part, width in split_up.items()}
     tables = (parts["embedding"] + (parts["unembedding"] if p == 1 else 0)) / tp
@@ -256,7 +261,7 @@ def test_chunks_hold_more_activations():
 def test_all_ranks_together_hold_the_model():
     layout = Layout(tensor=8, pipeline=8, data=16, batch=64)
     x = explain(GPT3, a100(1024), layout, seq=2048, efficiency=SOME)["terms"]
-    parts = count(GPT3).parts
+    parts = parameters(GPT3).parts
     copied = 64 * (x["N_data"] - (parts["attention"] + parts["mlp"] + parts["biases"]) / 64)
     again = (
         8 * parts["norms"] + 64 * parts["positions"] + 8 * parts["embedding"]
@@ -270,8 +275,8 @@ def test_all_ranks_together_hold_the_model():
 def test_pipeline_time_is_that_of_the_replayed_schedule(p, v, rounds):
     m, v = p * rounds, v if p > 1 else 1
     end = max(row[-1][4] for row in pipeline_schedule(p, m, v))  # a forward pass takes 1, a backward pass 2
-    assert laws.pipeline_time(
-        m=m, t_stage=3, t_head=0, bubble=tc.bubble_share(p=p, v=v, m=m)
+    assert training_step.pipeline_time(
+        m=m, t_stage=3, t_head=0, bubble=laws.bubble_share(p=p, v=v, m=m)
     ) == pytest.approx(end)
 
 
@@ -281,8 +286,10 @@ def test_parameters_and_flop_are_those_of_the_published_formulas(run):
     formulas = dict(re.findall(r"([PF])=(.*?\)\))(?:;|\))", row["place"]))
     values = {"l": run.shape.layers, "h": run.shape.d_model, "B": run.layout.batch, "s": 2048, "V": 51200}
     final_norm = 2 * run.shape.d_model  # which the formula leaves out
-    assert count(run.shape).total - final_norm == pytest.approx(printed(formulas["P"], **values), rel=1e-12)
-    assert count(run.shape).total / 1e9 == pytest.approx(float(row["params_B"]), abs=0.05)
+    assert parameters(run.shape).total - final_norm == pytest.approx(
+        printed(formulas["P"], **values), rel=1e-12
+    )
+    assert parameters(run.shape).total / 1e9 == pytest.approx(float(row["params_B"]), abs=0.05)
     x = explain(run.shape, run.cluster, run.layout, seq=run.seq, efficiency=SOME)
     done = x["flop_per_gpu_s"] * x["step_seconds"] * run.cluster.n_gpus
     assert done == pytest.approx(printed(formulas["F"], **values), rel=1e-9)
@@ -293,9 +300,9 @@ def test_no_run_is_predicted_from_its_own_measurement(monkeypatch):
     for i in (0, 4, 9):
         changed = tuple(replace(r, measured=2 * r.measured) if j == i else r for j, r in enumerate(runs()))
         with monkeypatch.context() as patch:
-            patch.setattr(step_time, "runs", lambda: changed)
-            after = step_time._predicted(fit.__wrapped__(i))
-            other = step_time._predicted(fit.__wrapped__((i + 1) % 10))
+            patch.setattr(efficiency, "runs", lambda: changed)
+            after = _predicted(fit.__wrapped__(i))
+            other = _predicted(fit.__wrapped__((i + 1) % 10))
         assert after[i] == pytest.approx(before[i], rel=1e-6)
         assert abs(other[i] / before[i] - 1) > 0.01  # while a fit that sees the row does move
 
@@ -314,14 +321,14 @@ def test_left_out_runs_are_predicted_within_the_targets():
 def test_fit_finds_the_least_squares_and_known_constants(monkeypatch):
     def squares(efficiency):
         measured = np.array([r.measured for r in runs()])
-        return (np.log(step_time._predicted(efficiency) / measured) ** 2).sum()
+        return (np.log(_predicted(efficiency) / measured) ** 2).sum()
 
     best = fit()
     for name, factor in itertools.product(("ceiling", "half_side", "transfer"), (0.99, 1.01)):
         assert squares(replace(best, **{name: getattr(best, name) * factor})) > squares(best)
-    made = step_time._predicted(SOME)
+    made = _predicted(SOME)
     synthetic = tuple(replace(r, measured=x) for r, x in zip(runs(), made))
-    monkeypatch.setattr(step_time, "runs", lambda: synthetic)
+    monkeypatch.setattr(efficiency, "runs", lambda: synthetic)
     found = fit.__wrapped__()
     assert list(vars(found).values()) == pytest.approx(list(vars(SOME).values()), rel=1e-3)
 
@@ -330,7 +337,10 @@ def days(row, n, rate):
     """Days by the formula that the table prints, 8 T P / (n X)."""
     assert row["formula"] == "8TP/(nX)"
     params = 1008e9 if row["model"] == "1T" else float(row["params"])
-    return tc.duration(C=tc.compute(N=params, D=float(row["tokens"]), k_train=8), n=n, F=rate, mfu=1) / 86400
+    return (
+        tc.duration(C=architecture.compute(N=params, D=float(row["tokens"]), k_train=8), n=n, F=rate, mfu=1)
+        / 86400
+    )
 
 
 def test_published_training_times_from_predicted_rates():
@@ -459,7 +469,10 @@ def test_spread_experts_get_larger_products():
 
 @given(m=st.integers(1, 20), stage=st.sampled_from([2, 3]))
 def test_sharded_steps_add_up_micro_batch_by_micro_batch(m, stage):
-    law, rank = {2: laws.zero_step_2, 3: laws.zero_step_3}[stage], {"N_total": 1e9, "tp": 1, "p": 1, "dp": 8}
+    law, rank = (
+        {2: training_step.zero_step_2, 3: training_step.zero_step_3}[stage],
+        {"N_total": 1e9, "tp": 1, "p": 1, "dp": 8},
+    )
     piece = 2e9 * 7 / 8  # one reduce-scatter or all-gather of 2 bytes per parameter
     once, each = {2: (1, 1), 3: (0, 3)}[stage]  # a step, a micro-batch
     assert law(m=m, grad_bytes=2, weight_bytes=2, **rank) == pytest.approx(piece * (once + each * m))
@@ -469,7 +482,7 @@ def test_sharded_steps_add_up_micro_batch_by_micro_batch(m, stage):
 @given(data=st.data())
 @settings(max_examples=25)
 def test_arrays_equal_a_plain_loop_over_the_laws(data):
-    shape = data.draw(st.sampled_from((*SHAPES, model("DeepSeek-V2").shape, GPT3)))
+    shape = data.draw(st.sampled_from((*SHAPES, published_model("DeepSeek-V2").shape, GPT3)))
     n, batch, seq = (
         data.draw(st.sampled_from([1, 2, 4, 8, 16, 24])),
         data.draw(st.sampled_from([6, 8, 16, 48])),
@@ -522,7 +535,7 @@ def test_the_set_of_layouts_is_complete(shape, n, batch, seq):
         for t, p, d in itertools.product(range(1, n + 1), repeat=3)
         if t * p * d == n
         for e, v, b in itertools.product(range(1, 5), range(1, shape.layers + 1), some)
-        for kind in KINDS
+        for kind in LAYOUT_KINDS
         if divides(shape, n, batch, seq, t, p, d, e, v, b, *kind[1:])
     }
     assert len(got) == len(set(got)) and set(got) == want

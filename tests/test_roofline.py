@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt4lib import roofline
-from gpt4lib.data import hardware
-from gpt4lib.units import BadInput
+from gpt4lib.facts.devices import hardware
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.validation import roofline
 
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("measure_gpu", ROOT / "benchmarks" / "measure_gpu.py")
@@ -56,7 +56,7 @@ def put(folder, rows, columns=roofline.COLUMNS, name="card.csv"):
 def test_a_product_counted(batch, dtype, width):
     moved = width * (300 * 200 + batch * 200 + batch * 300)
     flop = sum(2 * 200 for _ in range(300)) * batch
-    got = roofline.predict(batch=batch, rows=300, columns=200, dtype=dtype, bandwidth=1e9, peak=2e11)
+    got = roofline.predict_product(batch=batch, rows=300, columns=200, dtype=dtype, bandwidth=1e9, peak=2e11)
     assert float(got) == pytest.approx(max(moved / 1e9, flop / 2e11))
 
 
@@ -67,7 +67,7 @@ def test_a_routed_layer_counted():
             [len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(n)]
         )
         moved, flop = 2 * (hit * 2 * 300 * 200 + batch * 500), batch * 2 * 2 * 2 * 300 * 200
-        got = roofline.predict(
+        got = roofline.predict_product(
             batch=batch,
             rows=300,
             columns=200,
@@ -82,7 +82,7 @@ def test_a_routed_layer_counted():
 
 def test_prediction_rises_from_flat_to_linear():
     batch = 2 ** np.arange(13)
-    t = roofline.predict(
+    t = roofline.predict_product(
         batch=batch, rows=8192, columns=8192, dtype="bfloat16", bandwidth=3.35e12, peak=989e12
     )
     assert t[5] / t[0] < 1.02 and t[12] / t[11] == pytest.approx(2, rel=1e-6) and np.all(np.diff(t) > 0)
@@ -104,7 +104,7 @@ def test_prediction_rises_from_flat_to_linear():
 )
 def test_bad_products(change, words):
     with pytest.raises(BadInput, match=words):
-        roofline.predict(
+        roofline.predict_product(
             **(
                 {"batch": 1, "rows": 4, "columns": 4, "dtype": "float32", "bandwidth": 1.0, "peak": 1.0}
                 | change
@@ -160,7 +160,7 @@ def test_a_recorded_card_is_set_against_the_laws(tmp_path):
             ROW | {"batch": batch, "rows": side, "columns": side, "seconds": max(moved / rate, flop / peak)}
         )
     read = roofline.measurements(put(tmp_path, rows))
-    assert roofline.rates(read)["Card"] == pytest.approx({"bandwidth": rate, "bfloat16": peak})
+    assert roofline.card_rates(read)["Card"] == pytest.approx({"bandwidth": rate, "bfloat16": peak})
     found = roofline.against_law(read)
     assert [r["batch"] for r in found] == [1, 64, 4096] and [r["by_own"] for r in found] == pytest.approx(
         [1, 1, 1]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import parallelism as par
-from gpt4lib import training_cost as tc
-from gpt4lib.mini.schedule import idle_share, most_in_flight, pipeline_schedule
-from gpt4lib.units import BadInput
+from gpt4lib.chapters import parallelism as par
+from gpt4lib.chapters import training_step
+from gpt4lib.simulate.pipeline import most_in_flight, pipeline_schedule, stage_idle_share
+from gpt4lib.spine.errors import BadInput
 
 few, times = st.integers(1, 9), st.tuples(*[st.floats(0.3, 3)] * 3)
 KINDS = ("GPipe", "1F1B", "ZB-H1")
@@ -54,10 +54,10 @@ def test_every_piece_is_done_once_and_waits_for_its_inputs(kind, stages, batches
 @settings(max_examples=60, deadline=None)
 @given(few, few, times)
 def test_gpipe_and_1f1b_leave_the_published_bubble(stages, batches, work):
-    law = tc.bubble_share(p=stages, m=batches, v=1)
+    law = par.bubble_share(p=stages, m=batches, v=1)
     for kind in ("GPipe", "1F1B"):
         rows = pipeline_schedule(stages, batches, 1, kind, work)
-        assert idle_share(rows) == pytest.approx(law, abs=1e-9)
+        assert stage_idle_share(rows) == pytest.approx(law, abs=1e-9)
         assert end(rows) == pytest.approx((batches + stages - 1) * sum(work))
 
 
@@ -65,7 +65,9 @@ def test_gpipe_and_1f1b_leave_the_published_bubble(stages, batches, work):
 @given(few, st.integers(1, 5), st.integers(2, 5), times)
 def test_interleaving_divides_the_bubble(stages, rounds, chunks, work):
     rows = pipeline_schedule(stages, stages * rounds, chunks, "1F1B", work)
-    assert idle_share(rows) == pytest.approx(tc.bubble_share(p=stages, m=stages * rounds, v=chunks), abs=1e-9)
+    assert stage_idle_share(rows) == pytest.approx(
+        par.bubble_share(p=stages, m=stages * rounds, v=chunks), abs=1e-9
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -74,8 +76,8 @@ def test_zero_bubble_needs_a_short_weight_gradient_and_a_full_pipeline(stages, m
     forward, inputs, weights = sorted(work, reverse=True)
     rows = pipeline_schedule(stages, stages + more, 1, "ZB-H1", (forward, inputs, weights))
     law = par.zero_bubble(p=stages, m=stages + more, t_fwd=forward, t_din=inputs, t_dw=weights)
-    assert idle_share(rows) == pytest.approx(law, abs=1e-9)
-    assert idle_share(rows) <= tc.bubble_share(p=stages, m=stages + more, v=1) + 1e-9
+    assert stage_idle_share(rows) == pytest.approx(law, abs=1e-9)
+    assert stage_idle_share(rows) <= par.bubble_share(p=stages, m=stages + more, v=1) + 1e-9
 
 
 def test_zero_bubble_is_a_third_with_equal_times_and_no_law_outside_its_conditions():
@@ -85,7 +87,7 @@ def test_zero_bubble_is_a_third_with_equal_times_and_no_law_outside_its_conditio
     assert end(plain) - work == 3 * (end(split) - work) == 3 * 14
     assert par.zero_bubble(p=15, m=35, **equal) == pytest.approx(14 / (35 * 3 + 14))
     slow = pipeline_schedule(8, 24, 1, "ZB-H1", (1, 1, 2))
-    assert idle_share(slow) > par.zero_bubble(p=8, m=24, t_fwd=1, t_din=1, t_dw=1.999) + 0.01
+    assert stage_idle_share(slow) > par.zero_bubble(p=8, m=24, t_fwd=1, t_din=1, t_dw=1.999) + 0.01
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,11 +96,11 @@ def test_micro_batches_in_flight(stages, batches, chunks):
     held = {kind: most_in_flight(pipeline_schedule(stages, batches, 1, kind)) for kind in KINDS}
     assert held["GPipe"] == [batches] * stages
     assert held["1F1B"] == [min(stages - s, batches) for s in range(stages)]
-    assert max(held["1F1B"]) == par.flying(p=stages, m=batches)
+    assert max(held["1F1B"]) == training_step.flying(p=stages, m=batches)
     assert held["ZB-H1"] == [min(stages, batches)] * stages  # every stage as many as 1F1B's first
     rows = pipeline_schedule(stages, stages * batches, chunks)
     assert max(most_in_flight(rows)) == pytest.approx(
-        par.flying_interleaved(p=stages, m=stages * batches, v=chunks)
+        training_step.flying_interleaved(p=stages, m=stages * batches, v=chunks)
     )
 
 

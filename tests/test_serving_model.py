@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4lib import shapes
-from gpt4lib.data import hardware
-from gpt4lib.serving_model import Server, decode, model, of, prefill
-from gpt4lib.units import BadInput
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.models import from_mapping
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.systems.count import parameters, served_model, serving_view
+from gpt4lib.systems.machine import Server
+from gpt4lib.systems.serving import decode, prefill
 
 SMALL = {
     "name": "small mixture",
@@ -27,7 +29,7 @@ SMALL = {
     "d_ff_expert": 128,
     "expert_matrices": 2,
 }
-MIXTURE, GPU = of(shapes.from_mapping(SMALL)), hardware("A100-SXM 80GB")
+MIXTURE, GPU = serving_view(from_mapping(SMALL)), hardware("A100-SXM 80GB")
 NVLINK, NIC = GPU.interconnect_bytes_per_s / 2, 25e9
 
 
@@ -88,7 +90,7 @@ def test_a_step_of_the_small_model_counted_by_hand(batch, tp, p, ep):
 
 
 def test_memory_of_the_small_model_counted_by_hand():
-    parts = shapes.count(shapes.from_mapping(SMALL)).parts
+    parts = parameters(from_mapping(SMALL)).parts
     experts, outside = parts["experts"], sum(parts.values()) - parts["experts"]
     for tp, p, ep in ((1, 1, 1), (2, 3, 2), (4, 1, 4)):
         x = decode(MIXTURE, Server(tensor=tp, pipeline=p, expert=ep, usable=0.9), batch=10, context=50)
@@ -103,7 +105,7 @@ def test_memory_of_the_small_model_counted_by_hand():
 
 
 def test_the_largest_batch_fits_and_one_more_does_not():
-    served, server = model("gpt4_multi_query"), Server(pipeline=16)
+    served, server = served_model("gpt4_multi_query"), Server(pipeline=16)
     limit = int(decode(served, server, batch=1, context=4096)["batch_limit"])
     fits = decode(served, server, batch=np.array([limit, limit + 1]), context=4096)["fits"]
     assert list(fits) == [True, False]
@@ -177,7 +179,7 @@ def test_several_positions_of_a_sequence_in_one_pass():
 
 
 def test_experts_reached_by_a_simulation():
-    rng, served = np.random.default_rng(5), model("gpt4_multi_query")
+    rng, served = np.random.default_rng(5), served_model("gpt4_multi_query")
     for batch in (1, 4, 16):
         drawn = np.mean(
             [len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(2000)]
@@ -189,16 +191,16 @@ def test_experts_reached_by_a_simulation():
 
 
 def test_models_come_from_shape_files_and_the_table():
-    described, palm = model("gpt4_multi_query"), model("PaLM 540B")
+    described, palm = served_model("gpt4_multi_query"), served_model("PaLM 540B")
     assert 1.8e12 < described.total < 1.9e12 and 2.7e11 < described.active < 2.9e11
     assert palm.total == pytest.approx(540.35e9, rel=1e-4) and palm.E == 1 and palm.active == palm.total
     assert (
-        model("Llama-2-7B").N_held - model("Llama-2-7B").N_fix == 32000 * 4096
+        served_model("Llama-2-7B").N_held - served_model("Llama-2-7B").N_fix == 32000 * 4096
     )  # the embedding is not read whole
-    latent = model("DeepSeek-V2")
+    latent = served_model("DeepSeek-V2")
     assert latent.entries == 60 * (512 + 64) and latent.kv_splits == 1
     with pytest.raises(BadInput, match="unknown"):
-        model("GPT-5")
+        served_model("GPT-5")
 
 
 @given(
@@ -209,7 +211,7 @@ def test_models_come_from_shape_files_and_the_table():
     st.sampled_from(["A100-SXM 80GB", "H100-SXM 80GB"]),
 )
 def test_properties(batch, context, tokens, pipeline, gpu):
-    served, server = model("gpt4_multi_query"), Server(gpu=gpu, pipeline=pipeline)
+    served, server = served_model("gpt4_multi_query"), Server(gpu=gpu, pipeline=pipeline)
     x = decode(served, server, batch=np.array([batch, batch + 1]), context=context, tokens=tokens)
     y = decode(served, server, batch=batch, context=context + 1, tokens=tokens)
     assert x["pass_seconds"][1] >= x["pass_seconds"][0] and y["pass_seconds"] >= x["pass_seconds"][0]
@@ -265,7 +267,7 @@ def test_bad_input(how, call, words):
 
 def test_a_model_that_does_not_fit_is_refused():
     with pytest.raises(BadInput, match=r"does not fit: .* GB of weights on each A100-SXM 80GB"):
-        decode(model("gpt4_multi_query"), Server(pipeline=2), batch=1, context=1)
+        decode(served_model("gpt4_multi_query"), Server(pipeline=2), batch=1, context=1)
 
 
 @pytest.mark.parametrize(

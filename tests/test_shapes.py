@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import data, shapes
-from gpt4lib.units import BadInput
+from gpt4lib.facts.files import published, sources
+from gpt4lib.facts.models import POSITIONS, from_mapping, published_model, published_models, read_model
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.systems.count import PARTS, agrees, flop_per_token, parameters
 
 TINY = {
     "name": "tiny",
@@ -93,9 +95,9 @@ def mlp_arrays(s, part, width, matrices, works):
 
 
 def check(shape):
-    counted = shapes.count(shape)
+    counted = parameters(shape)
     for mine, keep in ((counted.parts, lambda works: True), (counted.active_parts, lambda works: works)):
-        for part in shapes.PARTS:
+        for part in PARTS:
             assert mine[part] == sum(
                 rows * columns for name, rows, columns, works in arrays(shape) if name == part and keep(works)
             ), part
@@ -120,7 +122,7 @@ def test_count_is_the_sum_of_all_arrays(base, biases, positions, tied):
     if positions == "relative" and "mla_kv_rank" in base:
         positions = "alibi"
     check(
-        shapes.from_mapping(
+        from_mapping(
             {**base, "biases": biases, "positions": positions, "max_positions": 11, "tied_embeddings": tied}
         )
     )
@@ -141,7 +143,7 @@ small = st.integers(1, 6)
     vocab=st.integers(1, 99),
     tied=st.booleans(),
     biases=st.booleans(),
-    positions=st.sampled_from(shapes.POSITIONS),
+    positions=st.sampled_from(POSITIONS),
     experts=st.integers(0, 6),
     pick=small,
     inner=small,
@@ -189,7 +191,7 @@ def test_count_of_any_shape(
             "n_shared_experts": shared,
             "n_dense_layers": min(dense, layers),
         }
-    check(shapes.from_mapping(mapping))
+    check(from_mapping(mapping))
 
 
 def test_a_file_reads_like_the_mapping(tmp_path):
@@ -198,14 +200,14 @@ def test_a_file_reads_like_the_mapping(tmp_path):
         for key, value in LATENT.items()
     ]
     (tmp_path / "m.toml").write_text("\n".join(lines))
-    assert shapes.load(tmp_path / "m.toml") == shapes.from_mapping(LATENT)
+    assert read_model(tmp_path / "m.toml") == from_mapping(LATENT)
 
 
 def test_defaults():
     plain = {key: value for key, value in ROUTED.items() if key not in ("expert_matrices", "d_ff_shared")}
-    shape = shapes.from_mapping(plain)
+    shape = from_mapping(plain)
     assert (shape.expert_matrices, shape.d_ff_shared, shape.biases) == (2, 7, False)
-    alone = shapes.from_mapping(
+    alone = from_mapping(
         {
             k: v
             for k, v in plain.items()
@@ -221,12 +223,12 @@ def test_defaults():
 REASONS = {"misprint", "rounding", "other counting convention", "inconsistent table"}
 
 
-@pytest.mark.parametrize("name", shapes.models())
+@pytest.mark.parametrize("name", published_models())
 def test_published_counts_or_a_reason(name):
-    model = shapes.model(name)
-    counted = shapes.count(model.shape)
+    model = published_model(name)
+    counted = parameters(model.shape)
     fits = [
-        not printed or shapes.agrees(n, printed)
+        not printed or agrees(n, printed)
         for n, printed in ((counted.total, model.published_total), (counted.active, model.published_active))
     ]
     if model.reason:
@@ -242,7 +244,7 @@ def test_published_counts_or_a_reason(name):
 
 
 def test_the_models_with_a_reason_are_these():
-    assert {name: model.reason for name, model in shapes.models().items() if model.reason} == {
+    assert {name: model.reason for name, model in published_models().items() if model.reason} == {
         "GPT-3 Medium": "rounding",
         "GPT-3 XL": "misprint",
         "GPT-3 13B": "misprint",
@@ -259,28 +261,28 @@ def test_the_models_with_a_reason_are_these():
         "GLaM 1.7B/256E": "inconsistent table",
         "GLaM 137B": "other counting convention",
     }
-    assert len(shapes.models()) == 44
-    assert {model.source for model in shapes.models().values()} <= data.sources()
+    assert len(published_models()) == 44
+    assert {model.source for model in published_models().values()} <= sources()
 
 
 def test_the_reasons_are_true():
     """What each note says would make the printed number right does so."""
 
     def counted(name, **change):
-        return shapes.count(replace(shapes.model(name).shape, **change))
+        return parameters(replace(published_model(name).shape, **change))
 
-    tables = shapes.count(shapes.model("gpt-oss-20b").shape).parts["embedding"]
-    assert shapes.agrees(counted("gpt-oss-20b").active - tables, "3.61B")
-    assert shapes.agrees(counted("DeepSeek-V3").active - counted("DeepSeek-V3").parts["embedding"], "36.6B")
-    assert shapes.agrees(counted("GLaM 137B").total - counted("GLaM 137B").parts["embedding"], "137B")
+    tables = parameters(published_model("gpt-oss-20b").shape).parts["embedding"]
+    assert agrees(counted("gpt-oss-20b").active - tables, "3.61B")
+    assert agrees(counted("DeepSeek-V3").active - counted("DeepSeek-V3").parts["embedding"], "36.6B")
+    assert agrees(counted("GLaM 137B").total - counted("GLaM 137B").parts["embedding"], "137B")
     xxl = counted("Switch-XXL", n_experts=128)
-    assert shapes.agrees(
+    assert agrees(
         xxl.total + xxl.parts["attention"] // 2, "395B"
     )  # every second layer is a decoder's: cross-attention
     assert 26.5e9 < counted("Switch-Large").parts["experts"] < 26.7e9
-    assert shapes.agrees(counted("GLaM 1.7B/32E").total, "14B")
+    assert agrees(counted("GLaM 1.7B/32E").total, "14B")
     assert all(
-        shapes.agrees(counted(name, vocab=22_000).active, printed)
+        agrees(counted(name, vocab=22_000).active, printed)
         for name, printed in (("GLaM 0.1B", "130M"), ("GLaM 0.1B/64E", "145M"))
     )
 
@@ -295,10 +297,10 @@ def test_released_weights_to_the_last_one():
         "Llama-3.1-70B",
         "Llama-3.1-405B",
     ):
-        model = shapes.model(name)
+        model = published_model(name)
         frequencies = model.shape.layers * model.shape.d_head // 2 if "Llama-2" in name else 0
-        assert shapes.count(model.shape).total + frequencies == int(model.published_total), name
-    assert shapes.count(shapes.model("Mixtral-8x7B").shape).total == 46_702_792_704
+        assert parameters(model.shape).total + frequencies == int(model.published_total), name
+    assert parameters(published_model("Mixtral-8x7B").shape).total == 46_702_792_704
 
 
 def test_gpt3_table_d1():
@@ -306,13 +308,13 @@ def test_gpt3_table_d1():
     right = {"GPT-3 XL": {"n_heads": 16, "n_kv_heads": 16}, "GPT-3 13B": {"d_model": 5120, "d_ff": 20480}}
     rows = {
         row["model"]: float(row["params_M"])
-        for row in data.published("gpt3_tableD1_compute")
+        for row in published("gpt3_tableD1_compute")
         if row["model"].startswith("GPT-3")
     }
     assert len(rows) == 8
     for name, millions in rows.items():
-        counted = shapes.count(replace(shapes.model(name).shape, **right.get(name, {}))).total
-        assert shapes.agrees(counted, f"{millions:.0f}M"), name
+        counted = parameters(replace(published_model(name).shape, **right.get(name, {}))).total
+        assert agrees(counted, f"{millions:.0f}M"), name
 
 
 def chinchilla(row, *, layers, width, inner, heads, head):
@@ -326,7 +328,7 @@ def chinchilla(row, *, layers, width, inner, heads, head):
             "d_head": head,
         }.items()
     }
-    return shapes.from_mapping(
+    return from_mapping(
         {
             "name": "chinchilla",
             "n_kv_heads": number["n_heads"],
@@ -342,35 +344,34 @@ def chinchilla(row, *, layers, width, inner, heads, head):
 def test_chinchilla_table_a9():
     """All 50 sizes within 0.2%; with the 8 d_model of biases and shifts a layer that fit best, 49 of 50 to the last digit."""
     exact = 0
-    for row in data.published("chinchilla_tableA9_models"):
+    for row in published("chinchilla_tableA9_models"):
         shape = chinchilla(
             row, layers="n_layers", width="d_model", inner="ffw_size", heads="n_heads", head="kv_size"
         )
-        counted, printed = shapes.count(shape).total, int(row["params_M"])
+        counted, printed = parameters(shape).total, int(row["params_M"])
         assert abs(counted / 1e6 - printed) <= max(0.5, 0.002 * printed), row
-        assert shapes.count(replace(shape, positions="rotary")).total < 0.98 * printed * 1e6, row
+        assert parameters(replace(shape, positions="rotary")).total < 0.98 * printed * 1e6, row
         exact += round((counted + 8 * shape.d_model * shape.layers) / 1e6) == printed
     assert exact == 49
 
 
 def test_chinchilla_table_a4_flop():
     """FLOP over 6 N D: the printed ratios are matrices and scores without the vocabulary tables, softmax 3 FLOP a score."""
-    for row in data.published("chinchilla_tableA4_flop_ratio"):
+    for row in published("chinchilla_tableA4_flop_ratio"):
         shape = chinchilla(
             row, layers="num_layers", width="d_model", inner="ffw_size", heads="num_heads", head="kq_size"
         )
-        flop = shapes.flop_per_token(shape, 2048)
+        flop = flop_per_token(shape, 2048)
         softmax = 3 * shape.n_heads * 2048 * shape.layers
-        ratio = (flop["attention"] + flop["mlp"] + flop["scores"] + softmax) / (2 * shapes.count(shape).total)
+        ratio = (flop["attention"] + flop["mlp"] + flop["scores"] + softmax) / (2 * parameters(shape).total)
         assert abs(ratio - float(row["flop_ratio_ours_over_6ND"])) <= 0.006, row
 
 
 def test_flop_of_a_token_multiply_by_multiply():
     for shape in map(
-        shapes.from_mapping,
-        (TINY, ROUTED, LATENT, {**TINY, "tied_embeddings": True, "positions": "relative"}),
+        from_mapping, (TINY, ROUTED, LATENT, {**TINY, "tied_embeddings": True, "positions": "relative"})
     ):
-        flop = shapes.flop_per_token(shape, context=17)
+        flop = flop_per_token(shape, context=17)
         skip = ("embedding", "norms", "biases", "unembedding")
         matrices = sum(
             2 * rows * columns for name, rows, columns, works in arrays(shape) if works and name not in skip
@@ -381,13 +382,13 @@ def test_flop_of_a_token_multiply_by_multiply():
             2 * qk + 2 * value for _ in range(shape.layers) for _ in range(shape.n_heads) for _ in range(17)
         )
         assert sum(flop.values()) == matrices + 2 * shape.d_model * shape.vocab + scores
-        assert flop["scores"] == scores and shapes.flop_per_token(shape, 0)["scores"] == 0
+        assert flop["scores"] == scores and flop_per_token(shape, 0)["scores"] == 0
 
 
 def test_a_plain_model_costs_two_flop_per_parameter():
-    shape = shapes.model("Llama-2-7B").shape
-    counted = shapes.count(shape)
-    flop = sum(shapes.flop_per_token(shape, 0).values())
+    shape = published_model("Llama-2-7B").shape
+    counted = parameters(shape)
+    flop = sum(flop_per_token(shape, 0).values())
     assert flop == 2 * (counted.total - counted.parts["embedding"] - counted.parts["norms"])
 
 
@@ -435,7 +436,7 @@ def test_a_plain_model_costs_two_flop_per_parameter():
 )
 def test_bad_shapes_name_key_and_file(change, key, takes):
     with pytest.raises(BadInput) as error:
-        shapes.from_mapping({**TINY, **change}, "here.toml")
+        from_mapping({**TINY, **change}, "here.toml")
     message = str(error.value)
     assert message.startswith("here.toml: ") and key in message and takes in message and "got" in message
 
@@ -458,16 +459,16 @@ def test_bad_shapes_name_key_and_file(change, key, takes):
 )
 def test_missing_keys(key):
     with pytest.raises(BadInput, match=f"{key} takes .*got nothing"):
-        shapes.from_mapping({k: v for k, v in TINY.items() if k != key}, "here.toml")
+        from_mapping({k: v for k, v in TINY.items() if k != key}, "here.toml")
 
 
 def test_latent_attention_has_no_relative_positions_and_experts_need_matrices():
     with pytest.raises(BadInput, match="positions takes another kind"):
-        shapes.from_mapping({**LATENT, "positions": "relative"})
+        from_mapping({**LATENT, "positions": "relative"})
     with pytest.raises(BadInput, match="mla_kv_rank takes a positive"):
-        shapes.from_mapping({**LATENT, "mla_kv_rank": 0})
+        from_mapping({**LATENT, "mla_kv_rank": 0})
     with pytest.raises(BadInput, match="expert_matrices takes 2"):
-        shapes.from_mapping(
+        from_mapping(
             {
                 k: v
                 for k, v in ROUTED.items()
@@ -485,35 +486,35 @@ def test_broken_and_missing_files(tmp_path):
         ("nan.toml", "layers takes a positive whole number, got nan"),
     ):
         with pytest.raises(BadInput, match=says) as error:
-            shapes.load(tmp_path / name)
+            read_model(tmp_path / name)
         assert name in str(error.value)
 
 
 def test_unknown_model_and_bad_context():
     with pytest.raises(BadInput, match="nearest known: .*Llama-2-7B"):
-        shapes.model("Llama2-7B")
+        published_model("Llama2-7B")
     for context in (-1, math.nan, math.inf, "8k", True):
         with pytest.raises(BadInput, match="context takes"):
-            shapes.flop_per_token(shapes.from_mapping(TINY), context)
+            flop_per_token(from_mapping(TINY), context)
 
 
 def test_printed_precision():
-    assert shapes.agrees(6_749_999_999, "6.7B") and not shapes.agrees(6_760_000_000, "6.7B")
-    assert shapes.agrees(175_170_000_000, "175.0B") and not shapes.agrees(174_600_000_000, "175.0B")
-    assert asdict(shapes.from_mapping(TINY))["d_ff"] == 30
+    assert agrees(6_749_999_999, "6.7B") and not agrees(6_760_000_000, "6.7B")
+    assert agrees(175_170_000_000, "175.0B") and not agrees(174_600_000_000, "175.0B")
+    assert asdict(from_mapping(TINY))["d_ff"] == 30
 
 
 def test_agreement_ends_at_a_thousandth_or_at_the_printed_digits():
-    assert shapes.agrees(1_002_001, "1001000") and not shapes.agrees(1_002_002, "1001000")
-    assert shapes.agrees(999_999, "1001000") and not shapes.agrees(999_998, "1001000")
-    assert shapes.agrees(1_250_000_000, "1.2B") and not shapes.agrees(1_251_300_000, "1.2B")
-    assert shapes.agrees(1_150_000_000_000, "1.2T") and shapes.agrees(349_700_000, "350M")
+    assert agrees(1_002_001, "1001000") and not agrees(1_002_002, "1001000")
+    assert agrees(999_999, "1001000") and not agrees(999_998, "1001000")
+    assert agrees(1_250_000_000, "1.2B") and not agrees(1_251_300_000, "1.2B")
+    assert agrees(1_150_000_000_000, "1.2T") and agrees(349_700_000, "350M")
 
 
 def test_flop_of_no_context_leave_the_scores_out():
     """Every matrix entry that works on a token is multiplied and added once; the looked-up table is not."""
-    tiny = shapes.from_mapping(TINY)
-    flop = shapes.flop_per_token(tiny, 0)
+    tiny = from_mapping(TINY)
+    flop = flop_per_token(tiny, 0)
     entries = sum(
         rows * columns for part, rows, columns, _ in arrays(tiny) if part not in ("embedding", "norms")
     )

@@ -5,21 +5,26 @@ import re
 import numpy as np
 import pytest
 
-from gpt4lib import (
-    claim,
-    figures,
-    fmt,
-    given,
-    ledger,
+from gpt4lib import ledger
+from gpt4lib.chapters import architecture, training_cost
+from gpt4lib.chapters.index import symbols
+from gpt4lib.facts.given import given
+from gpt4lib.ledger import claim
+from gpt4lib.show.figures import COLORS, direct_label, show_figure, use_style
+from gpt4lib.show.tables import (
+    assumptions,
+    claims_table,
+    dollars,
+    glue,
     must_be,
     sensitivities,
-    show,
-    symbols,
-    training_cost,
-    written,
+    table,
+    verdict_legend,
 )
-from gpt4lib.interval import Interval, stated
-from gpt4lib.units import BadInput
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval
+from gpt4lib.spine.stated import stated
+from gpt4lib.spine.text import fmt, written
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_given_and_claim_answer_from_the_ledger():
 
 
 def test_assumptions_say_value_and_source():
-    rows = show.assumptions(
+    rows = assumptions(
         {
             symbols.n: "article:gpus-a100",
             symbols.k_train: (6, "kaplan2020"),
@@ -105,7 +110,7 @@ def test_assumptions_say_value_and_source():
     assert rows[0][1:] == ["GPUs at work", "~25,000 GPUs", "the article"]
     assert rows[1][3] == "{cite}`kaplan2020`" and rows[2][2] == r"\$1 per GPU-hour"
     with pytest.raises(BadInput, match="takes quantities, got 'n'"):
-        show.assumptions({"n": 1})
+        assumptions({"n": 1})
 
 
 @pytest.mark.parametrize("chapter", sorted({c.chapter for c in ledger.load().claims}))
@@ -114,7 +119,7 @@ def test_the_inverse_table_holds_each_claim_that_misses(chapter):
         must_be(chapter).rows,
         [c for c in ledger.load().chapter(chapter) if c.verdict != "holds" and c.inverse],
     )
-    assert [row[0] for row in rows if row[0]] == [show.dollars(c.claim) for c in missing]
+    assert [row[0] for row in rows if row[0]] == [dollars(c.claim) for c in missing]
     for c in missing:
         for name in c.inverse:
             others = {n: i.stated.value for n, i in c.inputs.items()} | {name: c.must_be(name)}
@@ -137,15 +142,15 @@ def test_sensitivities_are_slopes_largest_first():
 
 def test_a_table_refuses_a_short_row():
     with pytest.raises(BadInput, match="a row takes 2 cells, got 1"):
-        show.table([("a",)], ("x", "y"))
+        table([("a",)], ("x", "y"))
 
 
 def test_a_cell_with_a_bar_stays_one_cell():
-    assert show.table([("a|b",)], ("x",))._repr_markdown_().splitlines()[-1] == r"| a\|b |"
+    assert table([("a|b",)], ("x",))._repr_markdown_().splitlines()[-1] == r"| a\|b |"
 
 
 def test_claim_tables_label_their_cells_for_narrow_screens():
-    html = show.claims_table("05_training_cost")._repr_html_()
+    html = claims_table("05_training_cost")._repr_html_()
     assert (
         html.count("<tr><td>")
         == html.count('data-label="stated"')
@@ -153,7 +158,7 @@ def test_claim_tables_label_their_cells_for_narrow_screens():
         == 16
     )
     with pytest.raises(BadInput, match="no claims in chapter '99'"):
-        show.claims_table("99")
+        claims_table("99")
 
 
 def test_a_figure_carries_its_alt_text(monkeypatch):
@@ -162,27 +167,27 @@ def test_a_figure_carries_its_alt_text(monkeypatch):
 
     shown = []
     monkeypatch.setattr(IPython.display, "display", lambda figure, metadata: shown.append((figure, metadata)))
-    figures.use_style()
+    use_style()
     fig, ax = plt.subplots()
-    figures.direct_label(ax, 0, 1, "here", figures.COLORS["blue"])
-    figures.show_figure("a line that rises by 3")
+    direct_label(ax, 0, 1, "here", COLORS["blue"])
+    show_figure("a line that rises by 3")
     assert shown == [(fig, {"image/png": {"alt": "a line that rises by 3"}})] and not plt.get_fignums()
 
 
 def test_glue_keeps_texts_unbroken_and_laws_as_bare_equations(monkeypatch):
     myst_nb, kept = pytest.importorskip("myst_nb"), {}
     monkeypatch.setattr(myst_nb, "glue", lambda name, value, display: kept.update({name: (value, display)}))
-    show.glue("power", "2.18 × 10²⁵ FLOP")
-    show.glue("law", training_cost.compute)
+    glue("power", "2.18 × 10²⁵ FLOP")
+    glue("law", architecture.compute)
     assert kept["power"] == ("2.18\u00a0×\u00a010²⁵ FLOP", False)
     equation = kept["law"][0]
-    assert equation._repr_latex_() == f"${training_cost.compute.latex()}$" and repr(equation) == repr(
-        training_cost.compute
+    assert equation._repr_latex_() == f"${architecture.compute.latex()}$" and repr(equation) == repr(
+        architecture.compute
     )
 
 
 def test_the_whole_ledger_is_one_table_with_a_row_and_a_place_for_each_claim():
-    every, html = ledger.load().claims, show.claims_table()._repr_html_()
+    every, html = ledger.load().claims, claims_table()._repr_html_()
     rows = [row for row in html.split("<tr ") if row.startswith('id="')]
     assert [re.match('id="([^"]+)"', row)[1] for row in rows] == [c.id for c in every]
     assert '<th scope="col">why</th>' in html
@@ -192,11 +197,11 @@ def test_the_whole_ledger_is_one_table_with_a_row_and_a_place_for_each_claim():
 
 
 def test_the_legend_counts_every_claim_once():
-    rows = show.verdict_legend().rows
+    rows = verdict_legend().rows
     assert [row[0].split(" ", 1)[1] for row in rows] == list(ledger.VERDICTS)
     assert sum(int(row[2]) for row in rows) == len(ledger.load().claims)
 
 
 def test_a_table_as_text_has_straight_columns():
-    lines = repr(show.table([("a", "bcd"), ("longer", "e")], ("x", "y"))).splitlines()
+    lines = repr(table([("a", "bcd"), ("longer", "e")], ("x", "y"))).splitlines()
     assert lines == ["x       y", "------  ---", "a       bcd", "longer  e"]

@@ -122,7 +122,7 @@ def test_change_of_theme_keeps_the_sliders(fresh, name, number, spec):
 @pytest.mark.parametrize("name, number, spec", WORKBENCH)
 def test_workbench_computes_the_laws(fresh, name, number, spec):
     """Each slider moves some figure, a preset moves all, and every step is what NumPy gives."""
-    from gpt4lib import workbench_page
+    from gpt4lib.workbench import page as workbench_page
 
     page, steps = fresh(name, ready=NEAR % number), spec["usermeta"]["steps"]
     chart = page.locator(".gpt4-chart").nth(number)

@@ -9,13 +9,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import ledger, serving_model
-from gpt4lib import speculative_decoding as sd
-from gpt4lib.data import hardware, published
-from gpt4lib.law import Law
-from gpt4lib.mini import ngram
+from gpt4lib import ledger
+from gpt4lib.chapters import speculative_decoding as sd
+from gpt4lib.facts import given as facts_given
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.files import published
 from gpt4lib.mini import speculative as spec
-from gpt4lib.units import BadInput
+from gpt4lib.simulate import novel as ngram
+from gpt4lib.simulate.speculation import (
+    acceptance,
+    best_tree,
+    draft_rank,
+    kept_given,
+    mean_rounds,
+    rule_output,
+    side_by_side,
+    streams,
+    tree_tokens,
+)
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import served_model
+from gpt4lib.systems.machine import Server
+from gpt4lib.systems.serving import decode
+from gpt4lib.systems.speculation import at_acceptance, batch_gain, best_draft_length
 
 LAWS = {name: law for name, law in vars(sd).items() if isinstance(law, Law)}
 RATES, COSTS = st.floats(0.02, 0.98), st.floats(0.005, 0.5)
@@ -59,7 +76,7 @@ def test_speed_and_work_by_the_clock(accept, gamma, c):
     assert sd.speed_up(accept=accept, gamma=gamma, c_draft=c, v_check=1.5) == pytest.approx(
         out / clock, rel=0.015
     )
-    assert sd.work(accept=accept, gamma=gamma, c_work=c) == pytest.approx(flop / out, rel=0.015)
+    assert sd.draft_work(accept=accept, gamma=gamma, c_work=c) == pytest.approx(flop / out, rel=0.015)
     assert sd.round_gain(n_round=out / 40_000, gamma=gamma, c_draft=c, v_check=1.5) == pytest.approx(
         out / clock
     )
@@ -70,7 +87,7 @@ def test_speed_and_work_by_the_clock(accept, gamma, c):
 @settings(max_examples=60)
 @given(RATES, COSTS)
 def test_best_length_by_search_and_by_the_condition(accept, c):
-    best = sd.best_draft_length(accept=accept, c_draft=c)
+    best = best_draft_length(accept=accept, c_draft=c)
     speed = [sd.speed_up_free(accept=accept, gamma=g, c_draft=c) for g in range(1, 66)]
     assert speed[best - 1] == pytest.approx(max(speed[:64]))
     ties = [sd.tie(accept=accept, gamma=g) for g in range(1, 65)]
@@ -85,9 +102,9 @@ def test_best_length_by_search_and_by_the_condition(accept, c):
 
 
 def test_best_length_takes_arrays():
-    found = sd.best_draft_length(accept=[[0.5], [0.9]], c_draft=[0.02, 0.128, 0.4])
+    found = best_draft_length(accept=[[0.5], [0.9]], c_draft=[0.02, 0.128, 0.4])
     assert found.shape == (2, 3) and (np.diff(found, axis=1) <= 0).all() and (found[1] >= found[0]).all()
-    assert found[0, 1] == sd.best_draft_length(accept=0.5, c_draft=0.128) == 2
+    assert found[0, 1] == best_draft_length(accept=0.5, c_draft=0.128) == 2
 
 
 def test_drafts_never_pay_where_one_costs_more_than_it_brings():
@@ -98,11 +115,11 @@ def test_drafts_never_pay_where_one_costs_more_than_it_brings():
 
 
 def test_value_at_certain_acceptance():
-    assert sd.value(sd.tokens, accept=1, gamma=6) == 7
-    found = sd.value(sd.speed_up_free, accept=np.array([0, 0.5, 1 - 1e-9, 1]), gamma=3, c_draft=0.1)
+    assert at_acceptance(sd.tokens, accept=1, gamma=6) == 7
+    found = at_acceptance(sd.speed_up_free, accept=np.array([0, 0.5, 1 - 1e-9, 1]), gamma=3, c_draft=0.1)
     assert found[0] == pytest.approx(1 / 1.3) and found[1] == pytest.approx(1.875 / 1.3)
     assert found[3] == pytest.approx(4 / 1.3) and found[2] == pytest.approx(found[3], rel=1e-6)
-    assert sd.value(sd.tokens, accept=[0.2, 1.0], gamma=[1, 2]).tolist() == pytest.approx([1.2, 3])
+    assert at_acceptance(sd.tokens, accept=[0.2, 1.0], gamma=[1, 2]).tolist() == pytest.approx([1.2, 3])
 
 
 # ---- published tables ---------------------------------------------------------------------
@@ -124,7 +141,7 @@ def test_leviathan_acceptances_agree_between_the_tables():
         )
     neural = [float(a) for (_, draft, _), a in third.items() if draft not in ("Unigram", "Bigram")]
     for key in ("fact:acceptance-neural", "assume:draft-acceptance"):
-        interval = ledger.given(key).interval
+        interval = facts_given.given(key).interval
         assert (interval.lo, interval.hi) == (min(neural), max(neural))
 
 
@@ -132,7 +149,7 @@ def test_draft_costs_are_the_published_ones():
     models = {r["model"]: float(r["ms_per_token"]) for r in published("chen_speculative_sampling_models")}
     chen = models["Draft"] / models["Chinchilla (target)"]
     costs = [float(r["c"]) for r in published("leviathan_table2_table4")] + [round(chen, 3)]
-    interval = ledger.given("assume:draft-cost").interval
+    interval = facts_given.given("assume:draft-cost").interval
     assert (interval.lo, interval.hi) == (min(costs), max(costs))
     for row in published("chen_speculative_sampling_table1"):
         assert 14.1 / float(row["ms_per_token"]) == pytest.approx(float(row["speedup"]), abs=0.05)
@@ -211,17 +228,17 @@ def test_prefill_and_decode_by_the_roofline():
         assert sd.decode_share_alone(n_in=prompt, n_out=338, **law) == pytest.approx(share)
     busy = 2 * 280e9 * 3 / gpu.bf16_flop_per_s / (2 * 280e9 / gpu.bandwidth_bytes_per_s)
     assert sd.peak_share(B_seq=3, **card) == pytest.approx(busy)
-    assert sd.price_ratio(c_tok=6e-5, c_in=3e-5) == 2
+    assert sd.output_price_ratio(c_tok=6e-5, c_in=3e-5) == 2
 
 
-ORACLE, DRAFT = serving_model.model("gpt4_multi_query"), serving_model.model("PaLM 8B")
+ORACLE, DRAFT = served_model("gpt4_multi_query"), served_model("PaLM 8B")
 
 
 FAST_LINKS = {"nvlink_bytes_per_s": 1e18, "nic_bytes_per_s": 1e18}
 
 
 def on(name, pipeline=16, **links):
-    return serving_model.Server(gpu=name, tensor=8, pipeline=pipeline, **links)
+    return Server(gpu=name, tensor=8, pipeline=pipeline, **links)
 
 
 def gain(name, batch, **more):
@@ -229,7 +246,7 @@ def gain(name, batch, **more):
         k: v for k, v in more.items() if k not in FAST_LINKS
     }
     links = {k: v for k, v in more.items() if k in FAST_LINKS}
-    return sd.batch_gain(ORACLE, DRAFT, on(name, **links), on(name, 1, **links), batch=batch, **rules)
+    return batch_gain(ORACLE, DRAFT, on(name, **links), on(name, 1, **links), batch=batch, **rules)
 
 
 @pytest.mark.parametrize("name", ["A100-SXM 80GB", "H100-SXM 80GB"])
@@ -237,10 +254,9 @@ def test_batch_gain_is_the_clock_of_the_serving_model(name):
     found = gain(name, np.array([1, 64, 700]))
     for i, batch in enumerate([1, 64, 700]):
         plain, check = (
-            serving_model.decode(ORACLE, on(name), batch=batch, context=1024, tokens=n)["pass_seconds"]
-            for n in (1, 5)
+            decode(ORACLE, on(name), batch=batch, context=1024, tokens=n)["pass_seconds"] for n in (1, 5)
         )
-        drafted = 4 * serving_model.decode(DRAFT, on(name, 1), batch=batch, context=1024)["pass_seconds"]
+        drafted = 4 * decode(DRAFT, on(name, 1), batch=batch, context=1024)["pass_seconds"]
         mean = sum(w * (kept + 1) for w, kept in patterns(0.71, 4))
         assert found["speed_up"][i] == pytest.approx(mean * float(plain) / float(drafted + check))
         assert found["plain_seconds"][i] == pytest.approx(float(plain))
@@ -300,10 +316,10 @@ def test_rule_output_is_what_the_sampler_puts_out(seed, lenience):
         lambda c: spec.speculative_round(Fixed(p), Fixed(q), (0,), gamma=1, choose=c, lenience=lenience)
     ).items():
         first[out[0]] += weight
-    ours = sd.rule_output(p, q, lenience)
+    ours = rule_output(p, q, lenience)
     np.testing.assert_allclose(ours, first, atol=1e-12)
     far = np.abs(ours - p).sum() / 2
-    kept = {x: float(sd.overlap(p, q, x)) for x in (1.0, lenience)}
+    kept = {x: float(acceptance(p, q, x)) for x in (1.0, lenience)}
     assert kept[lenience] == pytest.approx(sum(q * spec.acceptance(p, q, lenience)))
     assert far == pytest.approx(sd.distortion(accept_len=min(kept[lenience], 1), accept=kept[1.0]), abs=1e-12)
     assert far <= sd.distortion_bound(accept=min(kept[1.0], 1), lenience=lenience) + 1e-12
@@ -313,7 +329,7 @@ def test_rule_output_is_what_the_sampler_puts_out(seed, lenience):
 
 def test_the_bound_is_reached():
     p, q = np.array([0.2, 0.8]), np.array([1.0, 0.0])
-    far = np.abs(sd.rule_output(p, q, 0.5) - p).sum() / 2
+    far = np.abs(rule_output(p, q, 0.5) - p).sum() / 2
     assert far == pytest.approx(sd.distortion_bound(accept=0.2, lenience=0.5))
 
 
@@ -341,15 +357,15 @@ def test_passes_by_every_coin(gamma):
     keep = np.array([[0.3, 0.9, 0.5, 1.0, 0.2, 0.7, 0.6], [0.8, 0.1, 0.0, 0.4, 0.9, 0.9, 0.3]])
     slow = [slow_rounds(row, gamma) for row in keep]
     for row, (rounds, shares) in zip(keep, slow):
-        found, by_position = sd.passes(row[None], gamma)
+        found, by_position = mean_rounds(row[None], gamma)
         assert found == pytest.approx(rounds)
         np.testing.assert_allclose(by_position, shares, atol=1e-12)
-    assert sd.passes(keep, gamma)[0] == pytest.approx(np.mean([rounds for rounds, _ in slow]))
+    assert mean_rounds(keep, gamma)[0] == pytest.approx(np.mean([rounds for rounds, _ in slow]))
 
 
 @pytest.mark.parametrize("accept, gamma", [(0.6, 4), (0.9, 8)])
 def test_passes_of_equal_coins_are_the_laws(accept, gamma):
-    rounds, shares = sd.passes(np.full((1, 20_000), accept), gamma)
+    rounds, shares = mean_rounds(np.full((1, 20_000), accept), gamma)
     assert 20_000 / rounds == pytest.approx(sd.tokens(accept=accept, gamma=gamma), rel=1e-3)
     np.testing.assert_allclose(shares, accept, rtol=1e-9)
 
@@ -359,8 +375,8 @@ def novel():
     oracle, draft = ngram.fitted(5), ngram.fitted(3)
     held, rng = ngram.corpus()[1], np.random.default_rng(0)
     starts = held[rng.integers(0, len(held) - 4, 400)[:, None] + np.arange(4)]
-    text = np.concatenate([starts, sd.streams(oracle, starts, 250, rng)], axis=1)
-    return sd.side_by_side(oracle, draft, text, 4)
+    text = np.concatenate([starts, streams(oracle, starts, 250, rng)], axis=1)
+    return side_by_side(oracle, draft, text, 4)
 
 
 def test_streams_follow_the_model(novel):
@@ -375,13 +391,13 @@ def test_streams_follow_the_model(novel):
 
 def test_passes_on_the_novel_are_those_of_the_running_sampler(novel):
     p, q, token = novel
-    keep = sd.kept_given(p, q, token)
-    assert keep.mean() == pytest.approx(sd.overlap(p, q).mean(), abs=0.005)
-    rounds, shares = sd.passes(keep, 4)
+    keep = kept_given(p, q, token)
+    assert keep.mean() == pytest.approx(acceptance(p, q).mean(), abs=0.005)
+    rounds, shares = mean_rounds(keep, 4)
     run = spec.generate(
         ngram.fitted(5),
         ngram.fitted(3),
-        ngram.encode("It is a truth"),
+        ngram.tokenise("It is a truth"),
         length=5000,
         gamma=4,
         choose=spec.sampler(np.random.default_rng(1)),
@@ -393,15 +409,15 @@ def test_passes_on_the_novel_are_those_of_the_running_sampler(novel):
 
 
 def test_measured_facts_of_the_ledger(novel):
-    keep = sd.kept_given(*novel)
+    keep = kept_given(*novel)
     for key, length in (("fact:run-of-4", 4), ("fact:run-of-8", 8)):
         runs = np.lib.stride_tricks.sliding_window_view(keep, length, axis=1).prod(axis=-1)
-        assert ledger.given(key).interval.contains(runs.mean())
-    p, q, token = sd.side_by_side(ngram.fitted(5), ngram.fitted(3), ngram.corpus()[1][None], 4)
-    hit = lambda x: np.take_along_axis(sd.rule_output(p, q, x), token[..., None], -1)
+        assert facts_given.given(key).interval.contains(runs.mean())
+    p, q, token = side_by_side(ngram.fitted(5), ngram.fitted(3), ngram.corpus()[1][None], 4)
+    hit = lambda x: np.take_along_axis(rule_output(p, q, x), token[..., None], -1)
     bits = {x: -np.mean(np.log2(hit(x))) for x in (1, 0.8, 0.03)}
-    assert ledger.given("fact:bits-exact").interval.contains(bits[1])
-    relaxed = ledger.given("fact:bits-relaxed").interval
+    assert facts_given.given("fact:bits-exact").interval.contains(bits[1])
+    relaxed = facts_given.given("fact:bits-relaxed").interval
     assert [relaxed.lo, relaxed.hi] == pytest.approx([bits[0.8], bits[0.03]], abs=0.001)
     assert bits[1] == pytest.approx(ngram.cross_entropy(ngram.fitted(5), ngram.corpus()[1]), abs=1e-9)
 
@@ -426,13 +442,13 @@ def test_best_tree_by_every_tree(share, nodes):
     best = max(
         sum(math.prod(share[r] for r in path) for path in tree) for tree in every_tree(len(share), nodes)
     )
-    tree = sd.best_tree(share, nodes)
+    tree = best_tree(share, nodes)
     assert sum(tree.values()) == pytest.approx(best) and len(tree) == nodes
     assert all(len(p) == 1 or p[:-1] in tree for p in tree)
 
 
 def test_tree_tokens_by_walking():
-    rng, tree = np.random.default_rng(2), sd.best_tree([0.5, 0.3, 0.1], 7)
+    rng, tree = np.random.default_rng(2), best_tree([0.5, 0.3, 0.1], 7)
     ranks = rng.integers(0, 5, (3, 40))
     depth, total = max(map(len, tree)), []
     for row in ranks.tolist():
@@ -441,18 +457,18 @@ def test_tree_tokens_by_walking():
             while tuple(row[start : start + at + 1]) in tree and at < depth:
                 at += 1
             total.append(at + 1)
-    assert sd.tree_tokens(ranks, tree) == pytest.approx(np.mean(total))
+    assert tree_tokens(ranks, tree) == pytest.approx(np.mean(total))
 
 
 def test_a_chain_of_first_choices_is_the_law():
     ranks = (np.random.default_rng(0).random((20, 5000)) > 0.7).astype(int)
     chain = {(0,) * n: 0.7**n for n in range(1, 5)}
-    assert sd.tree_tokens(ranks, chain) == pytest.approx(sd.tokens(accept=0.7, gamma=4), rel=0.01)
-    assert set(sd.best_tree([0.7], 4)) == set(chain)
+    assert tree_tokens(ranks, chain) == pytest.approx(sd.tokens(accept=0.7, gamma=4), rel=0.01)
+    assert set(best_tree([0.7], 4)) == set(chain)
 
 
 def test_draft_rank():
-    assert sd.draft_rank([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2]], [2, 1]).tolist() == [1, 1]
+    assert draft_rank([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2]], [2, 1]).tolist() == [1, 1]
 
 
 # ---- the ledger ---------------------------------------------------------------------------
@@ -465,27 +481,27 @@ def test_verdicts():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: sd.value(sd.tokens, accept=1.2, gamma=4), "accept takes .* of at most 1, got 1.2"),
-        (lambda: sd.value(sd.tokens, accept=-0.1, gamma=4), "accept takes .*negative"),
-        (lambda: sd.value(sd.tokens, accept=float("nan"), gamma=4), "accept takes .*NaN"),
-        (lambda: sd.value(sd.tokens, accept=0.5, gamma=0), "gamma takes a number of at least 1, got 0"),
+        (lambda: at_acceptance(sd.tokens, accept=1.2, gamma=4), "accept takes .* of at most 1, got 1.2"),
+        (lambda: at_acceptance(sd.tokens, accept=-0.1, gamma=4), "accept takes .*negative"),
+        (lambda: at_acceptance(sd.tokens, accept=float("nan"), gamma=4), "accept takes .*NaN"),
+        (lambda: at_acceptance(sd.tokens, accept=0.5, gamma=0), "gamma takes a number of at least 1, got 0"),
         (
-            lambda: sd.value(sd.tokens, accept=0.5, gamma=[3, 0.5]),
+            lambda: at_acceptance(sd.tokens, accept=0.5, gamma=[3, 0.5]),
             "gamma takes a number of at least 1, got 0.5",
         ),
-        (lambda: sd.value(sd.tokens, accept=0.5), "gamma is missing"),
-        (lambda: sd.best_draft_length(accept=1.5, c_draft=0.1), "accept takes"),
-        (lambda: sd.best_draft_length(accept=0.5, c_draft=-0.1), "c_draft takes"),
-        (lambda: sd.best_draft_length(accept=0.5, c_draft=0.1, most=0), "most takes a whole number"),
+        (lambda: at_acceptance(sd.tokens, accept=0.5), "gamma is missing"),
+        (lambda: best_draft_length(accept=1.5, c_draft=0.1), "accept takes"),
+        (lambda: best_draft_length(accept=0.5, c_draft=-0.1), "c_draft takes"),
+        (lambda: best_draft_length(accept=0.5, c_draft=0.1, most=0), "most takes a whole number"),
         (lambda: gain("A100-SXM 80GB", 1, gamma=0), "gamma takes"),
         (lambda: gain("A100-SXM 80GB", 1, accept=2), "accept takes"),
-        (lambda: sd.overlap([1.0], [1.0], 0), "lenience takes"),
-        (lambda: sd.rule_output([1.0], [1.0], 1.5), "lenience takes"),
-        (lambda: sd.passes([0.5, 0.5], 2), "keep takes"),
-        (lambda: sd.passes([[0.5, 1.5]], 2), "keep takes"),
-        (lambda: sd.passes([[0.5]], 0), "gamma takes"),
-        (lambda: sd.best_tree([0.5], 0), "nodes takes"),
-        (lambda: sd.best_tree([0.9, 0.3], 2), "rank_share takes"),
+        (lambda: acceptance([1.0], [1.0], 0), "lenience takes"),
+        (lambda: rule_output([1.0], [1.0], 1.5), "lenience takes"),
+        (lambda: mean_rounds([0.5, 0.5], 2), "keep takes"),
+        (lambda: mean_rounds([[0.5, 1.5]], 2), "keep takes"),
+        (lambda: mean_rounds([[0.5]], 0), "gamma takes"),
+        (lambda: best_tree([0.5], 0), "nodes takes"),
+        (lambda: best_tree([0.9, 0.3], 2), "rank_share takes"),
     ],
 )
 def test_bad_input(call, message):

@@ -3,20 +3,22 @@
 import numpy as np
 import pytest
 
-from gpt4lib import inference_tradeoffs as laws
-from gpt4lib import shapes, torus
-from gpt4lib.data import published
-from gpt4lib.units import BadInput
+from gpt4lib.chapters import inference_tradeoffs as laws
+from gpt4lib.facts.files import published
+from gpt4lib.facts.models import published_model
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.systems.count import parameters
+from gpt4lib.validation import torus
 
 
 def test_rows_are_the_printed_ones():
-    rows = torus.rows()
+    rows = torus.latencies()
     assert len(rows) == 8 and [r.chips for r in rows] == [64, 64, 64, 64, 16, 16, 32, 8]
     assert rows[1].measured_seconds == pytest.approx(0.0285, rel=0.005)  # the paper's text: 28.5 ms a token
     assert rows[2].measured_seconds == 85.2 and rows[2].weight_bytes == 2.0 and rows[0].weight_bytes == 1.0
 
 
-@pytest.mark.parametrize("row", torus.rows(), ids=lambda r: f"{r.model} {r.phase} {r.batch}")
+@pytest.mark.parametrize("row", torus.latencies(), ids=lambda r: f"{r.model} {r.phase} {r.batch}")
 def test_printed_utilisation_follows_from_the_printed_latency(row):
     # 2 FLOP for each parameter of the table's name and token, over latency, chips and the peak of a chip.
     size = {"PaLM 540B": 540e9, "PaLM 62B": 62e9}[row.model]
@@ -26,32 +28,34 @@ def test_printed_utilisation_follows_from_the_printed_latency(row):
 
 
 def test_all_eight_rows_within_15_percent_with_two_constants():
-    off = sorted(abs(ratio - 1) for ratio in torus.leave_one_out())
+    off = sorted(abs(ratio - 1) for ratio in torus.leave_one_out_ratios())
     assert off[-1] < 0.14 and np.mean(off) < 0.08
-    ceiling, layer = torus.fit()
+    ceiling, layer = torus.fit_constants()
     assert 0.7 < ceiling < 0.85 and 50e-6 < layer < 150e-6
 
 
 def test_padding_adds_what_the_paper_says_and_helps():
     """The paper: from 48 heads to 64, 18B parameters more, a cost of 3% of MFU."""
-    bare, padded = (shapes.count(torus.served("PaLM 540B", padded=p)).total for p in (False, True))
+    bare, padded = (parameters(torus.served("PaLM 540B", padded=p)).total for p in (False, True))
     assert padded - bare == pytest.approx(18e9, rel=0.02) and padded / bare == pytest.approx(1.03, abs=0.005)
     assert torus.served("PaLM 62B") == torus.served("PaLM 62B", padded=False)
-    with_it, without = (sorted(abs(x - 1) for x in torus.leave_one_out(padded=p)) for p in (True, False))
+    with_it, without = (
+        sorted(abs(x - 1) for x in torus.leave_one_out_ratios(padded=p)) for p in (True, False)
+    )
     assert with_it[-1] < 0.15 < without[-1] < 0.152 and np.mean(with_it) < np.mean(without)
 
 
 def test_each_left_out_row_is_not_in_its_fit():
-    rows = torus.rows()
+    rows = torus.latencies()
     for i, row in enumerate(rows):
         others = rows[:i] + rows[i + 1 :]
-        assert torus.leave_one_out()[i] == pytest.approx(
-            torus.predict(row, *torus.fit(others)) / row.measured_seconds
+        assert torus.leave_one_out_ratios()[i] == pytest.approx(
+            torus.predict(row, *torus.fit_constants(others)) / row.measured_seconds
         )
 
 
 def test_rings_everywhere_predict_worse():
-    mesh, ring = (max(abs(r - 1) for r in torus.leave_one_out(**how)) for how in ({}, {"rings": True}))
+    mesh, ring = (max(abs(r - 1) for r in torus.leave_one_out_ratios(**how)) for how in ({}, {"rings": True}))
     assert ring > 0.2 > mesh
 
 
@@ -60,15 +64,15 @@ def test_the_fit_finds_constants_that_made_the_rows():
         torus.Row(
             r.model, r.phase, r.chips, r.batch, r.layout, r.weight_bytes, torus.predict(r, 0.6, 2e-4), 0
         )
-        for r in torus.rows()
+        for r in torus.latencies()
     ]
-    assert torus.fit(made) == pytest.approx((0.6, 2e-4))
+    assert torus.fit_constants(made) == pytest.approx((0.6, 2e-4))
 
 
 @pytest.mark.parametrize(("padded", "heads"), [(False, 48), (True, 64)])
 def test_parts_of_a_decode_step_by_hand(padded, heads):
     # 540B, 64 chips, batch 64: int8 weights and a bf16 cache of one head of 256 in 118 layers.
-    x = torus.parts(torus.rows()[1], padded=padded)
+    x = torus.pass_parts(torus.latencies()[1], padded=padded)
     size = 540.35e9 + 118 * 2 * 18432 * (heads - 48) * 256
     cache = 64 * 2048 * 118 * 2 * 256 * 2
     assert x["t_mem"] == pytest.approx((size + cache) / (64 * 1.2e12), rel=1e-4)
@@ -132,7 +136,7 @@ def test_gathering_weights_round_a_ring_takes_what_the_law_says(size, links):
 
 
 def test_wide_time_is_the_best_split_of_many_chips():
-    palm = shapes.model("PaLM 540B").shape
+    palm = published_model("PaLM 540B").shape
     x = {
         "L": 118,
         "n_tok": 64,
@@ -167,14 +171,14 @@ def test_slices_below_64_chips_are_meshes():
 
 
 def test_link_rate_is_the_papers_over_six():
-    row = torus.rows()[1]
-    assert torus.parts(row)["t_comm"] == pytest.approx(torus.parts(row, link=45e9)["t_comm"])
-    assert torus.parts(row, link=90e9)["t_comm"] == pytest.approx(torus.parts(row)["t_comm"] / 2)
+    row = torus.latencies()[1]
+    assert torus.pass_parts(row)["t_comm"] == pytest.approx(torus.pass_parts(row, link=45e9)["t_comm"])
+    assert torus.pass_parts(row, link=90e9)["t_comm"] == pytest.approx(torus.pass_parts(row)["t_comm"] / 2)
 
 
 def test_table_d1_is_the_shape_that_is_used():
     field = {r["field"]: r for r in published("pope_tableD1_models")}
-    palm = shapes.model("PaLM 540B").shape
+    palm = published_model("PaLM 540B").shape
     ours = {
         "n_layers": palm.layers,
         "d_model": palm.d_model,
@@ -183,7 +187,7 @@ def test_table_d1_is_the_shape_that_is_used():
         "d_head": palm.d_head,
     }
     assert {name: int(field[name]["PaLM 540B"]) for name in ours} == ours
-    assert shapes.count(palm).total == pytest.approx(540e9, rel=0.001)
+    assert parameters(palm).total == pytest.approx(540e9, rel=0.001)
     # Megatron 530B: plain MLP, multi-head; its printed size leaves the vocabulary to its own paper.
     layers, d, d_ff, heads, width = (
         int(field[n]["Megatron 530B"]) for n in ("n_layers", "d_model", "d_ff", "n_heads", "d_head")
@@ -196,7 +200,7 @@ def test_table_d1_is_the_shape_that_is_used():
     ("call", "words"),
     [
         (lambda: torus.links_of_axes(4), "chips takes one of 8, 16, 32, 64, got 4"),
-        (lambda: torus.fit(torus.rows()[:1]), "some takes two rows or more, got 1"),
+        (lambda: torus.fit_constants(torus.latencies()[:1]), "some takes two rows or more, got 1"),
     ],
 )
 def test_bad_input(call, words):

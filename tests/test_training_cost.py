@@ -10,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4lib import ledger
-from gpt4lib import training_cost as tc
-from gpt4lib.data import devices, hardware, published, read_csv, sources
-from gpt4lib.interval import Interval
-from gpt4lib.law import Law
-from gpt4lib.mini import failures, schedule
-from gpt4lib.units import BadInput
+from gpt4lib.chapters import architecture, parallelism
+from gpt4lib.chapters import training_cost as tc
+from gpt4lib.facts.devices import devices, hardware
+from gpt4lib.facts.files import published, read_csv, sources
+from gpt4lib.simulate.counting import simulate_failures
+from gpt4lib.simulate.pipeline import pipeline_schedule, stage_idle_share
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval, draw
+from gpt4lib.spine.law import Law
 
 HOUR, DAY, YEAR = 3600, 86400, 365.25 * 86400
 A100, H100 = 312e12, 989e12
@@ -48,7 +51,7 @@ def test_dimensions(name):
 @pytest.mark.parametrize("line", published("gpt3_tableD1_compute"), ids=lambda r: r["model"])
 def test_compute_gives_the_gpt3_table(line):
     # The T5 rows count half of the parameters: an encoder's or a decoder's half works on each token.
-    got = tc.compute(
+    got = architecture.compute(
         N=float(line["frac_active"]) * float(line["params_M"]) * 1e6, D=float(line["tokens_B"]) * 1e9
     )
     digits = line["flops"].split("E")[0]
@@ -61,7 +64,7 @@ def test_compute_gives_the_gpt3_table(line):
 def test_duration_gives_megatrons_training_times():
     # 8 FLOP per parameter and token: activations are computed twice. X is the measured rate of one GPU.
     for line, params in zip(published("megatron_training_time"), (175e9, 1008e9), strict=True):
-        t = tc.duration.given(tc.compute)(
+        t = tc.duration.given(architecture.compute)(
             k_train=8,
             N=params,
             D=float(line["tokens"]),
@@ -74,7 +77,7 @@ def test_duration_gives_megatrons_training_times():
 
 def test_published_runs_give_their_printed_rates():
     gpt3 = row("training_runs", model="GPT-3 175B")
-    C = tc.compute(N=num(gpt3["params"]), D=num(gpt3["tokens"]))
+    C = architecture.compute(N=num(gpt3["params"]), D=num(gpt3["tokens"]))
     per_gpu = C / tc.gpu_seconds(n=num(gpt3["n_accel"]), t=num(gpt3["wall_time"]) * DAY)
     assert round(per_gpu / 1e12, 1) == num(gpt3["hfu_or_tflops_per_accel"]) == 24.6
     deepseek = row("training_runs", model="DeepSeek-V3 pre-training")
@@ -116,7 +119,7 @@ def test_iteration_times_of_megatron_turing_give_its_rates():
 
 def test_llama3_405b_against_its_printed_flop_and_range():
     line = row("training_runs", model="Llama-3.1-405B")
-    C = tc.compute(N=num(line["params"]), D=num(line["tokens"]))
+    C = architecture.compute(N=num(line["params"]), D=num(line["tokens"]))
     assert pytest.approx(float(line["train_flops"]), rel=0.005) == C
     # Over all GPU-hours the run stays below the printed 38-43%, which is the rate while it computes.
     whole = tc.utilisation(C=C, n=1, F=H100, t=num(line["accel_hours"]) * HOUR)
@@ -237,35 +240,35 @@ def test_epochs_cost_of_gpt4_lies_in_the_range_of_contract_prices():
     ],
 )
 def test_bubble_against_a_replayed_schedule(stages, batches, chunks, kind):
-    rows = schedule.pipeline_schedule(stages, batches, chunks, kind)
+    rows = pipeline_schedule(stages, batches, chunks, kind)
     for stage in rows:
         assert len(stage) == 2 * batches * chunks == len({piece[:3] for piece in stage})
         assert all(a[4] <= b[3] + 1e-9 for a, b in zip(stage, stage[1:]))
-    assert tc.bubble_share(p=stages, m=batches, v=chunks) == pytest.approx(
-        schedule.idle_share(rows), abs=1e-9
+    assert parallelism.bubble_share(p=stages, m=batches, v=chunks) == pytest.approx(
+        stage_idle_share(rows), abs=1e-9
     )
 
 
 def test_schedules_that_cannot_be_are_refused():
     for bad in ((15, 35, 2, "1F1B"), (4, 8, 2, "GPipe"), (0, 8, 1, "1F1B"), (4, 8, 1, "zero-bubble")):
         with pytest.raises(BadInput):
-            schedule.pipeline_schedule(*bad)
+            pipeline_schedule(*bad)
 
 
 def test_layout_by_dealing_out_gpus_and_sequences():
     gpus, tensor, stages, length = 24_960, 8, 15, 8192
     pipelines = len({gpu // (tensor * stages) for gpu in range(gpus)})
-    assert tc.data_parallel(n=gpus, tp=tensor, p=stages) == pipelines == 208
+    assert parallelism.data_parallel(n=gpus, tp=tensor, p=stages) == pipelines == 208
     sequences, hands = range(208 * 36), {}
     for s in sequences:
         hands.setdefault(s % pipelines, []).append(s)
     batch = len(sequences) * length
-    assert tc.micro_batches(B_tok=batch, T=length, b=2, dp=pipelines) == len(hands[0]) / 2 == 18
-    idle = schedule.idle_share(schedule.pipeline_schedule(stages, 18))
+    assert parallelism.micro_batches(B_tok=batch, T=length, b=2, dp=pipelines) == len(hands[0]) / 2 == 18
+    idle = stage_idle_share(pipeline_schedule(stages, 18))
     assert tc.bubble_of_batch(n=gpus, tp=tensor, p=stages, B_tok=batch, T=length, b=2, v=1) == pytest.approx(
         idle
     )
-    interleaved = schedule.idle_share(schedule.pipeline_schedule(stages, 30, 2))
+    interleaved = stage_idle_share(pipeline_schedule(stages, 30, 2))
     batch = 208 * 60 * length
     assert tc.bubble_of_batch(n=gpus, tp=tensor, p=stages, B_tok=batch, T=length, b=2, v=2) == pytest.approx(
         interleaved
@@ -276,7 +279,7 @@ def test_layout_by_dealing_out_gpus_and_sequences():
     for block in range(120):
         grid[block % stages, block // stages] += 1.8e12 / 120
     assert (
-        tc.gradient(N_total=1.8e12, tp=tensor, p=stages, grad_bytes=2)
+        parallelism.gradient(N_total=1.8e12, tp=tensor, p=stages, grad_bytes=2)
         == pytest.approx(2 * grid.max())
         == pytest.approx(30e9)
     )
@@ -284,7 +287,7 @@ def test_layout_by_dealing_out_gpus_and_sequences():
 
 def test_step_time_gives_the_published_iteration_of_megatron_turing():
     # PaLM's authors print 29.7% without attention for 60.1 s at a batch of 1920 sequences of 2048 tokens.
-    t = tc.step_time(N=530e9, B_tok=1920 * 2048, n=2240, F=A100, mfu=0.297)
+    t = parallelism.step_time(N=530e9, B_tok=1920 * 2048, n=2240, F=A100, mfu=0.297)
     assert t == pytest.approx(60.1, rel=0.005)
 
 
@@ -308,15 +311,15 @@ def test_all_reduce_against_a_ring_that_adds(ranks):
             sent[r] += numbers.nbytes
     assert (data == want).all()
     size = data[0].nbytes
-    assert tc.all_reduce(dp=ranks, G=size, sharing=1, link=10) == pytest.approx(sent.max() / 10)
-    assert tc.all_reduce(dp=ranks, G=size, sharing=4, link=10) == pytest.approx(4 * sent.max() / 10)
-    assert tc.all_reduce_share(t_ar=3, t_step=40) == 3 / 40
+    assert parallelism.all_reduce(dp=ranks, G=size, sharing=1, link=10) == pytest.approx(sent.max() / 10)
+    assert parallelism.all_reduce(dp=ranks, G=size, sharing=4, link=10) == pytest.approx(4 * sent.max() / 10)
+    assert parallelism.all_reduce_share(t_ar=3, t_step=40) == 3 / 40
 
 
 def test_share_of_the_all_reduce_from_its_parts():
     step = 6 * 280e9 * 60e6 / (25_000 * A100 * 0.34)
     seconds = 2 * 30e9 * (1 - 120 / 25_000) / (25e9 / 8)  # there and back, eight GPUs on a 200 Gb/s link
-    got = tc.all_reduce_of_step(
+    got = parallelism.all_reduce_of_step(
         N_total=1.8e12,
         N=280e9,
         F=A100,
@@ -330,7 +333,7 @@ def test_share_of_the_all_reduce_from_its_parts():
         link="200 Gb/second",
     )
     assert got == pytest.approx(seconds / step, rel=1e-6)
-    assert tc.link_step(link_in="1.6 Tb/second", link_out="200 Gb/second") == pytest.approx(8)
+    assert parallelism.link_step(link_in="1.6 Tb/second", link_out="200 Gb/second") == pytest.approx(8)
 
 
 # ---- failures -----------------------------------------------------------------------------
@@ -362,7 +365,7 @@ def test_counts_of_failures_agree_in_the_llama3_table():
 @pytest.mark.parametrize("mtbf, write, restart", [(7297, 60, 300), (7297, 300, 1800), (2000, 20, 600)])
 def test_lost_share_against_random_failures(mtbf, write, restart):
     tau = tc.checkpoint_interval(write=write, mtbf=mtbf)
-    simulated = failures.simulate_failures(mtbf, tau, write, restart, segments=120_000, seed=5)
+    simulated = simulate_failures(mtbf, tau, write, restart, segments=120_000, seed=5)
     assert tc.lost_share(mtbf=mtbf, tau=tau, write=write, restart=restart) == pytest.approx(
         simulated, rel=0.015
     )
@@ -393,9 +396,9 @@ def test_product_against_a_budget_of_hours():
 def test_parts_of_the_loss_add_up():
     inputs = {"n": 24_960, "tp": 8, "p": 15, "B_tok": 208 * 30 * 8192, "T": 8192, "b": 1, "v": 1}
     crash = {"failures": 400, "n_ref": 16_000, "t_ref": 50 * DAY, "write": 60, "restart": 600}
-    idle = schedule.idle_share(schedule.pipeline_schedule(15, 30))
+    idle = stage_idle_share(pipeline_schedule(15, 30))
     gap = 16_000 * 50 * DAY / (400 * 24_960)
-    lost = failures.simulate_failures(gap, math.sqrt(2 * 60 * gap), 60, 600, segments=150_000, seed=3)
+    lost = simulate_failures(gap, math.sqrt(2 * 60 * gap), 60, 600, segments=150_000, seed=3)
     for kernel in (0.5, 0.7):
         mfu = kernel * (1 - idle) * (1 - lost)
         parts = (
@@ -562,7 +565,7 @@ def test_draws_have_the_moments_of_their_shape_and_stay_in_the_exact_interval(sh
         "t": Interval(90 * DAY, 100 * DAY),
         "x": 7,
     }
-    drawn, again = (tc.draw(inputs, 100_000, seed=1, shape=shape) for _ in range(2))
+    drawn, again = (draw(inputs, 100_000, seed=1, shape=shape) for _ in range(2))
     assert (drawn["n"] == again["n"]).all() and drawn["x"] == 7 and drawn["price"] == 1 / HOUR
     assert drawn["t"].mean() == pytest.approx(95 * DAY, rel=1e-3)
     assert drawn["t"].var() == pytest.approx(
@@ -577,7 +580,7 @@ def test_draws_have_the_moments_of_their_shape_and_stay_in_the_exact_interval(sh
 def test_draws_that_cannot_be_are_refused():
     for inputs, shape in (({"n": Interval(1, math.inf)}, "uniform"), ({"n": Interval(1, 2)}, "normal")):
         with pytest.raises(BadInput):
-            tc.draw(inputs, 10, shape=shape)
+            draw(inputs, 10, shape=shape)
 
 
 def test_stated_utilisation_is_six_nd_over_the_stated_days():
@@ -665,7 +668,7 @@ def test_notes_are_filled_in():
 def test_ledger_of_failures_by_simulation():
     claim = ledger.load()["training-cost-failures"]
     gap = 16_384 * 54 * DAY / (419 * 25_000)
-    lost = failures.simulate_failures(gap, math.sqrt(2 * 155 * gap), 155, 1050, segments=100_000, seed=2)
+    lost = simulate_failures(gap, math.sqrt(2 * 155 * gap), 155, 1050, segments=100_000, seed=2)
     assert claim.derived == pytest.approx(math.log(1 - lost) / math.log(0.34), rel=0.02)
 
 

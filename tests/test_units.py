@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4lib.text import fmt, number
-from gpt4lib.units import BadInput, base_unit, to_unit, unit_factor
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.text import fmt, number
+from gpt4lib.spine.units import base_unit, to_unit, unit_factor
 
 DIMENSIONS = ["FLOP", "byte", "token", "parameter", "USD", "GPU", "second"]
 

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import importlib.util
 import itertools
 import re
 from dataclasses import replace
@@ -11,22 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt4lib import checks as ck
-from gpt4lib import data, dataset, shapes, step_time, validation, validation_sizes
-from gpt4lib.law import Law
-from gpt4lib.units import BadInput
+from gpt4lib.facts import files
+from gpt4lib.facts.files import data_file, published, read_csv, sources
+from gpt4lib.chapters.index import find_law
+from gpt4lib.facts.models import published_models
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.efficiency import _columns, fit, runs
+from gpt4lib.systems.optimal_tokens import PIVOT
+from gpt4lib.validation import check as ck
+from gpt4lib.validation import sizes, tables
 
-BY_FAMILY = {family: family() for family in validation.FAMILIES}
+BY_FAMILY = {family: family() for family in tables.FAMILIES}
 CHECKS = list(itertools.chain(*BY_FAMILY.values()))
-TABLES = {p.name.removesuffix(".csv") for p in (data.data_file("models.csv").parent / "published").iterdir()}
+TABLES = {p.name.removesuffix(".csv") for p in (data_file("models.csv").parent / "published").iterdir()}
 
 
 # ---- the registry ---------------------------------------------------------------------------
 def test_every_table_is_checked_or_excused():
     checked = {c.table for c in CHECKS}
-    assert checked - {"models"} | set(validation.NOT_CHECKED) == TABLES
-    assert not checked & set(validation.NOT_CHECKED) and all(validation.NOT_CHECKED.values())
-    assert {r["source"] for name in TABLES for _, r in ck.rows_of(name)} <= data.sources()
+    assert checked - {"models"} | set(tables.NOT_CHECKED) == TABLES
+    assert not checked & set(tables.NOT_CHECKED) and all(tables.NOT_CHECKED.values())
+    assert {r["source"] for name in TABLES for _, r in ck.rows_of(name)} <= sources()
 
 
 def test_every_model_and_every_row_of_the_full_tables_is_there():
@@ -56,24 +63,31 @@ def test_every_model_and_every_row_of_the_full_tables_is_there():
     for (table, name), found in lines.items():
         if (table, name) not in partly:
             assert found == {i for i, _ in ck.rows_of(table)}, (table, name)
-    assert {c.row for c in CHECKS if c.column == "published_total"} == set(shapes.models())
+    assert {c.row for c in CHECKS if c.column == "published_total"} == set(published_models())
 
 
 def test_each_cell_is_checked_once_by_a_law():
     keys = [(c.table, c.line, c.column, c.law, c.row) for c in CHECKS]
     assert len(set(keys)) == len(keys)
-    assert {c.law for c in CHECKS} == set(validation.LAWS)
-    assert sum(map(len, validation.by_law(CHECKS).values())) == len(CHECKS)
-    assert validation.checks() == CHECKS
+    assert {c.law for c in CHECKS} == set(tables.LAWS)
+    assert sum(map(len, tables.by_law(CHECKS).values())) == len(CHECKS)
+    assert tables.checks() == CHECKS
 
 
-@pytest.mark.parametrize("name", validation.LAWS)
-def test_laws_are_there(name):
+def named(name):
+    """The law or function that `tables.LAWS` names, wherever its module stands."""
     module, attribute = name.split(".")
-    found = getattr(importlib.import_module(f"gpt4lib.{module}"), attribute)
+    homes = [f"gpt4lib.{folder}.{module}" for folder in ("chapters", "systems", "validation")]
+    (home,) = (home for home in homes if importlib.util.find_spec(home))
+    return getattr(importlib.import_module(home), attribute)
+
+
+@pytest.mark.parametrize("name", tables.LAWS)
+def test_laws_are_there(name):
+    found = named(name)
     several = found.values() if isinstance(found, dict) else found if isinstance(found, tuple) else (found,)
     assert all(isinstance(x, Law) or callable(x) for x in several)
-    assert 0 < len(validation.LAWS[name]) < 30
+    assert 0 < len(tables.LAWS[name]) < 30
 
 
 CALLED = [  # laws that a check calls by themselves; the others are called solved, combined or by a function
@@ -84,11 +98,11 @@ CALLED = [  # laws that a check calls by themselves; the others are called solve
     "dataset.optimal_tokens",
     "dataset.optimal_size",
     "dataset.size_exponent",
-    "training_cost.compute",
+    "architecture.compute",
     "training_cost.throughput_mfu",
     "training_cost.rental",
     "training_cost.time_between",
-    "parallelism.stage_activations",
+    "training_step.stage_activations",
     "dense_wall.decode_mfu",
     "dense_wall.decode_rate",
     "batching.gain",
@@ -98,8 +112,7 @@ CALLED = [  # laws that a check calls by themselves; the others are called solve
 @pytest.mark.parametrize("name", CALLED)
 def test_a_check_is_made_by_the_law_that_it_names(name, monkeypatch):
     """With the law 30% larger, all of its checks move: none is a copy of the formula."""
-    module, attribute = name.split(".")
-    law, call = getattr(importlib.import_module(f"gpt4lib.{module}"), attribute), Law.__call__
+    law, call = find_law(name), Law.__call__
     before = [c for c in CHECKS if c.law == name]
     families = [family for family, found in BY_FAMILY.items() if any(c.law == name for c in found)]
     monkeypatch.setattr(Law, "__call__", lambda self, **x: call(self, **x) * (1.3 if self is law else 1.0))
@@ -123,13 +136,13 @@ def test_checks_say_what_they_are():
 @pytest.fixture
 def changed(monkeypatch, tmp_path):
     """A function that makes every printed number in some cells a quarter larger, in a copy of the tables."""
-    caches = shapes.models, step_time.runs, step_time._columns, step_time.fit
-    real = data.data_file
+    caches = published_models, runs, _columns, fit
+    real = data_file
 
     def change(cells):
         for table in {table for table, _, _ in cells}:
             name = "models.csv" if table == "models" else f"published/{table}.csv"
-            rows = data.read_csv(name)
+            rows = read_csv(name)
             for _, line, column in (cell for cell in cells if cell[0] == table):
                 rows[line][column] = larger(rows[line][column])
             (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -138,7 +151,7 @@ def changed(monkeypatch, tmp_path):
                 writer.writeheader()
                 writer.writerows(rows)
         monkeypatch.setattr(
-            data, "data_file", lambda name: tmp_path / name if (tmp_path / name).exists() else real(name)
+            files, "data_file", lambda name: tmp_path / name if (tmp_path / name).exists() else real(name)
         )
         for cached in caches:
             cached.cache_clear()
@@ -167,7 +180,7 @@ def cell(c):
     return c.table, c.line, c.column
 
 
-@pytest.mark.parametrize("family", validation.FAMILIES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("family", tables.FAMILIES, ids=lambda f: f.__name__)
 def test_ours_stays_when_the_printed_number_changes(family, changed):
     """All cells of a column together; one at a time where other rows may enter by a fit."""
     before, key = enumerate(family()), lambda x: (x[1].table, x[1].column, x[1].law)
@@ -185,11 +198,11 @@ def test_ours_stays_when_the_printed_number_changes(family, changed):
 
 def test_the_row_that_a_fit_starts_from_is_circular(changed):
     """The test above can fail: the pivot's own number is what ours is made of, and so is every other row's start."""
-    before = validation_sizes.chinchilla_optima()
+    before = sizes.chinchilla_optima()
     pivots = [c for c in before if c.circular]
     assert [c.error for c in pivots] == pytest.approx([0, 0]) and len(pivots) == 2
     changed([cell(pivots[0])])
-    after = validation_sizes.chinchilla_optima()
+    after = sizes.chinchilla_optima()
     moved = [x.ours / c.ours for c, x in zip(before, after) if c.table == pivots[0].table]
     assert moved == pytest.approx([1.25] * 9)
 
@@ -197,22 +210,22 @@ def test_the_row_that_a_fit_starts_from_is_circular(changed):
 def test_a_convention_is_chosen_without_the_row_it_is_used_on():
     """Each of two rows would choose the convention that suits it, and gets the other row's."""
     ours = np.array([[10.0, 12], [12, 10]])
-    assert list(validation_sizes.chosen_elsewhere(ours, np.array([10.0, 10]))) == [12, 12]
+    assert list(sizes.chosen_elsewhere(ours, np.array([10.0, 10]))) == [12, 12]
     ours = np.array([[10.0, 10, 10, 99], [11, 11, 11, 12]])
-    assert list(validation_sizes.chosen_elsewhere(ours, np.array([10.0, 10, 10, 12]))) == [10, 10, 10, 99]
+    assert list(sizes.chosen_elsewhere(ours, np.array([10.0, 10, 10, 12]))) == [10, 10, 10, 99]
 
 
 def test_no_circular_row_and_no_misprint_in_a_headline():
-    good = next(c for c in CHECKS if c.law == "training_cost.compute" and not c.misprint)
+    good = next(c for c in CHECKS if c.law == "architecture.compute" and not c.misprint)
     bad = [
         replace(good, ours=9 * good.published, circular=True),
         replace(good, ours=9 * good.published, misprint="so"),
     ]
     worse = replace(good, ours=1.5 * good.published)
-    assert validation.headline([good, *bad]) == (1, good.error, good.error)
-    assert validation.headline([good, worse, worse, *bad]) == pytest.approx((3, 0.5, 0.5))
+    assert tables.headline([good, *bad]) == (1, good.error, good.error)
+    assert tables.headline([good, worse, worse, *bad]) == pytest.approx((3, 0.5, 0.5))
     with pytest.raises(BadInput, match="some takes"):
-        validation.headline(bad)
+        tables.headline(bad)
 
 
 # ---- misprints ------------------------------------------------------------------------------
@@ -242,7 +255,7 @@ def test_mended_misprints_come_out(changed):
     )
     assert flops.ours == pytest.approx(1.26e25, rel=0.005)
     assert 1.35e12 <= tokens.ours < 1.45e12 and pytest.approx(5.76e23, rel=0.036) == 6 * 67e9 * 1.4e12
-    rows = data.published("llama3_table5_interruptions")
+    rows = published("llama3_table5_interruptions")
     printed = sum(float(r["pct_printed"]) for r in rows)
     assert printed == pytest.approx(94.9) and printed - 30.1 + 35.3 == pytest.approx(100, abs=0.2)
     assert 16 * 128 == 2048 and 40 * 128 == 5120
@@ -250,29 +263,29 @@ def test_mended_misprints_come_out(changed):
 
 # ---- errors ---------------------------------------------------------------------------------
 BOUNDS = {  # law, kind: rows, median and worst error
-    ("shapes.count", "counted"): (112, 0.001, 0.17),
+    ("count.parameters", "counted"): (112, 0.001, 0.17),
     ("architecture.head_width", "computed"): (6, 0, 1e-12),
-    ("shapes.flop_per_token", "computed"): (6, 0.004, 0.01),
+    ("count.flop_per_token", "computed"): (6, 0.004, 0.01),
     ("dataset.scaled_tokens", "computed"): (15, 0.02, 0.07),
     ("dataset.optimal_tokens", "computed"): (27, 0.01, 0.19),
     ("dataset.optimal_size", "computed"): (18, 0.006, 0.03),
     ("dataset.size_exponent", "computed"): (3, 0.008, 0.22),
     ("architecture.joint_loss", "computed"): (6, 3e-4, 6e-4),
     ("architecture.cutoff", "computed"): (3, 0.7, 1.7),
-    ("training_cost.compute", "computed"): (48, 0.002, 0.13),
+    ("architecture.compute", "computed"): (48, 0.002, 0.13),
     ("training_cost.throughput_mfu", "computed"): (10, 0.003, 0.055),
     ("training_cost.duration", "computed"): (14, 0.02, 0.04),
     ("training_cost.gpu_seconds", "computed"): (2, 0.01, 0.012),
     ("training_cost.rental", "computed"): (4, 1e-12, 1e-12),
-    ("validation_training.share", "computed"): (20, 0.03, 0.05),
+    ("training.share", "computed"): (20, 0.03, 0.05),
     ("training_cost.time_between", "measured"): (2, 2.5, 2.7),
     ("training_cost.time_between", "computed"): (2, 0.012, 0.025),
-    ("parallelism.kept", "computed"): (24, 1e-12, 1e-12),
-    ("parallelism.stage_activations", "computed"): (4, 1e-12, 1e-12),
-    ("parallelism.edge", "computed"): (4, 1e-12, 1e-12),
-    ("step_time.STATE", "computed"): (24, 0.002, 0.025),
-    ("step_time.STATE", "bound"): (10, 0.4, 0.61),
-    ("step_time.leave_one_out", "measured"): (10, 0.025, 0.055),
+    ("training_step.kept", "computed"): (24, 1e-12, 1e-12),
+    ("training_step.stage_activations", "computed"): (4, 1e-12, 1e-12),
+    ("training_step.edge", "computed"): (4, 1e-12, 1e-12),
+    ("step.STATE", "computed"): (24, 0.002, 0.025),
+    ("step.STATE", "bound"): (10, 0.4, 0.61),
+    ("efficiency.leave_one_out", "measured"): (10, 0.025, 0.055),
     ("planner.explain", "measured"): (16, 0.03, 0.22),
     ("planner.explain", "bound"): (6, 1.0, 2.4),
     ("torus.predict", "measured"): (8, 0.09, 0.16),
@@ -282,12 +295,12 @@ BOUNDS = {  # law, kind: rows, median and worst error
     ("speculative_decoding.speed_up_free", "computed"): (12, 0.017, 0.04),
     ("speculative_decoding.speed_up_free", "measured"): (12, 0.15, 0.47),
     ("mqa.longest", "computed"): (6, 0.01, 0.01),
-    ("mqa.token_cache", "computed"): (3, 0, 1e-12),
+    ("architecture.token_cache", "computed"): (3, 0, 1e-12),
     ("mqa.latent_cache", "computed"): (1, 0, 1e-12),
     ("architecture.mlp", "computed"): (7, 1e-12, 1e-12),
     ("vision_io.cross", "counted"): (2, 0.03, 0.04),
     ("vision_io.grid", "computed"): (6, 0, 1e-12),
-    ("validation_training.share", "bound"): (4, 0.42, 0.45),
+    ("training.share", "bound"): (4, 0.42, 0.45),
 }
 
 
@@ -298,7 +311,7 @@ def test_bounds_are_for_all():
 @pytest.mark.parametrize(("law", "kind"), BOUNDS)
 def test_errors_of_a_law(law, kind):
     rows, median, worst = BOUNDS[law, kind]
-    found = validation.headline([c for c in CHECKS if (c.law, c.kind) == (law, kind)])
+    found = tables.headline([c for c in CHECKS if (c.law, c.kind) == (law, kind)])
     assert found[0] == rows and found[1] <= median and found[2] <= worst
 
 
@@ -352,5 +365,5 @@ def test_bad_input_is_named():
     with pytest.raises(BadInput, match="'none here'"):
         ck.value("none here")
     with pytest.raises(BadInput, match="kind takes one of measured, .*'guessed'"):
-        ck.column("models", "published_total", "shapes.count", kind="guessed", inputs="shape")
-    assert dataset.PIVOT == 1e10
+        ck.column("models", "published_total", "count.parameters", kind="guessed", inputs="shape")
+    assert PIVOT == 1e10

@@ -8,15 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import ledger, shapes
-from gpt4lib import training_cost as tc
-from gpt4lib import vision_io as vi
-from gpt4lib.data import hardware, published
-from gpt4lib.law import Law
-from gpt4lib.mini import ngram, vision
+from gpt4lib import ledger
+from gpt4lib.chapters import parallelism
+from gpt4lib.chapters import training_cost as tc
+from gpt4lib.chapters import vision_io as vi
+from gpt4lib.facts import given as facts_given
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.files import published
+from gpt4lib.facts.models import from_mapping
+from gpt4lib.mini import vision
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model, tiny_shape
-from gpt4lib.units import BadInput
+from gpt4lib.mini.model import Transformer, tiny_shape
+from gpt4lib.simulate import novel
+from gpt4lib.simulate.images import byte_pairs, decode_image, encode_image, patches, samples
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import flamingo, flamingo_blocks, flamingo_text, parameters
 
 LAWS = {name: law for name, law in vars(vi).items() if isinstance(law, Law)}
 DAY = 86400
@@ -54,7 +61,7 @@ def test_pixel_by_counting_samples(step, chroma):
 @given(st.integers(1, 4), st.integers(1, 4), st.sampled_from([4, 14, 16]), st.sampled_from([1, 3]))
 def test_tokens_and_their_bytes_by_cutting(down, across, side, channels):
     images = np.zeros((2, down * side, across * side, channels), np.uint8)
-    tokens = vi.patches(images, side)
+    tokens = patches(images, side)
     high, wide = images.shape[1:3]
     assert vi.grid(height=high, width=wide, side=side) == tokens.shape[1]
     assert vi.patch_token(px_bytes=channels, side=side) == tokens[0, 0].nbytes
@@ -70,7 +77,7 @@ def test_patches_are_the_miniatures(count, down, across, seed):
     images = np.random.default_rng(seed).integers(
         256, size=(count, 14 * down, 14 * across, 3), dtype=np.uint8
     )
-    together = vi.patches(images, 14)
+    together = patches(images, 14)
     for image, tokens in zip(images, together):
         assert np.array_equal(tokens, vision.patches(image))
 
@@ -100,9 +107,9 @@ def test_text_token_by_words_and_by_characters():
 
 def test_ratios_from_files():
     """The law on compressed bytes against the files themselves."""
-    image, text = vi.samples(224)["photograph"], " ".join(ngram.paragraphs())
-    file, packed = vi.encode(image, "JPEG", quality=75), bz2.compress(text.encode())
-    tokens, pieces = vi.patches(image[None], 14).shape[1], len(text) / 4
+    image, text = samples(224)["photograph"], " ".join(novel.paragraphs())
+    file, packed = encode_image(image, "JPEG", quality=75), bz2.compress(text.encode())
+    tokens, pieces = patches(image[None], 14).shape[1], len(text) / 4
     raw = {"b_vis": image.nbytes / tokens, "b_text": len(text) / pieces}
     assert vi.ratio(**raw) == pytest.approx(588 / 4)
     want = (len(file) / tokens) / (len(packed) / pieces)
@@ -117,7 +124,7 @@ def test_ratios_from_files():
 def test_image_sets():
     rows = {row["name"]: row for row in published("image_sets")}
     small = rows["LAION-400M at 256"]
-    facts = [ledger.given(f"fact:laion400m-{key}").value for key in ("images", "side", "bytes")]
+    facts = [facts_given.given(f"fact:laion400m-{key}").value for key in ("images", "side", "bytes")]
     assert facts == [float(small["images"]), float(small["image_px"]), float(small["bytes"])]
     assert float(small["bytes"]) / float(small["images"]) == 25_000
     assert vi.packing(px_bytes=3, height=256, width=256, n_images=1, Q_store=25_000) == pytest.approx(
@@ -144,7 +151,7 @@ def test_flows_of_a_small_cluster_by_hand():
 def test_flow_by_the_step():
     """The bytes of one batch over the time of one step, where the step's time comes from its FLOP."""
     F, mfu, n, N, batch = hardware("A100-SXM 80GB").bf16_flop_per_s, 0.34, 25_000, 280e9, 60e6
-    step = tc.step_time(N=N, B_tok=batch, n=n, F=F, mfu=mfu)
+    step = parallelism.step_time(N=N, B_tok=batch, n=n, F=F, mfu=mfu)
     assert vi.flow_of_size(F=F, mfu=mfu, b_in=600, N=N) == pytest.approx(batch * 600 / step / n)
     days = tc.duration(C=6 * N * 13e12, n=n, F=F, mfu=mfu)
     assert vi.feed_share(D=13e12, t=days, n=n, b_in=600, node=8, feed=1e9) == pytest.approx(
@@ -180,7 +187,7 @@ def test_parameters_are_the_miniatures(after, d_vis):
 def test_flop_is_the_miniatures():
     """Per text token, from a meter: after each of two layers, six visual tokens are looked at."""
     shape = tiny_shape(layers=3)
-    model, meter = Model(shape, seed=0), Meter()
+    model, meter = Transformer(shape, seed=0), Meter()
     eyes = vision.Vision(shape, d_vision=8, after=(0, 2))
     hook = eyes.hook([np.zeros((42, 28, 3), np.uint8)], meter)
     before = meter.flop["vision"]
@@ -193,8 +200,8 @@ def test_flop_is_the_miniatures():
 
 def test_a_block_is_a_dense_layer():
     """With visual tokens as wide as the model, a block has the matrices of a layer that shapes.py counts."""
-    layer = shapes.count(
-        shapes.from_mapping(
+    layer = parameters(
+        from_mapping(
             {
                 "name": "one",
                 "layers": 1,
@@ -225,25 +232,25 @@ def printed(model, component):
 @pytest.mark.parametrize("model", ["Flamingo-3B", "Flamingo-80B"])
 def test_flamingo_counts(model):
     row = printed(model, "GATED XATTN-DENSE")
-    assert vi.flamingo_blocks(model) == pytest.approx(number(row["params"]), rel=0.04)
-    assert vi.flamingo_text(model) == pytest.approx(number(printed(model, "Frozen LM")["params"]), rel=0.02)
-    n_x, layers = (vi.flamingo(model, part)["n_x"] for part in ("GATED XATTN-DENSE", "Frozen LM"))
+    assert flamingo_blocks(model) == pytest.approx(number(row["params"]), rel=0.04)
+    assert flamingo_text(model) == pytest.approx(number(printed(model, "Frozen LM")["params"]), rel=0.02)
+    n_x, layers = (flamingo(model, part)["n_x"] for part in ("GATED XATTN-DENSE", "Frozen LM"))
     assert math.ceil(vi.blocks(L=layers, every=int(row["every"]))) == n_x
 
 
 def test_the_9b_row_of_table_4_has_too_many_layers():
     """With 40 layers neither count of Table 1 comes out; with 32 both do, to the printed digit."""
     text, row = printed("Flamingo-9B", "Frozen LM"), printed("Flamingo-9B", "GATED XATTN-DENSE")
-    assert not prints(vi.flamingo_text("Flamingo-9B"), text["params"])
-    assert not prints(vi.flamingo_blocks("Flamingo-9B"), row["params"])
-    assert prints(vi.flamingo_text("Flamingo-9B", layers=32), text["params"])
-    assert prints(vi.flamingo_blocks("Flamingo-9B", n_x=32 // int(row["every"])), row["params"])
+    assert not prints(flamingo_text("Flamingo-9B"), text["params"])
+    assert not prints(flamingo_blocks("Flamingo-9B"), row["params"])
+    assert prints(flamingo_text("Flamingo-9B", layers=32), text["params"])
+    assert prints(flamingo_blocks("Flamingo-9B", n_x=32 // int(row["every"])), row["params"])
 
 
 def test_narrow_visual_tokens_and_the_resampler_by_hand():
     """Twelve blocks: query, output and MLP are ten squares of the width, key and value two strips of 1,536."""
-    assert vi.flamingo_blocks("Flamingo-80B", d_vis=1536) == 12 * (10 * 8192**2 + 2 * 1536 * 8192)
-    assert vi.flamingo_blocks("Flamingo-9B", "Perceiver Resampler") == 6 * 12 * 1536**2
+    assert flamingo_blocks("Flamingo-80B", d_vis=1536) == 12 * (10 * 8192**2 + 2 * 1536 * 8192)
+    assert flamingo_blocks("Flamingo-9B", "Perceiver Resampler") == 6 * 12 * 1536**2
 
 
 @pytest.mark.parametrize("model", ["Flamingo-3B", "Flamingo-9B", "Flamingo-80B"])
@@ -268,15 +275,18 @@ def test_compute_of_the_stage_by_counting_products():
 
 
 def test_files_are_what_they_hold():
-    images = vi.samples(64)
+    images = samples(64)
     assert list(images) == ["photograph", "page of text", "drawing", "noise"]
     for image in images.values():
         assert image.shape == (64, 64, 3) and image.dtype == np.uint8
-        assert np.array_equal(vi.decode(vi.encode(image, "PNG")), image), "PNG loses nothing"
-        sizes = [len(vi.encode(image, "JPEG", quality=q)) for q in (30, 60, 90)]
-        assert sizes == sorted(sizes) and vi.decode(vi.encode(image, "JPEG", quality=90)).shape == image.shape
-    assert len(vi.encode(images["noise"], "PNG")) > images["noise"].nbytes, "noise cannot be packed"
-    blurred = vi.decode(vi.encode(images["photograph"], "JPEG", quality=90)).astype(int)
+        assert np.array_equal(decode_image(encode_image(image, "PNG")), image), "PNG loses nothing"
+        sizes = [len(encode_image(image, "JPEG", quality=q)) for q in (30, 60, 90)]
+        assert (
+            sizes == sorted(sizes)
+            and decode_image(encode_image(image, "JPEG", quality=90)).shape == image.shape
+        )
+    assert len(encode_image(images["noise"], "PNG")) > images["noise"].nbytes, "noise cannot be packed"
+    blurred = decode_image(encode_image(images["photograph"], "JPEG", quality=90)).astype(int)
     assert 0 < np.abs(blurred - images["photograph"]).mean() < 8
 
 
@@ -307,9 +317,9 @@ def slow_pairs(text, held, merges):
 
 
 def test_byte_pairs_against_the_textbook():
-    text, held = "\n".join(ngram.paragraphs()[:60]), "\n".join(ngram.paragraphs()[60:90])
+    text, held = "\n".join(novel.paragraphs()[:60]), "\n".join(novel.paragraphs()[60:90])
     want = slow_pairs(text, held, 40)
-    found = vi.byte_pairs(text, held, 40)
+    found = byte_pairs(text, held, 40)
     sure = 1
     while sure < len(want) and want[sure][1] == 1:  # as long as the most frequent pair is the only one
         sure += 1
@@ -318,16 +328,14 @@ def test_byte_pairs_against_the_textbook():
 
 @pytest.mark.parametrize("run", range(2, 9))
 def test_a_run_of_one_letter_is_merged_in_twos(run):
-    assert vi.byte_pairs("aaaa", "b" + "a" * run + "c", 1)[-1] == pytest.approx(
-        (run + 2) / (run - run // 2 + 2)
-    )
+    assert byte_pairs("aaaa", "b" + "a" * run + "c", 1)[-1] == pytest.approx((run + 2) / (run - run // 2 + 2))
 
 
 def test_byte_pairs_on_the_novel():
-    text = "\n".join(ngram.paragraphs())
-    found = vi.byte_pairs(text[:40_000], text[-20_000:], 150)
+    text = "\n".join(novel.paragraphs())
+    found = byte_pairs(text[:40_000], text[-20_000:], 150)
     assert (np.diff(found) >= 0).all() and found[0] == 1 and 1.7 < found[-1] < 2.5
-    spaced = vi.byte_pairs("a b a b a b a b", "a b a b a b a b", 20)
+    spaced = byte_pairs("a b a b a b a b", "a b a b a b a b", 20)
     assert len(spaced) < 6 and spaced[-1] == 15 / 8, "a token holds no space inside"
 
 
@@ -338,41 +346,44 @@ IMAGES = np.zeros((1, 28, 28, 3), np.uint8)
     "call, message",
     [
         (
-            lambda: vi.patches(IMAGES[:, :10], 14),
+            lambda: patches(IMAGES[:, :10], 14),
             "images takes sides of at least one patch, 14 pixels, got 10 by 28",
         ),
         (
-            lambda: vi.patches(IMAGES[:, :, :13], 14),
+            lambda: patches(IMAGES[:, :, :13], 14),
             "images takes sides of at least one patch, 14 pixels, got 28 by 13",
         ),
         (
-            lambda: vi.patches(IMAGES[:, :20], 14),
+            lambda: patches(IMAGES[:, :20], 14),
             "images takes sides that are multiples of 14 pixels, got 20 by 28",
         ),
         (
-            lambda: vi.patches(IMAGES[:, :, :20], 14),
+            lambda: patches(IMAGES[:, :, :20], 14),
             "images takes sides that are multiples of 14 pixels, got 28 by 20",
         ),
-        (lambda: vi.patches(IMAGES[0], 14), r"images takes bytes .* got uint8 of \(28, 28, 3\)"),
-        (lambda: vi.patches(IMAGES.astype(float), 14), "images takes bytes .* got float64"),
-        (lambda: vi.patches(IMAGES[:0], 14), "images takes at least one image"),
-        (lambda: vi.patches(IMAGES, 0), "side takes a whole number of pixels from 1, got 0"),
-        (lambda: vi.patches(IMAGES, 14.0), "side takes a whole number of pixels from 1, got 14.0"),
-        (lambda: vi.encode(IMAGES[0], "GIF"), "kind takes 'PNG' or 'JPEG', got 'GIF'"),
+        (lambda: patches(IMAGES[0], 14), r"images takes bytes .* got uint8 of \(28, 28, 3\)"),
+        (lambda: patches(IMAGES.astype(float), 14), "images takes bytes .* got float64"),
+        (lambda: patches(IMAGES[:0], 14), "images takes at least one image"),
+        (lambda: patches(IMAGES, 0), "side takes a whole number of pixels from 1, got 0"),
+        (lambda: patches(IMAGES, 14.0), "side takes a whole number of pixels from 1, got 14.0"),
+        (lambda: encode_image(IMAGES[0], "GIF"), "kind takes 'PNG' or 'JPEG', got 'GIF'"),
         (
-            lambda: vi.encode(IMAGES, "PNG"),
+            lambda: encode_image(IMAGES, "PNG"),
             r"image takes bytes \(height, width, 3\), got uint8 of shape \(1, 28, 28, 3\)",
         ),
-        (lambda: vi.decode(b"no image"), "data takes an image file, got 8 bytes"),
-        (lambda: vi.decode(vi.encode(IMAGES[0], "JPEG")[:200]), "data takes an image file, got 200 bytes"),
+        (lambda: decode_image(b"no image"), "data takes an image file, got 8 bytes"),
         (
-            lambda: vi.flamingo("Flamingo-4B", "Frozen LM"),
+            lambda: decode_image(encode_image(IMAGES[0], "JPEG")[:200]),
+            "data takes an image file, got 200 bytes",
+        ),
+        (
+            lambda: flamingo("Flamingo-4B", "Frozen LM"),
             "unknown row of Table 4 'Flamingo-4B: Frozen LM'; nearest known: ",
         ),
-        (lambda: vi.samples(8), "size takes a whole number of pixels from 64 to 4096, got 8"),
-        (lambda: vi.byte_pairs("ab", "é", 1), "held_out takes an ASCII text"),
-        (lambda: vi.byte_pairs("a", "ab", 1), "text takes an ASCII text of two characters or more, got 'a'"),
-        (lambda: vi.byte_pairs("ab", "ab", -1), "merges takes a whole number of at least 0, got -1"),
+        (lambda: samples(8), "size takes a whole number of pixels from 64 to 4096, got 8"),
+        (lambda: byte_pairs("ab", "é", 1), "held_out takes an ASCII text"),
+        (lambda: byte_pairs("a", "ab", 1), "text takes an ASCII text of two characters or more, got 'a'"),
+        (lambda: byte_pairs("ab", "ab", -1), "merges takes a whole number of at least 0, got -1"),
         (lambda: vi.patch_token(px_bytes=-3, side=14), "px_bytes takes byte, got a negative value"),
     ],
 )

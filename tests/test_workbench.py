@@ -12,20 +12,24 @@ import vl_convert
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib import parallelism as laws
-from gpt4lib import shapes, workbench, workbench_page, workbench_text
-from gpt4lib.data import data_file, hardware, read_toml, sources
-from gpt4lib.interval import Interval
-from gpt4lib.law import Law
-from gpt4lib.planner import explain, plan
-from gpt4lib.serving_model import decode, of
-from gpt4lib.step_time import Cluster, Layout, Recipe
-from gpt4lib.units import BadInput
-from gpt4lib.workbench_file import check, examples, load
-from gpt4lib.workbench_keys import FIGURES, KEYS, NEEDED
+from gpt4lib.chapters import parallelism as laws
+from gpt4lib.chapters import training_step
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.files import data_file, read_toml, sources
+from gpt4lib.facts.models import mistakes
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import flop_per_token, serving_view
+from gpt4lib.systems.machine import Cluster, Layout, Recipe
+from gpt4lib.systems.planner import explain, plan
+from gpt4lib.systems.serving import decode
+from gpt4lib.workbench import page, report
+from gpt4lib.workbench import text as workbench_text
+from gpt4lib.workbench.file import FIGURES, KEYS, NEEDED, check, examples, load_case
 
-CASES = {name: load(name) for name in examples()}
-REPORTS = {name: workbench.report(case) for name, case in CASES.items()}
+CASES = {name: load_case(name) for name in examples()}
+REPORTS = {name: report.report(case) for name, case in CASES.items()}
 # Set before anything was computed: what follows from a shape is exact but for rounding and conventions, what the
 # planner predicts is good to a factor of two, and no server beats the data sheet's rates by much.
 TOLERANCE = {"counted": (1 / 1.03, 1.03), "predicted": (0.5, 2.0)}
@@ -133,7 +137,7 @@ def test_a_given_utilisation_is_used_and_the_planner_only_shown():
     """The article's own 32 to 36% give chapter 5's range of the cost."""
     from gpt4lib import ledger
 
-    found = workbench.report(check(changed("gpt-4", training__mfu=[0.32, 0.36])))["training"]
+    found = report.report(check(changed("gpt-4", training__mfu=[0.32, 0.36])))["training"]
     assert found["mfu_from"] == "the file" and found["mfu"] == pytest.approx(0.34)
     assert found["layout"] == REPORTS["gpt-4"]["training"]["layout"]
     days = ledger.claim("training-cost-days").interval
@@ -144,9 +148,9 @@ def test_a_given_utilisation_is_used_and_the_planner_only_shown():
 def test_no_layout_is_no_obstacle_where_the_utilisation_is_given():
     mapping = changed("gpt-3-175b", cluster__n_gpus=10000, cluster__gpu="V100-SXM2 32GB")
     with pytest.raises(BadInput, match="no layout fills n_gpus = 10,000: .* have 9,216 or 12,288 GPUs"):
-        workbench.report(check(mapping))
+        report.report(check(mapping))
     mapping["training"]["mfu"] = 0.197  # 24.6 of 125 TFLOP/s
-    found = workbench.report(check({k: mapping[k] for k in ("model", "cluster", "training")}))
+    found = report.report(check({k: mapping[k] for k in ("model", "cluster", "training")}))
     assert "no layout fills n_gpus = 10,000" in found["training"]["no_layout"]
     assert found["training"]["days"] == pytest.approx(14.8, rel=0.01)  # Patterson et al. 2021
 
@@ -154,7 +158,7 @@ def test_no_layout_is_no_obstacle_where_the_utilisation_is_given():
 def test_the_batch_is_the_largest_that_keeps_the_rate():
     case, s = CASES["deepseek-v3"], REPORTS["deepseek-v3"]["serving"]
     batch = np.array([s["batch"], s["batch"] + 1])
-    rate = decode(of(case.shape), case.serving["server"], batch=batch, context=4989)["user_rate"]
+    rate = decode(serving_view(case.shape), case.serving["server"], batch=batch, context=4989)["user_rate"]
     assert rate[0] >= 21 > rate[1] and s["batch_from"] == "the rate asked for"
     assert REPORTS["llama-3.1-405b"]["serving"]["batch_from"] == "memory"
     full = REPORTS["llama-3.1-405b"]["serving"]
@@ -168,7 +172,7 @@ def test_the_batch_is_the_largest_that_keeps_the_rate():
 def test_largest_is_a_search_by_halves():
     for limit in range(12):
         for edge in range(limit + 2):
-            assert workbench._largest(lambda b: b <= edge, limit) == min(edge, limit)
+            assert report._largest(lambda b: b <= edge, limit) == min(edge, limit)
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "gpt-3-175b", "llama-3.1-405b"])
@@ -178,15 +182,15 @@ def test_softmax_share_is_what_the_step_loses_without_those_kernels(name, monkey
     task = {"seq": case.training["seq"], "recipe": Recipe()}
     fields = {k: v for k, v in t["layout"].items() if k not in ("step_seconds", "mfu")}
     with_it = explain(case.shape, case.cluster, Layout(**fields), **task)
-    softmax = laws.kernels_of_scores
-    kernels = {k: Law(law.lhs, law.rhs - softmax.rhs, "") for k, law in laws.kernels.items()}
-    monkeypatch.setattr(laws, "kernels", kernels)
+    softmax = training_step.kernels_of_scores
+    kernels = {k: Law(law.lhs, law.rhs - softmax.rhs, "") for k, law in training_step.kernels.items()}
+    monkeypatch.setattr(training_step, "kernels", kernels)
     monkeypatch.setattr(
-        laws, "kernels_of_scores", Law(softmax.lhs, softmax.rhs * sympy.Rational(1, 10**15), "")
+        training_step, "kernels_of_scores", Law(softmax.lhs, softmax.rhs * sympy.Rational(1, 10**15), "")
     )
     without = explain(case.shape, case.cluster, Layout(**fields), **task)
     saved = with_it["step_seconds"] - without["step_seconds"]
-    assert workbench._softmax(with_it) == pytest.approx(saved, rel=1e-9)
+    assert report._softmax(with_it) == pytest.approx(saved, rel=1e-9)
     assert t["softmax_share"] == pytest.approx(saved / t["step_seconds"], rel=1e-9)
     assert t["mfu_if_attention_were_fused"] == pytest.approx(t["mfu"] / (1 - t["softmax_share"]))
 
@@ -202,7 +206,7 @@ def test_units_of_the_file():
     assert (
         case.serving["server"].nvlink_bytes_per_s == 200e9 and case.serving["server"].nic_bytes_per_s == 10e9
     )
-    assert workbench.report(case)["training"]["memory_bytes_limit"] == 70e9
+    assert report.report(case)["training"]["memory_bytes_limit"] == 70e9
 
 
 # ---- files with mistakes --------------------------------------------------------------------
@@ -322,7 +326,7 @@ def test_every_mistake_of_a_file_is_listed_at_once():
 
 
 def test_shapes_mistakes_come_together_too():
-    wrong = shapes.mistakes(
+    wrong = mistakes(
         {
             "name": "",
             "layers": 2,
@@ -395,18 +399,18 @@ def test_shapes_mistakes_come_together_too():
 )
 def test_what_does_not_fit_is_refused_with_the_numbers(name, changes, words):
     with pytest.raises(BadInput) as caught:
-        workbench.report(check(changed(name, **changes)))
+        report.report(check(changed(name, **changes)))
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 def test_both_sections_clashes_come_together():
     with pytest.raises(BadInput, match=r"(?s)does not fit\n  \[training\] .*\n  \[serving\] "):
         changes = {"serving__weight_bytes": 2, "training__layout": {"tensor": 8, "zero": 0}}
-        workbench.report(check(changed("llama-3.1-405b", **changes)))
+        report.report(check(changed("llama-3.1-405b", **changes)))
 
 
 def test_a_report_without_price_says_so():
-    found = workbench.report(check(changed("gpt-4", cluster__price_usd_per_gpu_hour=None)))
+    found = report.report(check(changed("gpt-4", cluster__price_usd_per_gpu_hour=None)))
     assert len(found["left_out"]) == 2 and all("price_usd_per_gpu_hour" in text for text in found["left_out"])
     assert "cost_usd" not in found["training"] and "cost_usd_per_1000_tokens" not in found["serving"]
     assert [row["figure"] for row in found["published"] if "cost" in row["figure"]] == []
@@ -456,7 +460,7 @@ def test_random_files_give_a_report_or_a_reason(data):
     if draw(st.booleans()):
         mapping["training"]["mfu"] = draw(st.floats(0.05, 0.9))
     try:
-        found = workbench.report(check(mapping))
+        found = report.report(check(mapping))
     except BadInput as error:
         assert "does not fit" in str(error) and re.search(r"\d", str(error))
         return
@@ -522,41 +526,39 @@ def numbers(spec, expressions, **signals):
     return [float(t.replace("−", "-")) for t in re.findall(r"<text[^>]*>([^<]+)</text>", svg)]
 
 
-PAGE = workbench_page.page(description="60 million")
+PAGE = page.page(description="60 million")
 
 
 @settings(max_examples=15)
 @given(st.data())
 def test_the_browser_computes_what_the_laws_compute(data):
     """Every step, at random settings: Vega's numbers are NumPy's."""
-    moved = {name: data.draw(st.floats(0, 1)) for name in workbench_page.SLIDERS}
+    moved = {name: data.draw(st.floats(0, 1)) for name in page.SLIDERS}
     set_ = {}
     for name, share in moved.items():
-        s = workbench_page.SLIDERS[name]
+        s = page.SLIDERS[name]
         set_[name] = s.lo + round(share * (s.hi - s.lo) / s.step / 2) * s.step  # lower half: the model fits
-    gpu = data.draw(st.sampled_from(workbench_page.GPUS))
+    gpu = data.draw(st.sampled_from(page.GPUS))
     set_ |= {
         "L": 8 + round(8 * moved["L"]),
         "E": 1 + round(7 * moved["E"]),
         "p": 8 + round(24 * moved["p"]),
         "tp": 8,
     }
-    ours = workbench_page.values(gpu=gpu, **set_)
+    ours = page.values(gpu=gpu, **set_)
     sent = {PAGE.spec["usermeta"]["sliders"][name]: value for name, value in set_.items()}
-    theirs = numbers(PAGE.spec, list(workbench_page.STEPS), gpu=workbench_page.GPUS.index(gpu), **sent)
-    assert theirs == pytest.approx([ours[name] for name in workbench_page.STEPS], rel=1e-9)
+    theirs = numbers(PAGE.spec, list(page.STEPS), gpu=page.GPUS.index(gpu), **sent)
+    assert theirs == pytest.approx([ours[name] for name in page.STEPS], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "llama-3.1-405b", "mixtral-8x7b", "gpt-3-175b"])
 def test_the_page_agrees_with_the_report(name):
     found = REPORTS[name]
-    ours = workbench_page.values(**workbench_page.preset(CASES[name], found))
+    ours = page.values(**page.preset(CASES[name], found))
     tied = name == "gpt-3-175b"  # tied tables, biases, learned positions: the page has none of them
     assert ours["N_total"] == pytest.approx(found["model"]["parameters"], rel=0.004 if tied else 1e-12)
     assert ours["kv"] == found["serving"]["kv_cache_bytes_per_token"]
-    assert ours["C_tok"] == pytest.approx(
-        sum(shapes.flop_per_token(CASES[name].shape, 0).values()), rel=1e-12
-    )
+    assert ours["C_tok"] == pytest.approx(sum(flop_per_token(CASES[name].shape, 0).values()), rel=1e-12)
     on_gpu = found["serving"]["weight_bytes_per_gpu"] + found["serving"]["cache_bytes_per_gpu"]
     assert ours["Q_used"] == pytest.approx(on_gpu, rel=0.004 if tied else 1e-12)
     close = {"gpt-3-175b": 0.01, "llama-3.1-405b": 0.005}.get(
@@ -571,12 +573,12 @@ def test_the_page_agrees_with_the_report(name):
 
 def test_the_page_refuses_what_it_has_no_sliders_for():
     with pytest.raises(BadInput, match="layers of one kind .*DeepSeek-V3"):
-        workbench_page.preset(CASES["deepseek-v3"], REPORTS["deepseek-v3"])
+        page.preset(CASES["deepseek-v3"], REPORTS["deepseek-v3"])
 
 
 def test_the_page_shows_every_output_and_says_what_does_not_fit():
     texts = shown(PAGE)
-    assert [text.partition(":")[0] for text in texts] == [label for label, *_ in workbench_page.OUT]
+    assert [text.partition(":")[0] for text in texts] == [label for label, *_ in page.OUT]
     assert texts[0] == "Parameters: 1.83T" and texts[3] == "Training cost: $57.2M"
     assert "does not fit" not in " ".join(texts)
     full = shown(PAGE, p=1)
@@ -586,7 +588,7 @@ def test_the_page_shows_every_output_and_says_what_does_not_fit():
 
 
 def test_the_page_is_the_same_twice():
-    assert PAGE._repr_mimebundle_() == workbench_page.page(description="60 million")._repr_mimebundle_()
+    assert PAGE._repr_mimebundle_() == page.page(description="60 million")._repr_mimebundle_()
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -643,7 +645,7 @@ def test_a_file_that_cannot_be_read_says_why_in_one_line(tmp_path, raw, words):
     elif raw is not None:
         file.write_bytes(raw)
     with pytest.raises(BadInput) as caught:
-        load(file)
+        load_case(file)
     said = str(caught.value)
     assert said.startswith(str(file)) and words in said and "\n" not in said
 
@@ -655,10 +657,10 @@ def test_names_that_are_neither_file_nor_example(tmp_path):
         ("gpt-4.toml", "without .toml"),
     ):
         with pytest.raises(BadInput, match=words):
-            load(name)
+            load_case(name)
     file = tmp_path / "mine.toml"
     file.write_text("\ufeff[model]\nshape = 'gpt4_multi_query'\n", "utf-8")  # as a Windows editor saves it
-    assert load(file).shape == CASES["gpt-4"].shape
+    assert load_case(file).shape == CASES["gpt-4"].shape
 
 
 @pytest.mark.parametrize(
@@ -674,7 +676,7 @@ def test_names_that_are_neither_file_nor_example(tmp_path):
 )
 def test_a_source_in_ones_own_words_is_shown_as_it_is(source):
     row = {"figure": "model.parameters", "value": 1.8e12, "source": source}
-    found = workbench.report(check(changed("gpt-4", published=[row])))
+    found = report.report(check(changed("gpt-4", published=[row])))
     assert found["published"][0]["source"] == source
     lines = workbench_text.to_text(found).splitlines()
     assert source in " ".join(lines)
@@ -683,7 +685,7 @@ def test_a_source_in_ones_own_words_is_shown_as_it_is(source):
 
 def test_a_server_with_a_gpu_of_its_own_is_not_bound_to_the_cluster():
     changes = {"cluster__n_gpus": 120, "training": None, "published": []}
-    found = workbench.report(check(changed("gpt-4", serving__gpu="A100-SXM 80GB", **changes)))
+    found = report.report(check(changed("gpt-4", serving__gpu="A100-SXM 80GB", **changes)))
     assert found["serving"]["gpus"] == 128
 
 
@@ -707,9 +709,7 @@ def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_s
     with pytest.raises(BadInput, match="2 mistakes") as caught:
         check(mapping)
     assert "expert takes no value above 1 without experts in [model], got 2" in str(caught.value)
-    assert workbench.report(
-        check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}})
-    )
+    assert report.report(check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}}))
 
 
 def test_copies_of_experts_take_memory_and_no_time():
@@ -720,12 +720,12 @@ def test_copies_of_experts_take_memory_and_no_time():
     two = 2 * 58 * 3 * 7168 * 2048  # two experts of 58 layers, a byte each
     rest = 671026404352 - 256 * 58 * 3 * 7168 * 2048
     assert s["weight_bytes_per_gpu"] == pytest.approx(two + rest, rel=1e-3)
-    plain = decode(of(case.shape), case.serving["server"], batch=s["batch"], context=4989)
+    plain = decode(serving_view(case.shape), case.serving["server"], batch=s["batch"], context=4989)
     assert s["pass_seconds"] == pytest.approx(float(plain["pass_seconds"]), rel=1e-12)
     assert s["largest_batch"] < float(plain["batch_limit"])
 
 
 def test_stages_that_do_not_divide_the_layers_are_told():
     assert "7.50 layers each on average" in workbench_text.to_text(REPORTS["gpt-4"])
-    even = workbench.report(check(changed("gpt-4", serving__pipeline=15)))
+    even = report.report(check(changed("gpt-4", serving__pipeline=15)))
     assert "on average" not in workbench_text.to_text(even)

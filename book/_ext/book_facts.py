@@ -128,7 +128,7 @@ class SymbolTable(Facts):
     """Every symbol of gpt4lib.symbols under the headings of that file: notation, name in code, meaning and unit."""
 
     def run(self):
-        from gpt4lib import symbols
+        from gpt4lib.chapters.index import symbols
 
         source, printed, rows = Path(symbols.__file__).read_text("utf-8"), [], []
         for heading, name in re.findall(r"^# -+ (.+?) -+$|^(\w+) = (?:symbol|constant)\(", source, re.M):

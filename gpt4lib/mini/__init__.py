@@ -1,1 +1,1 @@
-"""The described system, running in miniature: plain NumPy, seeded weights, every product and transfer counted."""
+"""The described system, runnable at laptop scale."""

@@ -20,8 +20,8 @@ from math import sqrt
 
 import numpy as np
 
-from ..shapes import Shape, from_mapping
-from ..units import BadInput
+from ..facts.models import Model, model_of
+from ..spine.errors import BadInput
 from .meter import Meter
 
 ROTARY_BASE = 10_000.0
@@ -52,14 +52,14 @@ DEFAULT = TINY | {
 }
 
 
-def default_shape(**changes) -> Shape:
+def default_shape(**changes) -> Model:
     """The described layout at laptop scale: 16 experts, 2 per token, one key-value head; 4 layers of width 256."""
-    return from_mapping(DEFAULT | changes)
+    return model_of(DEFAULT | changes)
 
 
-def tiny_shape(**changes) -> Shape:
+def tiny_shape(**changes) -> Model:
     """The same idea for tests: 2 layers of width 16, 4 experts."""
-    return from_mapping(TINY | changes)
+    return model_of(TINY | changes)
 
 
 @dataclass
@@ -123,13 +123,13 @@ class Step:
         return padded
 
 
-class Model:
+class Transformer:
     """A transformer of layout `shape` with seeded random weights, or with the `tables` and `layers` given.
 
     Rotary or learned positions; plain (GELU) or gated (SwiGLU) MLPs; no biases, no latent attention.
     """
 
-    def __init__(self, shape: Shape, seed: int = 0, dtype=np.float64, *, tables=None, layers=None):
+    def __init__(self, shape: Model, seed: int = 0, dtype=np.float64, *, tables=None, layers=None):
         if shape.biases or shape.latent or shape.positions not in ("rotary", "learned"):
             raise BadInput(
                 f"shape takes no biases, no latent attention and rotary or learned positions, got {shape}"
@@ -307,7 +307,7 @@ def rotate(x: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return np.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
-def random_weights(shape: Shape, rng, dtype) -> tuple:
+def random_weights(shape: Model, rng, dtype) -> tuple:
     """(tables, layers): normal weights of variance 1 / inputs, norm scales near 1."""
     s, d = shape, shape.d_model
 

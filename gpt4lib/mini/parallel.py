@@ -18,9 +18,9 @@ from itertools import repeat
 
 import numpy as np
 
-from ..units import BadInput
+from ..spine.errors import BadInput
 from .meter import Meter
-from .model import Model, Step, run_experts
+from .model import Step, Transformer, run_experts
 
 
 class Communicator:
@@ -108,7 +108,7 @@ class TensorParallel:
     queries travel to the sequences' ranks and mixed values back, two all-to-alls a layer.
     """
 
-    def __init__(self, model: Model, ranks: int, cache_over: str = "heads"):
+    def __init__(self, model: Transformer, ranks: int, cache_over: str = "heads"):
         if cache_over not in ("heads", "batch"):
             raise BadInput(f"cache_over takes 'heads' or 'batch', got {cache_over!r}")
         s, self.comm, self.over_batch = model.shape, Communicator(ranks), cache_over == "batch"
@@ -125,7 +125,7 @@ class TensorParallel:
             layers = [
                 {part: self._part(part, w, r, own) for part, w in layer.items()} for layer in model.layers
             ]
-            self.ranks.append(Model(shape, dtype=model.dtype, tables=model.tables, layers=layers))
+            self.ranks.append(Transformer(shape, dtype=model.dtype, tables=model.tables, layers=layers))
 
     def _part(self, part: str, arrays: dict, r: int, own: slice) -> dict:
         """Rank r's columns of what reads the residual stream, rows of what writes to it, its `own` keys and values."""
@@ -180,7 +180,7 @@ class PipelineParallel:
     one tick.
     """
 
-    def __init__(self, model: Model, stages: int):
+    def __init__(self, model: Transformer, stages: int):
         each, self.comm, self.idle = (
             divide("layers", len(model.layers), "stages", stages),
             Communicator(stages),
@@ -192,7 +192,7 @@ class PipelineParallel:
             names = (("embedding", "positions") if s == 0 else ()) + (last if s == stages - 1 else ())
             tables = {name: table for name, table in model.tables.items() if name in names}
             layers = model.layers[s * each : (s + 1) * each]
-            self.ranks.append(Model(model.shape, dtype=model.dtype, tables=tables, layers=layers))
+            self.ranks.append(Transformer(model.shape, dtype=model.dtype, tables=tables, layers=layers))
 
     def cache(self, batch: int, max_tokens: int) -> RankCaches:
         """Empty caches, one for each stage."""
@@ -233,7 +233,7 @@ class ExpertParallel:
     In each layer of experts, tokens travel to their experts' ranks (dispatch) and back (combine).
     """
 
-    def __init__(self, model: Model, ranks: int):
+    def __init__(self, model: Transformer, ranks: int):
         divide("n_experts", model.shape.n_experts, "ranks", ranks)
         if not model.shape.n_experts:
             raise BadInput("n_experts takes at least 1 with expert parallelism, got 0")
@@ -242,7 +242,7 @@ class ExpertParallel:
             layers = [dict(layer) for layer in model.layers]
             for layer in layers[model.shape.dense_layers :]:
                 layer["experts"] = {name: np.split(w, ranks)[r] for name, w in layer["experts"].items()}
-            self.ranks.append(Model(model.shape, dtype=model.dtype, tables=model.tables, layers=layers))
+            self.ranks.append(Transformer(model.shape, dtype=model.dtype, tables=model.tables, layers=layers))
 
     def cache(self, batch: int, max_tokens: int) -> RankCaches:
         """Empty caches, each for its rank's share of the sequences."""

@@ -16,7 +16,7 @@ from math import ceil, inf
 
 import numpy as np
 
-from ..units import BadInput
+from ..spine.errors import BadInput
 from .model import softmax
 from .speculative import sampler
 

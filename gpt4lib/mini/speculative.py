@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..units import BadInput
+from ..spine.errors import BadInput
 from .model import softmax
 
 
@@ -59,7 +59,7 @@ def speculative_round(oracle, draft, context, *, gamma: int, choose, lenience: f
 
 
 @dataclass(frozen=True)
-class Run:
+class Decoded:
     """The new tokens, and for each round how many were drafted and how many of these kept."""
 
     tokens: tuple
@@ -78,7 +78,7 @@ class Run:
         return [(int(((drafted > i) & (kept >= i)).sum()), int((kept > i).sum())) for i in positions]
 
 
-def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenience: float = 1.0) -> Run:
+def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenience: float = 1.0) -> Decoded:
     """`length` new tokens by rounds that draft no more than is still wanted; with gamma 0 the oracle works alone."""
     for name, value, least in (("length", length, 1), ("gamma", gamma, 0)):
         if not isinstance(value, int) or value < least:
@@ -89,7 +89,7 @@ def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenienc
         new = speculative_round(oracle, draft, tokens, gamma=drafted[-1], choose=choose, lenience=lenience)
         tokens += new
         kept.append(len(new) - 1)
-    return Run(tokens[len(context) :], tuple(drafted), tuple(kept))
+    return Decoded(tokens[len(context) :], tuple(drafted), tuple(kept))
 
 
 class Greedy:

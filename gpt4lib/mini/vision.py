@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import Shape
-from ..units import BadInput
+from ..facts.models import Model
+from ..spine.errors import BadInput
 from .meter import Meter
 from .model import rms_norm, run_mlp, softmax
 
@@ -56,7 +56,7 @@ class Vision:
     """
 
     def __init__(
-        self, shape: Shape, *, d_vision: int = 32, layers: int = 1, after=(0,), max_patches=256, seed=0
+        self, shape: Model, *, d_vision: int = 32, layers: int = 1, after=(0,), max_patches=256, seed=0
     ):
         if not set(after) <= set(range(shape.layers)):
             raise BadInput(f"after takes layers from 0 to {shape.layers - 1}, got {tuple(after)}")

@@ -1,0 +1,1 @@
+"""Letters and laws, in the order of the book."""

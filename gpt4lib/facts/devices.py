@@ -1,0 +1,61 @@
+"""Accelerators by their data sheets, in base units and per GPU; peaks are dense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+
+from ..spine.errors import pick
+from .files import read_csv
+
+
+@dataclass(frozen=True)
+class Device:
+    """One accelerator, in base units and per GPU; peaks are dense. None where the sheet is silent."""
+
+    name: str
+    memory_bytes: float
+    bandwidth_bytes_per_s: float
+    bf16_flop_per_s: float
+    fp8_flop_per_s: float | None
+    int8_op_per_s: float | None
+    interconnect_bytes_per_s: float | None
+    tdp_watt: float | None
+    source: str
+    evidence: str
+    notes: str
+
+
+DEVICE_UNITS = {
+    "memory_bytes": "byte/GPU",
+    "bandwidth_bytes_per_s": "byte/second/GPU",
+    "interconnect_bytes_per_s": "byte/second/GPU",
+    "bf16_flop_per_s": "FLOP/second/GPU",
+    "fp8_flop_per_s": "FLOP/second/GPU",
+    "int8_op_per_s": "FLOP/second/GPU",
+    "tdp_watt": "watt/GPU",
+}
+
+
+@cache
+def devices() -> dict[str, Device]:
+    """All accelerators of `data/hardware.csv` by name."""
+    found = {}
+    for row in read_csv("hardware.csv"):
+        values = {
+            f.name: (
+                row[f.name] if f.name not in DEVICE_UNITS else float(row[f.name]) if row[f.name] else None
+            )
+            for f in fields(Device)
+        }
+        found[row["name"]] = Device(**values)
+    return found
+
+
+def hardware(name: str) -> Device:
+    """The accelerator `name`. Raises BadInput that names the nearest known ones.
+
+    >>> hardware("A100-SXM 80GB").bf16_flop_per_s
+    312000000000000.0
+    """
+    return devices()[pick(name, devices(), "accelerator")]

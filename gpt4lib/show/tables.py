@@ -1,0 +1,203 @@
+"""What a notebook shows: glued values, tables, the claims of a chapter."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ..facts.files import sources
+from ..facts.given import look_up
+from ..ledger import SYMBOLS, VERDICTS, load
+from ..spine.errors import BadInput
+from ..spine.law import Law, Quantity
+from ..spine.text import display, number, written
+
+
+def glue(name: str, value) -> None:
+    """Keep `value` (a text or a Law) under `name` for the page's prose; shown plainly where MyST-NB is missing."""
+    try:
+        from myst_nb import glue as keep
+    except ImportError:
+        from IPython.display import display
+
+        display(value)
+    else:
+        keep(name, _shown(value), display=False)
+
+
+def _shown(value):
+    if isinstance(value, Law):
+        return _Equation(value)
+    return unbroken(value) if isinstance(value, str) else value
+
+
+class _Equation:
+    """A law as a glued equation: LaTeX alone, without the inline dollar signs."""
+
+    def __init__(self, law):
+        self.law = law
+
+    def __repr__(self):
+        return repr(self.law)
+
+    def _repr_latex_(self):
+        return f"${self.law.latex()}$"
+
+
+class Table:
+    """Rows under headers; Markdown for notebook and site, aligned text elsewhere."""
+
+    def __init__(self, rows, headers):
+        self.headers, self.rows = [str(h) for h in headers], [[str(c) for c in row] for row in rows]
+        for row in self.rows:
+            if len(row) != len(self.headers):
+                raise BadInput(f"a row takes {len(self.headers)} cells, got {len(row)}: {row}")
+
+    def _repr_markdown_(self):
+        clean = lambda cell: unbroken(cell.replace("|", r"\|").replace("\n", " "))
+        lines = [self.headers, ["---"] * len(self.headers), *self.rows]
+        return "\n".join("| " + " | ".join(map(clean, line)) + " |" for line in lines)
+
+    def __repr__(self):
+        widths = [max(len(line[i]) for line in [self.headers, *self.rows]) for i in range(len(self.headers))]
+        lines = [self.headers, ["-" * w for w in widths], *self.rows]
+        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines)
+
+
+def table(rows, headers) -> Table:
+    """A table of texts; raises BadInput for a row of another length than the headers."""
+    return Table(rows, headers)
+
+
+def assumptions(values: dict) -> Table:
+    """Symbol, meaning, value and source of {quantity: reference, (text or number, source), or a constant itself}.
+
+    A reference is one that `given.look_up` takes: "article:gpus-a100", "hardware:NAME.field", ...
+    Sources are set as citations; the article's own figures are marked as such.
+    """
+    rows = []
+    for quantity, given in values.items():
+        if not isinstance(quantity, Quantity):
+            raise BadInput(f"assumptions takes quantities, got {quantity!r}")
+        if isinstance(given, str):
+            found = look_up(given)
+            source = "the article" if found.origin in ("claim", "article") else found.source
+            text = (
+                written(found.stated) if found.origin != "hardware" else display(found.stated.value, quantity)
+            )
+        else:
+            value, source = given if isinstance(given, tuple) else (given, "")
+            text = value if isinstance(value, str) else display(value, quantity)
+        cited = f"{{cite}}`{source}`" if source in sources() else source
+        rows.append((f"${_tex(quantity)}$", quantity.meaning, dollars(text), cited))
+    return Table(rows, ("symbol", "meaning", "value", "source"))
+
+
+def must_be(chapter: str) -> Table:
+    """What would have to be true: for each claim of a chapter that misses, one input at a time, the value that mends it."""
+    rows = []
+    for claim in load().chapter(chapter):
+        known = {s.name: s for s in (*claim.law.symbols, *claim.law.constants)} if claim.law else {}
+        for name in claim.inverse if claim.verdict != "holds" else ():
+            given = claim.inputs.get(name)
+            if given and given.origin != "hardware":
+                now = written(given.stated)
+            else:
+                now = display(given.stated.value if given else float(known[name].value), known[name])
+            needs = display(claim.must_be(name), known[name])
+            if claim.stated.text[0] in "<>":
+                needs = f"past {needs}"
+            meaning = known[name].meaning.partition(":")[0]
+            first = dollars(claim.claim) if name == claim.inverse[0] else ""
+            rows.append((first, f"{meaning} ${_tex(known[name])}$", dollars(now), dollars(needs)))
+    return Table(rows, ("claim", "if only this changes", "from", "to"))
+
+
+def sensitivities(law: Law, **values) -> Table:
+    """Elasticity of a law in each of its inputs, largest first: by how many percent it moves for one percent more."""
+    slopes, known = law.elasticities(**values), {s.name: s for s in law.symbols}
+    order = sorted(slopes, key=lambda name: -abs(slopes[name]))
+    return Table(
+        [(f"${known[n].tex}$", known[n].meaning, f"{slopes[n]:+.2f}".replace("-", "−")) for n in order],
+        ("symbol", "one percent more of", f"moves {law.lhs.meaning} by (%)"),
+    )
+
+
+def _tex(quantity) -> str:
+    """The symbol in LaTeX, for a constant too, which equations show as its number."""
+    name, _, index = quantity.name.partition("_")
+    return f"{name}_{{\\mathrm{{{index}}}}}" if index and quantity.tex == quantity.name else quantity.tex
+
+
+def unbroken(text: str) -> str:
+    """A text whose powers of ten stay on one line."""
+    return text.replace(" × 10", "\u00a0×\u00a010")
+
+
+def dollars(text: str) -> str:
+    """A text for Markdown, its dollar signs kept from opening an equation."""
+    return text.replace("$", r"\$")
+
+
+class Claims:
+    """Claims with their verdicts as an HTML table; `full` adds chapter, unit and reason, and the rows' ids."""
+
+    def __init__(self, claims, full=False):
+        self.claims, self.full = tuple(claims), full
+
+    def _repr_html_(self):
+        heads = (
+            ("claim", "stated", "ours", "verdict")
+            if not self.full
+            else ("claim", "chapter", "stated", "ours", "verdict", "why")
+        )
+        head = "".join(f'<th scope="col">{h}</th>' for h in heads)
+        rows = "\n".join(self._row(c) for c in self.claims)
+        kind = "ledger" if self.full else "claims"
+        return f'<div class="table-scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>'
+
+    def _row(self, c):
+        verdict = f'<td data-label="verdict" data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
+        stated, sort = (
+            escape(unbroken(c.stated_text)),
+            "" if c.derived is None else f' data-sort="{c.derived:.6g}"',
+        )
+        if not self.full:
+            link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
+            return f'<tr><td>{link}</td><td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}</tr>'
+        link = f'<a href="#{c.id}"><code>{c.id}</code></a><br>{escape(c.claim)}'
+        chapter = f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'
+        place = f'<tr id="{c.id}"><td>{link}</td><td data-label="chapter">{chapter}</td>'
+        return f'{place}<td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}<td data-label="why">{escape(c.why)}</td></tr>'
+
+    def __repr__(self):
+        return repr(
+            Table(
+                [(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims],
+                ("id", "stated", "ours", "verdict"),
+            )
+        )
+
+
+def claims_table(chapter: str | None = None) -> Claims:
+    """The claims of one chapter with stated value, ours and verdict; of all chapters with the reasons where None."""
+    ledger = load()
+    if chapter is None:
+        return Claims(ledger.claims, full=True)
+    found = ledger.chapter(chapter)
+    if not found:
+        raise BadInput(
+            f"no claims in chapter {chapter!r}; there are {', '.join(sorted({c.chapter for c in ledger.claims}))}"
+        )
+    return Claims(found)
+
+
+def verdict_legend() -> Table:
+    """Every verdict with its symbol, its meaning and how many claims have it."""
+    counts = load().counts()
+    return Table(
+        [
+            (f"{symbol} {verdict}", meaning, number(counts[verdict]))
+            for verdict, (symbol, meaning) in VERDICTS.items()
+        ],
+        ("verdict", "it means", "claims"),
+    )

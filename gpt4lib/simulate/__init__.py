@@ -1,0 +1,1 @@
+"""Second routes to the laws' numbers: simulations and counts that know no law."""

@@ -1,0 +1,419 @@
+"""Laws: one SymPy equation over symbols that carry LaTeX, a unit and a meaning.
+
+From that one object come the value (numbers, arrays, intervals), the exact solution for any of its
+symbols, the dimension check, elasticities, the typeset equation and the browser's expression.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from fractions import Fraction
+from functools import cached_property
+from itertools import count
+
+import sympy
+
+from .browser import browser_name, browser_text
+from .errors import BadInput
+from .interval import Interval, image
+from .units import base_unit, parse_unit, to_unit, unit_factor
+
+_GREEK = frozenset(
+    [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "zeta",
+        "omega",
+        "lambda",
+        "mu",
+        "rho",
+        "tau",
+        "phi",
+        "eta",
+        "kappa",
+        "sigma",
+        "ell",
+    ]
+)
+_elsewhere = count()
+
+
+class Quantity(sympy.Symbol):
+    """A positive SymPy symbol that knows its unit, meaning and LaTeX; a constant also its value.
+
+    Made by `symbol`, `constant` and, in a chapter, by what `letters` returns. Two quantities are equal when name,
+    unit and meaning are. `place` is (chapter, number): where it is declared, which is the order of typesetting.
+    """
+
+    __slots__ = ("at_most", "heading", "meaning", "place", "source", "tex", "unit", "value")
+
+    def __new__(
+        cls, name, unit, meaning, tex=None, at_most=None, value=None, source=None, place=None, heading=""
+    ):
+        self = sympy.Symbol.__xnew__(cls, name, positive=True)
+        self.unit, self.meaning, self.tex = unit, meaning, tex or name
+        self.at_most, self.value, self.source = at_most, value, source
+        self.place, self.heading = place or (99.0, next(_elsewhere)), heading
+        return self
+
+    def __getnewargs_ex__(self):
+        return tuple(getattr(self, name) for name in ("name", *_FIELDS)), {}
+
+    def _hashable_content(self):
+        return (*super()._hashable_content(), self.unit, self.meaning, str(self.value))
+
+    def sort_key(self, order=None):
+        """Typeset in the order of declaration, so 6 N D and not 6 D N."""
+        place = f"{self.place[0]:05.2f}{self.place[1]:06d}"
+        return self.class_key(), (1, (place,)), sympy.S.One.sort_key(), sympy.S.One
+
+    def _latex(self, printer):
+        return self.tex
+
+
+_FIELDS = ("unit", "meaning", "tex", "at_most", "value", "source", "place", "heading")
+
+
+def symbol(
+    name: str, unit: str, meaning: str, *, latex: str | None = None, at_most: float | None = None
+) -> Quantity:
+    """A positive quantity in a coherent unit (second, FLOP, byte, ...); `at_most` bounds its input.
+
+    Raises BadInput for a name that is no identifier.
+    """
+    if not name.isidentifier():
+        raise BadInput(f"a symbol's name takes an identifier, got {name!r}")
+    return Quantity(name, unit, meaning, latex, at_most)
+
+
+def constant(
+    name: str, value, unit: str, meaning: str, *, source: str | None = None, latex: str | None = None
+) -> Quantity:
+    """A coefficient with a value and a unit, such as 6 FLOP/parameter/token.
+
+    It is typeset as its number unless `latex` is given. Raises BadInput for a value that is no number.
+    """
+    exact = _exact(value)
+    if exact is None:
+        raise BadInput(f"constant {name} takes a number, got {value!r}")
+    return Quantity(name, unit, meaning, latex, None, exact, source)
+
+
+def letters(chapter: float, heading: str) -> tuple:
+    """Functions that declare a chapter's letters in order: `symbol`, `share` (from 0 to 1, no unit) and `constant`.
+
+    They take name, [value,] unit, meaning, [source,] and LaTeX, where it is not the name: N_ref stands for
+    N_{\\mathrm{ref}}, beta_in for \\beta_{\\mathrm{in}}.
+    """
+    number = count()
+
+    def placed(quantity):
+        quantity.place, quantity.heading = (float(chapter), next(number)), heading
+        return quantity
+
+    def declare(name, unit, meaning, tex=None, at_most=None):
+        return placed(symbol(name, unit, meaning, latex=_tex(tex or name), at_most=at_most))
+
+    def declare_share(name, meaning, tex=None):
+        return declare(name, "1", meaning, tex, 1)
+
+    def declare_constant(name, value, unit, meaning, source=None, tex=None):
+        return placed(constant(name, value, unit, meaning, source=source, latex=_tex(tex)))
+
+    return declare, declare_share, declare_constant
+
+
+def _tex(short):
+    """LaTeX of a letter: a base, Greek where it is spelt so, and an upright index; anything else as it is."""
+    if short is None or not re.fullmatch("[A-Za-z]+(_[A-Za-z0-9]+)?", short):
+        return short
+    base, _, index = short.partition("_")
+    base = f"\\{base}" if base in _GREEK else base
+    return f"{base}_{{\\mathrm{{{index}}}}}" if index else base
+
+
+class Law:
+    """lhs = rhs, an equation between quantities.
+
+    >>> N, D, C = symbol("N", "parameter", "size"), symbol("D", "token", "tokens"), symbol("C", "FLOP", "compute")
+    >>> compute = Law(C, constant("k", 6, "FLOP/parameter/token", "2 forward, 4 backward") * N * D)
+    >>> compute(N=280e9, D="13e12 token")
+    2.184e+25
+    >>> compute.solve("D")(C=2.184e25, N=280e9)
+    13000000000000.0
+    """
+
+    def __init__(self, lhs: Quantity, rhs, title: str = "", *, source: str | None = None):
+        rhs = sympy.sympify(rhs)
+        strangers = [s for s in (lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]
+        if strangers:
+            raise BadInput(f"a law takes symbols made by symbol() or constant(), got {strangers}")
+        if lhs in rhs.free_symbols:
+            raise BadInput(f"{lhs} stands on both sides of {lhs} = {rhs}")
+        self.lhs, self.rhs, self.title, self.source = lhs, rhs, title, source
+
+    def __repr__(self):
+        return f"Law({self.lhs} = {self.rhs})"
+
+    @cached_property
+    def symbols(self) -> tuple[Quantity, ...]:
+        """The inputs: every symbol of the right side that is no constant, in order of definition."""
+        return tuple(sorted((s for s in self.rhs.free_symbols if s.value is None), key=lambda s: s.place))
+
+    @cached_property
+    def constants(self) -> tuple[Quantity, ...]:
+        """The coefficients of the right side, in order of definition."""
+        return tuple(sorted((s for s in self.rhs.free_symbols if s.value is not None), key=lambda s: s.place))
+
+    @cached_property
+    def quantities(self) -> dict[str, Quantity]:
+        """Every letter of the right side by name: inputs, then constants."""
+        return {s.name: s for s in (*self.symbols, *self.constants)}
+
+    @cached_property
+    def _needs(self):
+        return tuple(s.name for s in self.symbols)
+
+    @cached_property
+    def _coefficients(self):
+        return tuple(float(c.value) for c in self.constants)
+
+    @cached_property
+    def _numpy(self):
+        return sympy.lambdify([*self.symbols, *self.constants], self.rhs, "numpy")
+
+    def __call__(self, **values):
+        """The value in the unit of `lhs`: float, array, or Interval when an input is one.
+
+        Bare numbers are in each symbol's unit; strings ("90 day") and pint quantities are converted.
+        Constants may be replaced by name. Raises BadInput for missing, unknown, negative, NaN or
+        wrongly-dimensioned arguments and where the result is not finite.
+        """
+        import numpy as np
+
+        if any(isinstance(v, Interval) for v in values.values()):
+            return self._over(values)
+        numbers = self._inputs(values)
+        with np.errstate(all="ignore"):
+            try:
+                result = np.asarray(
+                    self._numpy(*(numbers[s.name] for s in (*self.symbols, *self.constants))), dtype=float
+                )
+            except (ZeroDivisionError, OverflowError):
+                result = np.asarray(np.nan)
+        if not np.isfinite(result).all():
+            raise BadInput(f"{self.lhs} has no finite value for {values}")
+        return float(result) if result.ndim == 0 else result
+
+    def at(self, known, **own):
+        """The value with what the law needs from `known`, a mapping by name that may hold more; `own` goes first.
+
+        Raises BadInput as a call does, also where `known` lacks an input.
+        """
+        given = {
+            name: (own if name in own else known)[name]
+            for name in self._needs
+            if name in own or name in known
+        }
+        return self(**given)
+
+    def on_arrays(self, known, **own):
+        """The same without the checks of a call: for millions of values that are known to be right."""
+        given = [own[name] if name in own else known[name] for name in self._needs]
+        return self._numpy(*given, *self._coefficients)
+
+    def exact(self, **values):
+        """The value as an exact SymPy number; inputs as for a call, numbers only."""
+        floats = self._inputs(values)
+        given = {s.name: values.get(s.name, s.value) for s in (*self.symbols, *self.constants)}
+        exact = {
+            name: _exact(v) if _exact(v) is not None else _exact(floats[name]) for name, v in given.items()
+        }
+        return self.rhs.xreplace({s: exact[s.name] for s in (*self.symbols, *self.constants)})
+
+    def _over(self, values):
+        points = self._inputs({k: v.lo if isinstance(v, Interval) else v for k, v in values.items()})
+        box = {}
+        for s in (*self.symbols, *self.constants):
+            v = values.get(s.name)
+            if isinstance(v, Interval):
+                if v.hi != float("inf"):
+                    to_unit(v.hi, s.unit, s.name, at_most=s.at_most)
+                box[s] = v
+            elif s.value is None or s.name in values:
+                if not isinstance(points[s.name], float):
+                    raise BadInput(
+                        f"{s.name} takes a number or an Interval beside other intervals, got {v!r}"
+                    )
+                box[s] = Interval(points[s.name], points[s.name])
+        return image(self.rhs.xreplace({s: s.value for s in self.constants if s not in box}), box)
+
+    def _inputs(self, values: dict) -> dict:
+        known = self.quantities
+        takes = ", ".join(f"{s.name} [{s.unit}]" for s in self.symbols) or "nothing"
+        for name, value in values.items():
+            if name not in known:
+                raise BadInput(f"{self.lhs} has no input {name!r} (got {value!r}); it takes {takes}")
+        for s in self.symbols:
+            if s.name not in values:
+                raise BadInput(
+                    f"{s.name} is missing: {self.lhs} takes {takes}, got {', '.join(values) or 'nothing'}"
+                )
+        numbers = {s.name: float(s.value) for s in self.constants}
+        numbers.update({n: to_unit(v, known[n].unit, n, at_most=known[n].at_most) for n, v in values.items()})
+        return numbers
+
+    def _named(self, name) -> Quantity:
+        found = [s for s in self.rhs.free_symbols if s.name == str(name)]
+        if not found:
+            raise BadInput(
+                f"{self.lhs} has no input {str(name)!r}; it takes {', '.join(s.name for s in self.symbols)}"
+            )
+        return found[0]
+
+    def solve(self, name) -> Law:
+        """The inverse law: this equation solved exactly for the symbol `name`.
+
+        Of several roots the one that returns the input at random positive points is taken; raises
+        BadInput where none or more than one does.
+        """
+        x = self._named(name)
+        side, value = _isolate(self.rhs, self.lhs, x)
+        if side == x:
+            roots = [value]
+        else:
+            other = sympy.Dummy(positive=True)
+            try:
+                roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
+            except NotImplementedError:
+                roots = []
+        roots = [r for r in roots if self._returns(r, x)] or [
+            r for r in roots if self._returns(r, x, exactly=True)
+        ]
+        if len(roots) != 1:
+            raise BadInput(
+                f"{self.lhs} = {self.rhs} has {len(roots) or 'no'} closed positive solution for {x}"
+            )
+        return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
+
+    def _returns(self, root, x, exactly: bool = False) -> bool:
+        rng, number = random.Random(0), sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
+        for _ in range(4):
+            point = {
+                s: number(rng.randint(1, 999)) / 1000 * (s.at_most or rng.choice([1, 10, 1000]))
+                for s in self.symbols
+            }
+            constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
+            there = self.rhs.subs({**constants, **point})
+            back = root.subs({self.lhs: there, **constants, **{s: v for s, v in point.items() if s != x}})
+            want = point.get(x, x.value)
+            if not sympy.Abs(sympy.N(back) - want) <= 1e-9 * want:
+                return False
+        return True
+
+    def given(self, *laws: Law) -> Law:
+        """This law with the right sides of `laws` substituted for their left sides, in turn."""
+        rhs = self.rhs
+        for law in laws:
+            if law.lhs not in rhs.free_symbols:
+                raise BadInput(f"{law.lhs} does not occur in {self.lhs} = {rhs}")
+            rhs = rhs.xreplace({law.lhs: law.rhs})
+        return Law(self.lhs, rhs, self.title, source=self.source)
+
+    def elasticity(self, name):
+        """d ln(lhs) / d ln(name): the percent by which lhs moves for one percent of `name`."""
+        x = self._named(name)
+        return sympy.simplify(sympy.diff(self.rhs, x) * x / self.rhs)
+
+    def elasticities(self, **values) -> dict:
+        """Every input's elasticity by name: expressions, or numbers when the inputs' values are given."""
+        found = {s.name: self.elasticity(s) for s in self.symbols}
+        if not values:
+            return found
+        numbers = self._inputs(values)
+        at = {s: numbers[s.name] for s in (*self.symbols, *self.constants)}
+        return {name: float(e.subs(at)) for name, e in found.items()}
+
+    def latex(self) -> str:
+        """The equation in LaTeX, constants as their numbers."""
+        shown = {
+            s: sympy.Integer(s.value) if s.value.is_Integer else sympy.Float(float(s.value))
+            for s in self.constants
+            if s.tex == s.name
+        }
+        return f"{self.lhs.tex} = {sympy.latex(self.rhs.xreplace(shown))}"
+
+    def _repr_latex_(self):
+        return f"$\\displaystyle {self.latex()}$"
+
+    def browser(self, names: dict | None = None) -> str:
+        """The right side as an expression for the browser; `names` gives an input another name or a term.
+
+        Inputs keep their names, but for Vega's own words: the experts E become E_.
+        """
+        names = names or {}
+        swap = {s: sympy.Symbol(names.get(s.name, browser_name(s.name)), positive=True) for s in self.symbols}
+        swap |= {
+            s: sympy.Symbol(names[s.name], positive=True) if s.name in names else s.value
+            for s in self.constants
+        }
+        return browser_text(self.rhs.xreplace(swap))
+
+    def check_dimensions(self) -> None:
+        """Raise BadInput unless both sides have one dimension and every unit is coherent."""
+        for s in (self.lhs, *self.rhs.free_symbols):
+            if unit_factor(s.unit, base_unit(s.unit)) != 1:
+                raise BadInput(f"{s.name} takes a base unit such as {base_unit(s.unit)}, got {s.unit}")
+        left, right = _dimension(self.lhs), _dimension(self.rhs)
+        if left != right:
+            raise BadInput(f"{self!r}: left side is {dict(left)}, right side is {dict(right)}")
+
+
+def _isolate(side, value, x):
+    """Undo, from the outside in, what is done to x in side = value, as far as x stands in one place only."""
+    while side != x:
+        rest, core = side.as_independent(x, as_Add=side.is_Add)
+        if (side.is_Add or side.is_Mul) and rest != side.func.identity:
+            side, value = core, (value - rest if side.is_Add else value / rest)
+        elif side.is_Pow and x not in side.exp.free_symbols:
+            side, value = side.base, value ** (1 / side.exp)
+        elif side.is_Pow and x not in side.base.free_symbols:
+            side, value = side.exp, sympy.log(value) / sympy.log(side.base)
+        elif isinstance(side, sympy.log):
+            side, value = side.args[0], sympy.exp(value)
+        else:
+            break
+    return side, value
+
+
+def _dimension(expr):
+    """The pint dimensionality of an expression; sums must agree, functions take plain numbers."""
+    none = parse_unit("1").dimensionality
+    if isinstance(expr, Quantity):
+        return parse_unit(expr.unit).dimensionality
+    if expr.is_Mul:
+        total = none
+        for arg in expr.args:
+            total = total * _dimension(arg)
+        return total
+    if expr.is_Pow and expr.exp.is_Rational:
+        return _dimension(expr.base) ** Fraction(int(expr.exp.p), int(expr.exp.q))
+    dimensions = [_dimension(arg) for arg in expr.args]
+    if expr.is_Add or isinstance(expr, (sympy.Max, sympy.Min)):
+        if any(d != dimensions[0] for d in dimensions):
+            raise BadInput(f"{expr} adds or compares {[dict(d) for d in dimensions]}")
+        return dimensions[0]
+    if any(d != none for d in dimensions):
+        raise BadInput(f"{expr} takes plain numbers, got {[dict(d) for d in dimensions]}")
+    return none
+
+
+def _exact(value):
+    """The exact SymPy number of an int, float or number-like string; None for anything else."""
+    try:
+        return sympy.Rational(str(value)) if not isinstance(value, (bool, Quantity)) else None
+    except (TypeError, ValueError):
+        return None

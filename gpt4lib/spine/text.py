@@ -1,0 +1,178 @@
+"""One formatter for every number that a reader sees."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from .errors import BadInput
+from .interval import Interval
+from .stated import parts
+from .units import base_unit, unit_factor
+
+_PREFIXES = (
+    (1e18, "E"),
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+)
+_WORDS = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"), (1, ""))
+_TIMES = (
+    (2 * 365.25 * 86400, 365.25 * 86400, "years"),
+    (2 * 86400, 86400, "days"),
+    (2 * 3600, 3600, "hours"),
+    (120, 60, "min"),
+    (1, 1, "s"),
+    (1e-3, 1e-3, "ms"),
+    (0, 1e-6, "µs"),
+)
+_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_PREFIXED = {
+    "FLOP": "FLOP",
+    "byte": "B",
+    "FLOP/second": "FLOP/s",
+    "FLOP/GPU/second": "FLOP/s",
+    "byte/second": "B/s",
+    "byte/GPU/second": "B/s",
+    "byte/GPU": "B",
+    "FLOP/token": "FLOP per token",
+    "byte/token": "B per token",
+    "joule/second": "W",
+    "joule": "J",
+    "joule/GPU/second": "W per GPU",
+    "GPU*second": "GPU-seconds",
+}
+_COUNTED = {
+    "parameter": " parameters",
+    "token": " tokens",
+    "GPU": " GPUs",
+    "token/second": " tokens/s",
+    "token/parameter": " tokens per parameter",
+    "USD/token": " USD per token",
+    "FLOP/byte": " FLOP per byte",
+}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number to `digits` significant digits; whole numbers of up to six digits in full.
+
+    >>> number(24960.0), number(0.03456), number(2.184e25), number(16)
+    ('24,960', '0.0346', '2.18 × 10²⁵', '16')
+    """
+    if isinstance(value, int) and abs(value) < 1e6:
+        return f"{value:,}"
+    if value == 0 or not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "0" if value == 0 else "undefined")
+    power = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    if power >= 6 or power < -4:
+        return f"{value / 10.0**power:.{digits - 1}f} × 10{str(power).translate(_SUPERSCRIPT)}"
+    return f"{value:,.{max(digits - 1 - power, 0)}f}"
+
+
+def fmt(value, unit: str = "1", digits: int = 3) -> str:
+    """A value in a base unit as a reader would write it: "554 GFLOP", "$57.0 million", "95.0 days".
+
+    `unit` is "%" for a share shown in percent. An `Interval` reads "$52.9 to $61.2 million". Raises
+    BadInput for an unknown unit.
+
+    >>> fmt(1.831e12, "parameter"), fmt(95 * 86400, "second"), fmt(0.344, "%"), fmt(5.7e7, "USD")
+    ('1.83 trillion parameters', '95.0 days', '34.4%', '$57.0 million')
+    """
+    if isinstance(value, Interval):
+        return _span(fmt(value.lo, unit, digits), fmt(value.hi, unit, digits))
+    value = value if isinstance(value, int) else float(value)
+    if value < 0:
+        return "−" + fmt(-value, unit, digits)
+    if unit in ("%", "percent"):
+        text = number(100.0 * value, digits)
+        return (
+            number(value, digits) if "10⁻" in text else f"{text}%"
+        )  # a power of ten carries no percent sign
+    base = base_unit(unit)
+    if (unit not in ("", "1") and base == "1") or (base != unit and unit_factor(unit, base) != 1):
+        raise BadInput(f"fmt takes a base unit or '%', got {unit!r}")
+    if base == "1":
+        return number(value, digits)
+    if not math.isfinite(value):
+        return f"{number(value)}{_COUNTED.get(base, ' ' + base)}"
+    if base == "USD/GPU/second":
+        return f"${number(float(value) * 3600, digits)} per GPU-hour"
+    if base == "USD/joule":
+        return f"${number(value * 3.6e6, digits)} per kWh"
+    if base == "USD/GPU":
+        return f"{fmt(value, 'USD', digits)} per GPU"
+    if base == "USD":
+        scale, word = _pick(value, _WORDS, digits)
+        text = f"{value:,.2f}" if scale == 1 and 0.1 <= value < 1000 else number(value / scale, digits)
+        return f"${text}{word}"
+    if base == "second":
+        least, scale, name = next(row for row in _TIMES if value >= row[0])
+        return f"{number(value / scale, digits)} {name}"
+    if base == "GPU*second":
+        scale, word = _pick(value / 3600, _WORDS, digits)
+        return f"{number(value / 3600 / scale, digits)}{word} GPU-hours"
+    if base in _PREFIXED:
+        if value >= 1e21 or value == 0:
+            return f"{number(value, digits)} {_PREFIXED[base]}"
+        scale, prefix = _pick(value, _PREFIXES, digits)
+        return f"{number(value / scale, digits)} {prefix}{_PREFIXED[base]}"
+    scale, word = (1, "") if isinstance(value, int) and value < 1e6 else _pick(value, _WORDS, digits)
+    return f"{number(value / scale if scale > 1 else value, digits)}{word}{_COUNTED.get(base, ' ' + base)}"
+
+
+def written(stated) -> str:
+    """A stated value as a reader would write it, to the digits it was stated with.
+
+    >>> from .interval import stated
+    >>> [written(stated(text)) for text in ("~63e6 USD", "90-100 day", "> 25,000 GPU", "=16")]
+    ['~$63 million', '90 to 100 days', '> 25,000 GPUs', '16']
+    """
+    mark, *numbers = parts(stated.text)
+    unit = "%" if stated.written_unit in ("percent", "%") else stated.unit
+    shown = []
+    for text in filter(None, numbers):
+        value, plain = float(text.replace(",", "").replace("_", "")), re.sub(r"[eE].*|[,_]", "", text)
+        digits = len((plain if "." in plain else plain.rstrip("0")).replace(".", "").lstrip("0")) or 1
+        if (
+            stated.unit in _PREFIXED and stated.written_unit != stated.unit
+        ):  # a prefix stays as it was written
+            shown.append(f"{number(value, digits)} {_plain(stated.written_unit)}")
+        else:
+            shown.append(fmt(value * unit_factor(stated.written_unit, stated.unit), unit, digits))
+    return ("" if mark == "=" else mark + " " * (mark in ("<", ">", "<=", ">="))) + _span(shown[0], shown[-1])
+
+
+def _plain(unit):
+    """A unit as prose has it: "TFLOP/token" is TFLOP per token."""
+    return (
+        unit.replace("/token", " per token")
+        .replace("/second", "/s")
+        .replace("/GPU", " per GPU")
+        .replace("watt", "W")
+    )
+
+
+def _span(low, high):
+    """ "a to b", the unit said once; a alone where both read the same."""
+    if low == high:
+        return low
+    number_low, _, unit_low = low.partition(" ")
+    _, _, unit_high = high.partition(" ")
+    if unit_low == unit_high and "×" not in unit_low and unit_low:
+        return f"{number_low} to {high}"
+    return f"{low} to {high}"
+
+
+def _pick(value, table, digits):
+    rounded = float(f"{value:.{digits - 1}e}")
+    return next(((scale, name) for scale, name in table if rounded >= scale), table[-1])
+
+
+def display(value: float, quantity) -> str:
+    """A value of a quantity as a reader would write it; quantities of at most 1 are shown in percent."""
+    return fmt(value, "%" if quantity.at_most == 1 else quantity.unit)

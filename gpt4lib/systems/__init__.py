@@ -1,0 +1,1 @@
+"""Whole machines, by the laws: counts, training steps, layouts, serving."""

@@ -1,0 +1,1 @@
+"""Published tables against the laws that should return them."""
