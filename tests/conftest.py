@@ -11,7 +11,7 @@ settings.register_profile("book", deadline=None, derandomize=True)  # slow machi
 settings.load_profile("book")
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "book"), str(ROOT / "book" / "_ext")]
+sys.path[:0] = [str(ROOT / "tests" / "site"), str(ROOT / "book"), str(ROOT / "book" / "_ext")]
 pytest.register_assert_rewrite("site_pages")
 from browser import chromium, find_chromium  # noqa: E402
 

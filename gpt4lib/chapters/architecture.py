@@ -1,7 +1,7 @@
 """Architecture: what the article's counts imply for shape, parameters and FLOP, and what they leave out.
 
 The laws stand in the order of chapter 2. The counting laws at the end of each group are the ones
-that `gpt4lib.shapes` evaluates for published models.
+that `gpt4lib.systems.count` evaluates for published models.
 """
 
 from __future__ import annotations

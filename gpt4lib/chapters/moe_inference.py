@@ -1,7 +1,7 @@
 """Serving a mixture of experts: experts reached, bytes read, layers on nodes, and what a token then costs.
 
-The laws stand in the order of chapter 7. Whole distributions of the experts' loads are in `gpt4lib.routing`, times and
-rates of a server in `gpt4lib.serving_model`.
+The laws stand in the order of chapter 7. Whole distributions of the experts' loads are in `gpt4lib.simulate.routing`, times and
+rates of a server in `gpt4lib.systems.serving`.
 """
 
 from __future__ import annotations

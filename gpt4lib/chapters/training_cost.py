@@ -1,7 +1,7 @@
 """Training cost: from parameters and tokens to days and dollars, and where the utilisation goes.
 
 The laws stand in the order in which chapter 5 derives them; `draw` spreads inputs over their ranges.
-`gpt4lib.mini.schedule` and `gpt4lib.mini.failures` replay the pipeline and the failing cluster.
+`gpt4lib.simulate.pipeline` and `gpt4lib.simulate.counting` replay the pipeline and the failing cluster.
 """
 
 from __future__ import annotations

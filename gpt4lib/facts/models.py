@@ -99,7 +99,7 @@ def model_of(mapping: dict, where: str = "shape") -> Model:
 def model_mistakes(mapping: dict) -> list[str]:
     """Everything that is wrong with the keys of a shape, each with the key, what it takes and what it got.
 
-    >>> mistakes({"layers": 0})[0]
+    >>> model_mistakes({"layers": 0})[0]
     'layers takes a positive whole number, got 0'
     """
     found, wrong = [], set()

@@ -1,6 +1,6 @@
 """A meter for one run of the miniature: FLOP, parameters and bytes, counted from the arrays as they are used.
 
-FLOP are those of matrix products, 2 for each multiply and add, by part (`gpt4lib.shapes.PARTS` and "scores").
+FLOP are those of matrix products, 2 for each multiply and add, by part (`gpt4lib.systems.count.PARTS` and "scores").
 Every weight matrix counts as read once in each product it takes part in, which is once per pass; an expert
 without tokens is not read. Attention is causal: a token at position t attends to t + 1 keys, its own among
 them, in prefill as in decode. Only these pairs are counted, not the masked rest of the padded array. Each

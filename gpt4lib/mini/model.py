@@ -1,4 +1,4 @@
-"""The miniature: a mixture-of-experts transformer in NumPy, laid out by a `gpt4lib.shapes.Shape`.
+"""The miniature: a mixture-of-experts transformer in NumPy, laid out by a `gpt4lib.facts.models.Model`.
 
     model = Model(tiny_shape(), seed=0)
     cache = model.cache(batch=2, max_tokens=32)
@@ -10,7 +10,7 @@
 Logits are (batch, new tokens, vocab) and NaN where a token was padding. `meter=Meter()` counts the pass.
 `after_layer(layer, x, rows)` may return a changed residual stream: x is (real tokens, d_model) without the
 padding, and rows names the cache row of each token. Weights are `model.tables` and `model.layers[i]`, both
-{part: {name: array}} with the parts of `gpt4lib.shapes.PARTS`.
+{part: {name: array}} with the parts of `gpt4lib.systems.count.PARTS`.
 """
 
 from __future__ import annotations

@@ -10,17 +10,17 @@ last tenth of the paragraphs is held out.
 from __future__ import annotations
 
 from functools import cache
+from importlib.resources import files
 
 import numpy as np
 
-from ..facts.files import data_file
 from ..spine.errors import BadInput
 
 
 @cache
 def paragraphs() -> tuple[str, ...]:
     """The paragraphs of the text, each on one line."""
-    text = data_file("text/pride_and_prejudice.txt").read_text(encoding="ascii")
+    text = (files("gpt4lib") / "data" / "text" / "pride_and_prejudice.txt").read_text(encoding="ascii")
     return tuple(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 

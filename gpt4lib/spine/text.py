@@ -128,7 +128,7 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
 def written(stated) -> str:
     """A stated value as a reader would write it, to the digits it was stated with.
 
-    >>> from .interval import stated
+    >>> from gpt4lib.spine.stated import stated
     >>> [written(stated(text)) for text in ("~63e6 USD", "90-100 day", "> 25,000 GPU", "=16")]
     ['~$63 million', '90 to 100 days', '> 25,000 GPUs', '16']
     """

@@ -114,7 +114,7 @@ class Count:
 def parameters(shape: Model) -> Count:
     """Parameters by part, exact. Both vocabulary tables count as active.
 
-    >>> count(from_mapping({"name": "tiny", "layers": 1, "d_model": 4, "n_heads": 2, "n_kv_heads": 1, "d_head": 2,
+    >>> parameters(model_of({"name": "tiny", "layers": 1, "d_model": 4, "n_heads": 2, "n_kv_heads": 1, "d_head": 2,
     ...     "d_ff": 8, "mlp_matrices": 2, "vocab": 10, "tied_embeddings": True, "positions": "rotary"})).total
     164
     """

@@ -1,6 +1,6 @@
 """Planner: every layout of one model on one cluster, what it takes, and the best of them.
 
-`plan` runs the laws of `gpt4lib.step_time` over all layouts at once; `explain` takes one apart.
+`plan` runs the laws of `gpt4lib.systems.step` over all layouts at once; `explain` takes one apart.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     x = decode(model("gpt4_multi_query"), Server(gpu="H100-SXM 80GB", pipeline=16), batch=256, context=2048)
     x["user_rate"], x["rate"], x["mfu"], x["batch_limit"]
 
-The laws of `gpt4lib.inference_tradeoffs`, for one batch or for arrays of them. Stages, ranks and experts count as
+The laws of `gpt4lib.chapters.inference_tradeoffs`, for one batch or for arrays of them. Stages, ranks and experts count as
 evenly loaded; routing counts as uniform unless `hit` says how many experts a pass reaches. The defaults are a bound:
 data-sheet rates, memory and compute fully overlapped, nothing lost. `Server` holds every departure from it.
 """

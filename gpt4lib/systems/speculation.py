@@ -17,7 +17,7 @@ def at_acceptance(law: Law, **inputs):
 
     Takes arrays. Raises BadInput that names accept, c_draft, gamma, ...
 
-    >>> value(tokens, accept=[0, 0.5, 1], gamma=2).tolist()
+    >>> at_acceptance(tokens, accept=[0, 0.5, 1], gamma=2).tolist()
     [1.0, 1.75, 3.0]
     """
     for name, low, most in (("accept", 0, 1), ("gamma", 1, None)):

@@ -1,6 +1,6 @@
 """A published check of the serving model: PaLM on TPU v4, eight latencies, two fitted constants.
 
-The laws are those of `gpt4lib.inference_tradeoffs`. Chips form a box of axes with links both ways; an axis closes to
+The laws are those of `gpt4lib.chapters.inference_tradeoffs`. Chips form a box of axes with links both ways; an axis closes to
 a ring only where every side of the box is a multiple of four, so a chip of a smaller slice has one link an axis and
 not two. Fitted on the rows: `ceiling`, the share of peak that matrix products reach, and `layer_seconds`, what a layer
 adds whatever its size. PaLM 540B was served with its 48 heads padded to 64, for 64 chips, which adds 18 billion

@@ -51,7 +51,7 @@ def examples() -> list[str]:
 def load_case(name) -> Case:
     """The case in a TOML file, or the example of that name ("gpt-4"). Raises BadInput that lists every mistake.
 
-    >>> load("mixtral-8x7b").shape.top_k
+    >>> load_case("mixtral-8x7b").shape.top_k
     2
     """
     path = Path(name)

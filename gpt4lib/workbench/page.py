@@ -189,7 +189,7 @@ def _terms() -> dict:
 
 
 def preset(case, found: dict) -> dict:
-    """The settings of a case of `gpt4lib.workbench_file` and its report on this page: those that it has a slider for.
+    """The settings of a case of `gpt4lib.workbench.file` and its report on this page: those that it has a slider for.
 
     The utilisation is the published one where there is one. Raises BadInput for a model whose layers are not all alike
     or whose heads are not 128 wide.

@@ -2,8 +2,8 @@
 
     report(workbench_file.load("gpt-4"))["training"]["days"]
 
-Counts come from `gpt4lib.shapes`, layouts from `gpt4lib.planner`, money from the laws of `gpt4lib.training_cost`,
-serving from `gpt4lib.serving_model`. The file is `gpt4lib.workbench_file`'s; every key of the report names its unit.
+Counts come from `gpt4lib.systems.count`, layouts from `gpt4lib.systems.planner`, money from the laws of `gpt4lib.chapters.training_cost`,
+serving from `gpt4lib.systems.serving`. The file is `gpt4lib.workbench.file`'s; every key of the report names its unit.
 """
 
 from __future__ import annotations

@@ -128,15 +128,13 @@ def test_fit_by_filling(room, stages, per_stage, tp, power, head, context):
     memory = dict(mem=room + 1000, usable=1, weight_bytes=2, N_held=0, E=1, N_exp=500 * tp * stages)
     one = dict(layers=per_stage, kv_heads=max(1, n_kv // tp), head_width=head, context=context)
     count = fill_cache(room_bytes=room or 0.5, **one)
-    assert count == math.floor(mqa.flight_limit_copied(**whole, **memory) + 1e-9)
+    assert count == math.floor(mqa.fitting_copied(**whole, **memory) + 1e-9)
     if n_kv >= tp:  # enough heads: nothing is copied, and it does not matter how the cache is divided
-        assert mqa.flight_limit_divided(**whole, **memory) == pytest.approx(
-            mqa.flight_limit_copied(**whole, **memory)
-        )
+        assert mqa.fitting_divided(**whole, **memory) == pytest.approx(mqa.fitting_copied(**whole, **memory))
     else:
         ranks = tp // n_kv
-        assert mqa.flight_limit_divided(**whole, **memory) == pytest.approx(
-            ranks * mqa.flight_limit_copied(**whole, **memory)
+        assert mqa.fitting_divided(**whole, **memory) == pytest.approx(
+            ranks * mqa.fitting_copied(**whole, **memory)
         )
 
 

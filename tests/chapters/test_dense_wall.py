@@ -9,7 +9,7 @@ from gpt4lib.chapters import dense_wall as dw
 from gpt4lib.facts import given as facts_given
 from gpt4lib.facts.devices import devices, hardware
 from gpt4lib.facts.files import data_file, published
-from gpt4lib.facts.models import from_mapping, published_model
+from gpt4lib.facts.models import model_of, published_model
 from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Transformer
 from gpt4lib.simulate.counting import days_to_spend, step_bytes
@@ -74,7 +74,7 @@ def test_published_tokenisers_need_fewer_than_two_tokens_a_word():
 
 @pytest.mark.parametrize("sequences", [1, 2, 5])
 def test_reads_of_the_miniature(sequences):
-    shape = from_mapping(
+    shape = model_of(
         {
             "name": "dense",
             "layers": 3,

@@ -11,7 +11,7 @@ from gpt4lib.chapters import inference_tradeoffs as it
 from gpt4lib.facts import given as facts_given
 from gpt4lib.facts.devices import devices, hardware
 from gpt4lib.facts.files import published
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Transformer
 from gpt4lib.spine.errors import BadInput
@@ -31,7 +31,7 @@ def test_dimensions(name):
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_flop_of_a_weight_and_intensity_are_what_the_miniature_counts(batch):
-    shape = from_mapping(
+    shape = model_of(
         {
             "name": "dense",
             "layers": 2,
@@ -93,7 +93,7 @@ def test_imbalance_and_share_at_work_are_two_times_divided():
     for batch, width in ((1, 1), (64, 1), (256, 2), (4096, 1)):
         read, work = width * 1e9 / rate, batch * 2e9 / F
         x = {"F": F, "mem_rate": rate, "B_seq": batch, "weight_bytes": width}
-        assert it.ridge_over_intensity(**x) == pytest.approx(read / work)
+        assert it.read_over_compute(**x) == pytest.approx(read / work)
         assert it.weights_busy(**x) == pytest.approx(min(1, work / read))
 
 

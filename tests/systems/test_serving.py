@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt4lib.facts.devices import hardware
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.systems.count import parameters, served_model, serving_view
 from gpt4lib.systems.machine import Server
@@ -29,7 +29,7 @@ SMALL = {
     "d_ff_expert": 128,
     "expert_matrices": 2,
 }
-MIXTURE, GPU = serving_view(from_mapping(SMALL)), hardware("A100-SXM 80GB")
+MIXTURE, GPU = serving_view(model_of(SMALL)), hardware("A100-SXM 80GB")
 NVLINK, NIC = GPU.interconnect_bytes_per_s / 2, 25e9
 
 
@@ -90,7 +90,7 @@ def test_a_step_of_the_small_model_counted_by_hand(batch, tp, p, ep):
 
 
 def test_memory_of_the_small_model_counted_by_hand():
-    parts = parameters(from_mapping(SMALL)).parts
+    parts = parameters(model_of(SMALL)).parts
     experts, outside = parts["experts"], sum(parts.values()) - parts["experts"]
     for tp, p, ep in ((1, 1, 1), (2, 3, 2), (4, 1, 4)):
         x = decode(MIXTURE, Server(tensor=tp, pipeline=p, expert=ep, usable=0.9), batch=10, context=50)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpt4lib.chapters.index import find_law
 from gpt4lib.facts import files
 from gpt4lib.facts.files import data_file, published, read_csv, sources
-from gpt4lib.chapters.index import find_law
 from gpt4lib.facts.models import published_models
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.law import Law

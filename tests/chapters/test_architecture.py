@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpt4lib import ledger
 from gpt4lib.chapters import architecture as arch
 from gpt4lib.facts.files import published
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.interval import Interval
 from gpt4lib.spine.law import Law
@@ -68,7 +68,7 @@ BY_HAND = {
 COUNTED = {
     "attention",
     "mlp",
-    "table",
+    "vocabulary_table",
     "learned_positions",
     "relative_positions",
     "router",
@@ -84,6 +84,10 @@ COUNTED = {
     "pairs",
 }
 ELSEWHERE = {
+    "compute",
+    "token_cache",
+    "cache_read",
+    "cache_read_of_shape",
     "idle_in_batch",
     "saturation",
     "routed_log_loss",
@@ -139,7 +143,7 @@ WIDTH = 10_752
 
 
 def gpt4(**change):
-    return from_mapping(
+    return model_of(
         {
             "name": "as described",
             "layers": 120,

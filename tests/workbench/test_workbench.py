@@ -12,11 +12,10 @@ import vl_convert
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib.chapters import parallelism as laws
 from gpt4lib.chapters import training_step
 from gpt4lib.facts.devices import hardware
 from gpt4lib.facts.files import data_file, read_toml, sources
-from gpt4lib.facts.models import mistakes
+from gpt4lib.facts.models import model_mistakes
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.interval import Interval
 from gpt4lib.spine.law import Law
@@ -326,7 +325,7 @@ def test_every_mistake_of_a_file_is_listed_at_once():
 
 
 def test_shapes_mistakes_come_together_too():
-    wrong = mistakes(
+    wrong = model_mistakes(
         {
             "name": "",
             "layers": 2,

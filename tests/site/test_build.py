@@ -8,7 +8,7 @@ from pathlib import Path
 import gpt4book
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][\w.!+]*( ; [\w .'<>=!-]+( (and|or) [\w .'<>=!()-]+)*)?")
 

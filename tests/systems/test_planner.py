@@ -16,12 +16,13 @@ from gpt4lib.chapters import architecture, training_step
 from gpt4lib.chapters import parallelism as laws
 from gpt4lib.chapters import training_cost as tc
 from gpt4lib.facts.files import published, sources
-from gpt4lib.facts.models import from_mapping, published_model
+from gpt4lib.facts.models import model_of, published_model
 from gpt4lib.simulate.pipeline import pipeline_schedule
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.law import Law
 from gpt4lib.systems import step
 from gpt4lib.systems.count import flop_per_token, parameters
+from gpt4lib.systems import efficiency
 from gpt4lib.systems.efficiency import Efficiency, _predicted, fit, gpt, leave_one_out, runs
 from gpt4lib.systems.machine import Cluster, Layout, Recipe
 from gpt4lib.systems.planner import LAYOUT_KINDS, explain, plan
@@ -43,10 +44,10 @@ TINY = {
 }
 ROUTED = {"n_experts": 4, "top_k": 2, "d_ff_expert": 32, "expert_matrices": 3}
 SHAPES = (
-    from_mapping(TINY),
-    from_mapping(TINY | {"n_kv_heads": 2, "mlp_matrices": 3, "tied_embeddings": False}),
-    from_mapping(TINY | ROUTED),
-    from_mapping(TINY | ROUTED | {"n_dense_layers": 1, "n_shared_experts": 1}),
+    model_of(TINY),
+    model_of(TINY | {"n_kv_heads": 2, "mlp_matrices": 3, "tied_embeddings": False}),
+    model_of(TINY | ROUTED),
+    model_of(TINY | ROUTED | {"n_dense_layers": 1, "n_shared_experts": 1}),
 )
 
 
@@ -68,8 +69,12 @@ def printed(formula, **values):
     return of(ast.parse(formula, mode="eval").body)
 
 
-every_law = {name: x for module in (laws, training_step) for name, x in vars(module).items() if isinstance(x, Law)} | {
-    f"{table}{key}": law for table in ("kept", "kernels") for key, law in getattr(training_step, table).items()
+every_law = {
+    name: x for module in (laws, training_step) for name, x in vars(module).items() if isinstance(x, Law)
+} | {
+    f"{table}{key}": law
+    for table in ("kept", "kernels")
+    for key, law in getattr(training_step, table).items()
 }
 
 
@@ -173,7 +178,7 @@ def test_activations_are_the_arrays_that_one_rank_keeps(tp, kv_heads, mlp_matric
         recompute
     ]
     by_hand = sum(x.nbytes for x in arrays + [np.zeros((b, *size), byte) for size in masks])
-    shape = from_mapping(TINY | {"n_kv_heads": kv_heads, "d_ff": d_ff, "mlp_matrices": mlp_matrices})
+    shape = model_of(TINY | {"n_kv_heads": kv_heads, "d_ff": d_ff, "mlp_matrices": mlp_matrices})
     if sequence and tp == 1:
         return
     layout = Layout(tensor=tp, micro_batch=b, batch=b, recompute=recompute, sequence=sequence)
@@ -442,7 +447,7 @@ def test_groups_that_leave_the_node_are_slower_and_noted():
 
 @pytest.mark.parametrize(("tp", "ep"), [(1, 4), (1, 8), (2, 4), (2, 16), (4, 8), (8, 4), (1, 32)])
 def test_expert_traffic_counted_token_by_token(tp, ep):
-    shape = from_mapping(TINY | ROUTED | {"n_experts": 32, "n_heads": 8, "n_kv_heads": 8})
+    shape = model_of(TINY | ROUTED | {"n_experts": 32, "n_heads": 8, "n_kv_heads": 8})
     layout = Layout(tensor=tp, data=64 // tp, expert=ep, batch=64 // tp)
     x = explain(shape, a100(64), layout, seq=16, efficiency=SOME)["terms"]
     inside = tp * ep <= 8

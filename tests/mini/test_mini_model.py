@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4lib.chapters import architecture, moe_inference, mqa
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Transformer, default_shape, gelu, silu, softmax, tiny_shape
 from gpt4lib.spine.errors import BadInput
@@ -50,7 +50,7 @@ def layouts(draw):
             "expert_matrices": pick(2, 3),
         }
         keys |= {"n_dense_layers": pick(0, 0, 1), "n_shared_experts": pick(0, 2), "d_ff_shared": pick(4, 7)}
-    return from_mapping(keys)
+    return model_of(keys)
 
 
 def draw_tokens(model, *size, seed=0):

@@ -1,23 +1,19 @@
 """What the browser evaluates is what NumPy evaluates; the library imports lightly; notation is unique."""
 
-import importlib
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import vl_convert
 
-import gpt4lib
 from gpt4lib.chapters.index import LAWS, symbols
 from gpt4lib.show.charts import Slider, explore
 from gpt4lib.spine.browser import browser_name
 from gpt4lib.spine.errors import BadInput
-from gpt4lib.spine.law import Law, Quantity
+from gpt4lib.spine.law import Quantity
 from gpt4lib.spine.units import base_unit
-
 
 
 def vega(expression, rows):

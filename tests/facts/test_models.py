@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4lib.facts.files import published, sources
-from gpt4lib.facts.models import POSITIONS, from_mapping, published_model, published_models, read_model
+from gpt4lib.facts.models import POSITIONS, model_of, published_model, published_models, read_model
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.systems.count import PARTS, agrees, flop_per_token, parameters
 
@@ -122,7 +122,7 @@ def test_count_is_the_sum_of_all_arrays(base, biases, positions, tied):
     if positions == "relative" and "mla_kv_rank" in base:
         positions = "alibi"
     check(
-        from_mapping(
+        model_of(
             {**base, "biases": biases, "positions": positions, "max_positions": 11, "tied_embeddings": tied}
         )
     )
@@ -191,7 +191,7 @@ def test_count_of_any_shape(
             "n_shared_experts": shared,
             "n_dense_layers": min(dense, layers),
         }
-    check(from_mapping(mapping))
+    check(model_of(mapping))
 
 
 def test_a_file_reads_like_the_mapping(tmp_path):
@@ -200,14 +200,14 @@ def test_a_file_reads_like_the_mapping(tmp_path):
         for key, value in LATENT.items()
     ]
     (tmp_path / "m.toml").write_text("\n".join(lines))
-    assert read_model(tmp_path / "m.toml") == from_mapping(LATENT)
+    assert read_model(tmp_path / "m.toml") == model_of(LATENT)
 
 
 def test_defaults():
     plain = {key: value for key, value in ROUTED.items() if key not in ("expert_matrices", "d_ff_shared")}
-    shape = from_mapping(plain)
+    shape = model_of(plain)
     assert (shape.expert_matrices, shape.d_ff_shared, shape.biases) == (2, 7, False)
-    alone = from_mapping(
+    alone = model_of(
         {
             k: v
             for k, v in plain.items()
@@ -328,7 +328,7 @@ def chinchilla(row, *, layers, width, inner, heads, head):
             "d_head": head,
         }.items()
     }
-    return from_mapping(
+    return model_of(
         {
             "name": "chinchilla",
             "n_kv_heads": number["n_heads"],
@@ -369,7 +369,7 @@ def test_chinchilla_table_a4_flop():
 
 def test_flop_of_a_token_multiply_by_multiply():
     for shape in map(
-        from_mapping, (TINY, ROUTED, LATENT, {**TINY, "tied_embeddings": True, "positions": "relative"})
+        model_of, (TINY, ROUTED, LATENT, {**TINY, "tied_embeddings": True, "positions": "relative"})
     ):
         flop = flop_per_token(shape, context=17)
         skip = ("embedding", "norms", "biases", "unembedding")
@@ -436,7 +436,7 @@ def test_a_plain_model_costs_two_flop_per_parameter():
 )
 def test_bad_shapes_name_key_and_file(change, key, takes):
     with pytest.raises(BadInput) as error:
-        from_mapping({**TINY, **change}, "here.toml")
+        model_of({**TINY, **change}, "here.toml")
     message = str(error.value)
     assert message.startswith("here.toml: ") and key in message and takes in message and "got" in message
 
@@ -459,16 +459,16 @@ def test_bad_shapes_name_key_and_file(change, key, takes):
 )
 def test_missing_keys(key):
     with pytest.raises(BadInput, match=f"{key} takes .*got nothing"):
-        from_mapping({k: v for k, v in TINY.items() if k != key}, "here.toml")
+        model_of({k: v for k, v in TINY.items() if k != key}, "here.toml")
 
 
 def test_latent_attention_has_no_relative_positions_and_experts_need_matrices():
     with pytest.raises(BadInput, match="positions takes another kind"):
-        from_mapping({**LATENT, "positions": "relative"})
+        model_of({**LATENT, "positions": "relative"})
     with pytest.raises(BadInput, match="mla_kv_rank takes a positive"):
-        from_mapping({**LATENT, "mla_kv_rank": 0})
+        model_of({**LATENT, "mla_kv_rank": 0})
     with pytest.raises(BadInput, match="expert_matrices takes 2"):
-        from_mapping(
+        model_of(
             {
                 k: v
                 for k, v in ROUTED.items()
@@ -495,13 +495,13 @@ def test_unknown_model_and_bad_context():
         published_model("Llama2-7B")
     for context in (-1, math.nan, math.inf, "8k", True):
         with pytest.raises(BadInput, match="context takes"):
-            flop_per_token(from_mapping(TINY), context)
+            flop_per_token(model_of(TINY), context)
 
 
 def test_printed_precision():
     assert agrees(6_749_999_999, "6.7B") and not agrees(6_760_000_000, "6.7B")
     assert agrees(175_170_000_000, "175.0B") and not agrees(174_600_000_000, "175.0B")
-    assert asdict(from_mapping(TINY))["d_ff"] == 30
+    assert asdict(model_of(TINY))["d_ff"] == 30
 
 
 def test_agreement_ends_at_a_thousandth_or_at_the_printed_digits():
@@ -513,7 +513,7 @@ def test_agreement_ends_at_a_thousandth_or_at_the_printed_digits():
 
 def test_flop_of_no_context_leave_the_scores_out():
     """Every matrix entry that works on a token is multiplied and added once; the looked-up table is not."""
-    tiny = from_mapping(TINY)
+    tiny = model_of(TINY)
     flop = flop_per_token(tiny, 0)
     entries = sum(
         rows * columns for part, rows, columns, _ in arrays(tiny) if part not in ("embedding", "norms")

@@ -13,7 +13,7 @@ from gpt4lib import ledger
 from gpt4lib.chapters import parallelism as par
 from gpt4lib.facts.devices import hardware
 from gpt4lib.facts.files import published, sources
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.mini.model import Transformer, tiny_shape
 from gpt4lib.mini.parallel import Communicator, ZeroAdam
 from gpt4lib.simulate.pipeline import pipeline_schedule, stage_idle_share
@@ -27,7 +27,7 @@ from gpt4lib.systems.planner import explain, plan
 A100, GB = 312e12, 1e9
 BYTES = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12}
 CHAPTER = [c for c in ledger.load().claims if c.chapter == "04_parallelism"]
-DESCRIBED = from_mapping(
+DESCRIBED = model_of(
     {
         "name": "as described",
         "layers": 120,
@@ -254,7 +254,7 @@ def test_nvlink_rates_are_half_of_the_data_sheets():
 
 # ---- the claims -----------------------------------------------------------------------------
 def test_claims_stand_in_the_order_of_the_article():
-    with (Path(__file__).parent / "double_entry.csv").open(newline="") as file:
+    with (Path(__file__).parents[1] / "double_entry.csv").open(newline="") as file:
         own = [row["id"] for row in csv.DictReader(file) if row["id"].startswith("parallelism-")]
     assert [c.id for c in CHAPTER] == own and len(own) == 11
 

@@ -13,7 +13,7 @@ from gpt4lib.facts.devices import hardware
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.validation import roofline
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("measure_gpu", ROOT / "benchmarks" / "measure_gpu.py")
 script = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(script)

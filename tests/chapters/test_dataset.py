@@ -17,14 +17,14 @@ from gpt4lib.chapters import parallelism
 from gpt4lib.chapters import training_cost as tc
 from gpt4lib.facts import given as facts_given
 from gpt4lib.facts.files import published, sources
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.simulate.counting import ramp_by_counting
 from gpt4lib.simulate.pipeline import pipeline_schedule, stage_idle_share
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.law import Law
 from gpt4lib.systems import optimal_tokens
 from gpt4lib.systems.count import flop_per_token
-from gpt4lib.systems.optimal_tokens import constants, fit_row
+from gpt4lib.systems.optimal_tokens import scaling_constants, scaling_row
 
 DAY = 86400
 LAWS = {name: law for name, law in vars(ds).items() if isinstance(law, Law)}
@@ -113,8 +113,8 @@ PRINTED = [(6.34e9, 242e9, 2.2256440889984477), (8.67e9, 178e9, 2.22696340750878
 @pytest.mark.parametrize("size, tokens, loss", PRINTED)
 def test_data_constrained_losses_that_the_authors_print(size, tokens, loss):
     """Two losses printed in the authors' repository, for 25 billion unique tokens; parameters saturate likewise."""
-    fit, unique = constants("muennighoff"), 25e9
-    floor = float(fit_row("muennighoff")["E"])
+    fit, unique = scaling_constants("muennighoff"), 25e9
+    floor = float(scaling_row("muennighoff")["E"])
     enough = ds.optimal_tokens.solve("N")(D=unique, **fit)
     assert enough < size
     D_eff = ds.effective(U=unique, epochs=tokens / unique)
@@ -184,17 +184,19 @@ def test_exponents_that_papers_print():
     """Approach 3 prints 0.46, as the unrounded constants give and the rounded ones do not; the refit prints 0.513."""
 
     def exponent(name):
-        return ds.size_exponent(**{k: v for k, v in constants(name).items() if k in ("alpha", "beta")})
+        return ds.size_exponent(
+            **{k: v for k, v in scaling_constants(name).items() if k in ("alpha", "beta")}
+        )
 
     printed = {row["approach"][0]: row for row in published("chinchilla_table2_exponents")}
     assert round(exponent("chinchilla-3"), 2) == float(printed["3"]["a_Nopt"]) == 0.46
     assert round(exponent("chinchilla-3-rounded"), 2) == 0.45
     assert exponent("chinchilla-3") > float(printed["3"]["a_ci"].split("-")[1])
-    assert round(exponent("refit-mean"), 3) == float(fit_row("refit-mean")["a_N"]) == 0.513
+    assert round(exponent("refit-mean"), 3) == float(scaling_row("refit-mean")["a_N"]) == 0.513
 
 
 def test_fits_give_the_rows_that_their_papers_print():
-    fits = optimal_tokens.fits()
+    fits = optimal_tokens.scaling_fits()
     tables = (
         ("chinchilla_table3_optimal", "tokens", "1", 0.10),
         ("chinchilla_tableA3_optimal", "tokens_2", "2", 0.07),
@@ -212,7 +214,7 @@ def test_fits_give_the_rows_that_their_papers_print():
 
 def test_spans_hold_their_fit_and_widen_away_from_the_measured_sizes():
     for key in ("1", "2", "refit"):
-        fit = optimal_tokens.fits()[key]
+        fit = optimal_tokens.scaling_fits()[key]
         near, far = fit.span(2e10), fit.span(1.8e12)
         assert near.contains(fit.tokens(2e10)) and far.contains(fit.tokens(1.8e12))
         assert far.hi / far.lo > near.hi / near.lo > 1
@@ -225,7 +227,7 @@ def test_spans_hold_their_fit_and_widen_away_from_the_measured_sizes():
 
 def test_which_pairs_of_count_and_fit_land_near_two():
     counts = {"active": 280e9, "middle": math.sqrt(280e9 * 1.8e12), "stored": 1.8e12}
-    pairs = itertools.product(optimal_tokens.fits().items(), counts.items())
+    pairs = itertools.product(optimal_tokens.scaling_fits().items(), counts.items())
     ratios = {(key, count): fit.tokens(size) / 13e12 for (key, fit), (count, size) in pairs}
     near = {pair for pair, ratio in ratios.items() if 1.5 <= ratio <= 2.5}
     assert near == {("refit", "stored"), ("llama3", "middle"), ("3", "active")}
@@ -237,13 +239,15 @@ def test_kaplan_by_minimising_its_own_formula():
     sizes = np.geomspace(1e9, 1e13, 20001)
     losses = ((6.4e13 / sizes) ** (0.076 / 0.103) + 1.8e13 / (compute / (6 * sizes))) ** 0.103
     best = sizes[np.argmin(losses)]
-    assert optimal_tokens.fits()["kaplan"].tokens(best) == pytest.approx(compute / (6 * best), rel=2e-3)
+    assert optimal_tokens.scaling_fits()["kaplan"].tokens(best) == pytest.approx(
+        compute / (6 * best), rel=2e-3
+    )
 
 
 @pytest.mark.parametrize("name", ["llama3", "kaplan-separate", "chinchila-3"])
 def test_fits_without_such_constants_are_refused(name):
     with pytest.raises(BadInput, match=name):
-        constants(name)
+        scaling_constants(name)
 
 
 @pytest.mark.parametrize("row", published("clark_table3_routing"), ids=lambda r: r["router"])
@@ -394,7 +398,7 @@ def test_critical_batch_is_where_noise_and_signal_balance():
 
 
 def test_cost_of_context_from_the_counted_shape():
-    shape = from_mapping(
+    shape = model_of(
         {
             "name": "as described",
             "layers": 120,

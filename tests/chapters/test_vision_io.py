@@ -15,7 +15,7 @@ from gpt4lib.chapters import vision_io as vi
 from gpt4lib.facts import given as facts_given
 from gpt4lib.facts.devices import hardware
 from gpt4lib.facts.files import published
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.mini import vision
 from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Transformer, tiny_shape
@@ -201,7 +201,7 @@ def test_flop_is_the_miniatures():
 def test_a_block_is_a_dense_layer():
     """With visual tokens as wide as the model, a block has the matrices of a layer that shapes.py counts."""
     layer = parameters(
-        from_mapping(
+        model_of(
             {
                 "name": "one",
                 "layers": 1,

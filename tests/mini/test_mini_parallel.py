@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt4lib.chapters import architecture, mqa, parallelism
-from gpt4lib.facts.models import from_mapping
+from gpt4lib.facts.models import model_of
 from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Transformer
 from gpt4lib.mini.parallel import Communicator, ExpertParallel, PipelineParallel, TensorParallel, ZeroAdam
@@ -43,7 +43,7 @@ def layouts(draw, **fixed):
     keys |= pick({"n_experts": 4, "top_k": 2}, {"n_experts": 8, "top_k": 1}, {"n_experts": 4, "top_k": 4})
     keys |= {"d_ff_expert": pick(4, 8), "n_dense_layers": pick(0, 0, 1)}
     keys |= {"n_shared_experts": pick(0, 2), "d_ff_shared": pick(4, 8)}
-    return from_mapping(keys | fixed)
+    return model_of(keys | fixed)
 
 
 def run(model, split, seed, lengths=(3, 2, 1, 3), **options):
@@ -366,15 +366,15 @@ TINY = {
 )
 def test_clashing_numbers_are_named(split, words):
     with pytest.raises(BadInput, match=words):
-        split(Transformer(from_mapping(TINY)))
+        split(Transformer(model_of(TINY)))
 
 
 def test_columns_that_do_not_divide():
     with pytest.raises(BadInput, match="d_ff_expert = 6, got 4"):
-        TensorParallel(Transformer(from_mapping(TINY | {"n_heads": 4, "n_kv_heads": 1})), 4)
+        TensorParallel(Transformer(model_of(TINY | {"n_heads": 4, "n_kv_heads": 1})), 4)
     with pytest.raises(BadInput, match="at least 1"):
         ExpertParallel(
-            Transformer(from_mapping(TINY | {"n_experts": 0, "top_k": 0, "d_ff_expert": 0, "d_ff": 6})), 1
+            Transformer(model_of(TINY | {"n_experts": 0, "top_k": 0, "d_ff_expert": 0, "d_ff": 6})), 1
         )
 
 
@@ -397,7 +397,7 @@ def test_each_rank_sees_its_own_part_of_the_lengths():
         "top_k": 1,
         "d_ff_expert": 4,
     }
-    split = ExpertParallel(Transformer(from_mapping(shape), seed=0), 2)
+    split = ExpertParallel(Transformer(model_of(shape), seed=0), 2)
     caches = split.cache(4, 8)
     split.forward(np.ones((4, 3), int), caches, lengths=[3, 1, 2, 3])
     assert [cache.lengths.tolist() for cache in caches] == [[3, 1], [2, 3]]

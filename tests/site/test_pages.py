@@ -18,7 +18,7 @@ from gpt4lib import ledger
 from gpt4lib.facts.files import data_file, read_toml, sources
 from gpt4lib.facts.given import _KINDS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(ROOT.glob("book/*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
