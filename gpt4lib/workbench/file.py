@@ -13,6 +13,7 @@ import numpy as np
 
 from ..facts.devices import devices, hardware
 from ..facts.files import data_file, read_toml, sources
+from ..facts.given import given
 from ..facts.models import (
     TYPES,
     Model,
@@ -30,16 +31,55 @@ from ..systems.planner import RECOMPUTE
 
 
 @dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training run: tokens, batch and what is lost. `only` limits the layouts; price in USD/GPU/second."""
+
+    tokens: Interval
+    seq: int
+    batch_tokens: int | list
+    price: Interval | None
+    mfu: Interval | None
+    lost_share: Interval
+    recipe: Recipe
+    only: dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A serving target. `n_gpus` is the cluster's where it serves; price in USD/GPU/second."""
+
+    server: Server
+    context: int
+    batch: int | None
+    user_rate: float | None
+    prompt: int | None
+    redundant_experts: int
+    n_gpus: int | None
+    price: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published figure, in the figure's unit, and where it stands."""
+
+    figure: str
+    value: Interval
+    source: str
+    place: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
-    """A checked file. `training` and `serving` are empty where it has no such section; prices in USD/GPU/second."""
+    """A checked file; sections that it does not have are None."""
 
     name: str
     about: str
     shape: Model
     cluster: Cluster | None
-    training: dict
-    serving: dict
-    published: tuple
+    training: Training | None
+    serving: Serving | None
+    published: tuple[Published, ...]
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -258,73 +298,61 @@ def _links(section):
 
 
 def _case(top, shape, sections, rows, where):
-    c, t, s = ({**sections.get(name, {})} for name in ("cluster", "training", "serving"))
-    price = _price(c)
-    cluster = (
-        Cluster(
-            device=c["gpu"],
-            n_gpus=c["n_gpus"],
-            gpus_per_node=c.get("gpus_per_node", 8),
-            reserve_bytes=c.get("reserve_gb", 0.0) * unit_factor("GB", "byte"),
-            **_links(c),
-        )
-        if c
-        else None
-    )
-    training = (
-        {
-            "tokens": interval(t["tokens"]),
-            "seq": t["seq"],
-            "batch_tokens": t["batch_tokens"],
-            "price": price,
-            "mfu": interval(t["mfu"]) if "mfu" in t else None,
-            "lost_share": interval(t.get("lost_share", 0.0)),
-            "recipe": Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
-            "only": t.get("layout", {}),
-        }
-        if t
-        else {}
-    )
-    same = s.get("gpu", c.get("gpu")) == c.get("gpu")
-    options = {f.name: s[f.name] for f in fields(Server) if f.name in s} | _links(
-        {**(c if same else {}), **s}
-    )
-    serving = (
-        {
-            "server": Server(**{"gpu": c.get("gpu"), **options}),
-            "context": s["context"],
-            "batch": s.get("batch"),
-            "user_rate": s.get("user_tokens_per_s"),
-            "prompt": s.get("prompt"),
-            "redundant_experts": s.get("redundant_experts", 0),
-            "n_gpus": None if "gpu" in s else c["n_gpus"],
-            "price": _price(s) or (price if same else None),
-        }
-        if s
-        else {}
-    )
-    published = tuple(_published(row) for row in rows)
+    c, s = sections.get("cluster", {}), sections.get("serving", {})
     return Case(
         name=top.get("name", where),
         about=top.get("about", ""),
         shape=shape,
-        cluster=cluster,
-        training=training,
-        serving=serving,
-        published=published,
+        cluster=_cluster(c) if c else None,
+        training=_training(sections["training"], _price(c)) if sections.get("training") else None,
+        serving=_serving(s, c) if s else None,
+        published=tuple(_published(row) for row in rows),
+    )
+
+
+def _cluster(c):
+    reserve = c.get("reserve_gb", 0.0) * unit_factor("GB", "byte")
+    size = {"n_gpus": c["n_gpus"], "gpus_per_node": c.get("gpus_per_node", 8)}
+    return Cluster(device=c["gpu"], reserve_bytes=reserve, **size, **_links(c))
+
+
+def _training(t, price):
+    return Training(
+        tokens=interval(t["tokens"]),
+        seq=t["seq"],
+        batch_tokens=t["batch_tokens"],
+        price=price,
+        mfu=interval(t["mfu"]) if "mfu" in t else None,
+        lost_share=interval(t.get("lost_share", 0.0)),
+        recipe=Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
+        only=t.get("layout", {}),
+    )
+
+
+def _serving(s, c):
+    same = s.get("gpu", c.get("gpu")) == c.get("gpu")
+    options = {f.name: s[f.name] for f in fields(Server) if f.name in s}
+    options |= _links({**(c if same else {}), **s})
+    return Serving(
+        server=Server(**{"gpu": c.get("gpu"), **options}),
+        context=s["context"],
+        batch=s.get("batch"),
+        user_rate=s.get("user_tokens_per_s"),
+        prompt=s.get("prompt"),
+        redundant_experts=s.get("redundant_experts", 0),
+        n_gpus=None if "gpu" in s else c["n_gpus"],
+        price=_price(s) or (_price(c) if same else None),
     )
 
 
 def _published(row):
     """A published figure with its value as an interval, in the figure's unit; `ref` names one of the ledger's."""
-    row = {"place": "", "note": ""} | row
     if "ref" not in row:
-        return row | {"value": interval(row["value"])}
-    from ..facts.given import given
-
-    stated, unit = given(row["ref"]), FIGURES[row["figure"]][1]
-    factor = 1.0 if unit == "%" else unit_factor(stated.unit, unit)
-    return row | {"value": Interval(stated.interval.lo * factor, stated.interval.hi * factor)}
+        return Published(**row | {"value": interval(row["value"])})
+    found, unit = given(row["ref"]), FIGURES[row["figure"]][1]
+    factor = 1.0 if unit == "%" else unit_factor(found.unit, unit)
+    value = Interval(found.interval.lo * factor, found.interval.hi * factor)
+    return Published(**{key: row[key] for key in row if key != "ref"}, value=value)
 
 
 FIGURES = {  # what a published figure may be set against: in words, its unit, and how the report comes to it

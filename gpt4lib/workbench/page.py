@@ -194,7 +194,7 @@ def preset(case, found: dict) -> dict:
     The utilisation is the published one where there is one. Raises BadInput for a model whose layers are not all alike
     or whose heads are not 128 wide.
     """
-    s, training, server = case.shape, found.get("training"), case.serving.get("server")
+    s, training, server = case.shape, found.get("training"), case.serving and case.serving.server
     if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or (s.n_experts and s.dense_layers):
         raise BadInput(f"the page takes layers of one kind and heads of {SET['d_h']}, got {s.name}")
     known = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_kv_heads, "V": s.vocab}

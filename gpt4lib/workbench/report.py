@@ -63,12 +63,12 @@ def report(case: Case) -> dict:
             found[name] = section(case)
         except BadInput as error:
             clashes.append(f"[{name}] {error}")
-        if not needs["price"]:
+        if not needs.price:
             left_out.append(f"cost of {name}: the file has no price_usd_per_gpu_hour for it")
     if clashes:
         raise BadInput("\n".join([f"{case.name}: does not fit", *(f"  {clash}" for clash in clashes)]))
     found["published"] = [
-        _against(row, found) for row in case.published if _look(found, row["figure"]) is not None
+        _against(row, found) for row in case.published if _look(found, row.figure) is not None
     ]
     return found | {"left_out": left_out}
 
@@ -89,9 +89,14 @@ def _span(name: str, value, middle: float, unit: str = "1", base: str = "1") -> 
     return {name: middle / scale, f"{name}_low": low / scale, f"{name}_high": high / scale}
 
 
+def _context(case):
+    """Tokens of a sequence: those that are trained on, or else served."""
+    return case.training.seq if case.training else case.serving.context if case.serving else 0
+
+
 # ---- the model ------------------------------------------------------------------------------
 def _model(case):
-    count, seq = parameters(case.shape), case.training.get("seq") or case.serving.get("context") or 0
+    count, seq = parameters(case.shape), _context(case)
     flop = flop_per_token(case.shape, seq / 2)  # causal: half the sequence on average
     return {
         "shape": case.shape.name,
@@ -109,16 +114,16 @@ def _model(case):
 def _training(case):
     t, cluster, count = case.training, case.cluster, parameters(case.shape)
     known = {"N": count.active, "n": cluster.n_gpus, "F": hardware(cluster.device).bf16_flop_per_s}
-    task = {"batch_tokens": t["batch_tokens"], "seq": t["seq"], "recipe": t["recipe"]}
+    task = {"batch_tokens": t.batch_tokens, "seq": t.seq, "recipe": t.recipe}
     every, clash = None, ""
     try:
         every = plan(case.shape, cluster, **task)
     except BadInput as error:  # a given utilisation needs no layout
-        if t["mfu"] is None:
+        if t.mfu is None:
             raise
         clash = str(error)
     layouts = _layouts(case, known, every, task) if every else None
-    used = t["mfu"]
+    used = t.mfu
     if used is None:
         step = layouts["layout"]["mfu"]
         missed = np.array([run.measured for run in runs()]) / leave_one_out()
@@ -126,7 +131,7 @@ def _training(case):
         middle = step
     else:
         middle = _middle(used)
-    ranges = {"D": _plain(t["tokens"]), "kernel": _plain(used), "lost": _plain(t["lost_share"])}
+    ranges = {"D": _plain(t.tokens), "kernel": _plain(used), "lost": _plain(t.lost_share)}
     middles = {name: _middle(value) for name, value in ranges.items()} | {"kernel": middle}
     days, seconds = run_duration(**known, **ranges), run_duration(**known, **middles)
     found = {
@@ -134,7 +139,7 @@ def _training(case):
         "gpu": cluster.device,
         "gpus": cluster.n_gpus,
         **_span("flop", compute(N=known["N"], D=ranges["D"]), compute(N=known["N"], D=middles["D"])),
-        "mfu_from": "the file" if t["mfu"] else "the planner",
+        "mfu_from": "the file" if t.mfu else "the planner",
         **_span("mfu", _plain(used), middle),
         "lost_share": middles["lost"],
         **_span("days", days, seconds, "day", "second"),
@@ -146,9 +151,9 @@ def _training(case):
             "second",
         ),
     }
-    if t["price"]:
-        ranges |= {"price": _plain(t["price"])}
-        middles |= {"price": _middle(t["price"])}
+    if t.price:
+        ranges |= {"price": _plain(t.price)}
+        middles |= {"price": _middle(t.price)}
         money = {name: known[name] for name in ("N", "F")}
         drawn = np.atleast_1d(run_cost(**money, **draw(ranges, DRAWS)))
         found |= _span("cost_usd", run_cost(**money, **ranges), run_cost(**money, **middles))
@@ -159,8 +164,8 @@ def _training(case):
 def _layouts(case, known, every, task):
     """What the planner finds: how many layouts, the best one within the file's limits, and what its step is made of."""
     t = case.training
-    training_limits(every, t["only"])
-    mine = plan(case.shape, case.cluster, **task, only=t["only"]) if t["only"] else every
+    training_limits(every, t.only)
+    mine = plan(case.shape, case.cluster, **task, only=t.only) if t.only else every
     top = every.best()
     try:
         row = mine.best()
@@ -174,7 +179,7 @@ def _layouts(case, known, every, task):
     return {
         "layouts": len(every),
         "layouts_that_fit": int(every.feasible.sum()),
-        "limits": t["only"],
+        "limits": t.only,
         "layout": chosen,
         "best_layout": _layout(every, top, known),
         "mfu_with_scores": best["mfu"],
@@ -212,12 +217,12 @@ def _layout(found, row, known):
 
 # ---- serving --------------------------------------------------------------------------------
 def _serving(case):
-    s, model, server = case.serving, serving_view(case.shape), case.serving["server"]
-    sizes, copies = (server.tensor, server.pipeline, server.expert), s["redundant_experts"]
-    if s["n_gpus"] and prod(sizes) > s["n_gpus"]:
+    s, model, server = case.serving, serving_view(case.shape), case.serving.server
+    sizes, copies = (server.tensor, server.pipeline, server.expert), s.redundant_experts
+    if s.n_gpus and prod(sizes) > s.n_gpus:
         raise BadInput(
             f"tensor x pipeline x expert = {' x '.join(map(str, sizes))} takes {prod(sizes):,} GPUs, and "
-            f"[cluster] has n_gpus = {s['n_gpus']:,}; a gpu in [serving] says that it is served elsewhere"
+            f"[cluster] has n_gpus = {s.n_gpus:,}; a gpu in [serving] says that it is served elsewhere"
         )
     held = replace(
         model, E=model.E + copies
@@ -227,16 +232,16 @@ def _serving(case):
         return experts_hit(E=model.E, k=model.k, B_seq=tokens) if copies else None
 
     def at(batch):
-        return decode(held, server, batch=batch, context=s["context"], hit=hit(batch))
+        return decode(held, server, batch=batch, context=s.context, hit=hit(batch))
 
     one = at(1)
     limit, cache = int(one["batch_limit"]), float(one["cache_bytes_held"])
     if not limit:
         raise BadInput(
-            f"the cache of one sequence a pass, of {s['context']:,} tokens, is {cache / 1e9:,.1f} GB "
+            f"the cache of one sequence a pass, of {s.context:,} tokens, is {cache / 1e9:,.1f} GB "
             f"on each GPU, and the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB"
         )
-    batch, why = s["batch"], "the file"
+    batch, why = s.batch, "the file"
     if batch and batch > limit:
         raise BadInput(
             f"batch = {batch:,} does not fit: its cache is {batch * cache / 1e9:,.1f} GB on each GPU, and "
@@ -244,12 +249,12 @@ def _serving(case):
         )
     if not batch:
         batch, why = limit, "memory"
-        if s["user_rate"] and at(limit)["user_rate"] < s["user_rate"]:
-            batch, why = _largest(lambda b: at(b)["user_rate"] >= s["user_rate"], limit), "the rate asked for"
+        if s.user_rate and at(limit)["user_rate"] < s.user_rate:
+            batch, why = _largest(lambda b: at(b)["user_rate"] >= s.user_rate, limit), "the rate asked for"
         if not batch:
             alone = float(one["user_rate"])
             raise BadInput(
-                f"user_tokens_per_s = {s['user_rate']:g} is out of reach: one sequence gets {alone:.1f}"
+                f"user_tokens_per_s = {s.user_rate:g} is out of reach: one sequence gets {alone:.1f}"
             )
     x, in_flight = at(batch), server.facts()["m"] * batch
     names = ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
@@ -257,9 +262,9 @@ def _serving(case):
     found = {
         "gpu": server.gpu,
         "gpus": int(x["n_gpus"]),
-        "context_tokens": s["context"],
+        "context_tokens": s.context,
         "kv_cache_bytes_per_token": model.entries * server.kv_bytes,
-        "kv_cache_bytes_per_sequence": model.entries * server.kv_bytes * s["context"],
+        "kv_cache_bytes_per_sequence": model.entries * server.kv_bytes * s.context,
         "weight_bytes_per_gpu": float(x["weight_bytes_held"]),
         "cache_bytes_per_gpu": float(x["cache_bytes_held"]),
         "memory_bytes_limit": hardware(server.gpu).memory_bytes * server.usable,
@@ -277,15 +282,15 @@ def _serving(case):
         "tokens_per_s_per_gpu": float(x["rate"] / x["n_gpus"]),
         "mfu": float(x["mfu"]),
     }
-    if s["prompt"]:
+    if s.prompt:
         found["first_token_seconds"] = float(
-            prefill(held, server, batch=1, prompt=s["prompt"], hit=hit(s["prompt"]))["pass_seconds"]
+            prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt))["pass_seconds"]
         )
-    if s["price"]:
+    if s.price:
         laws = {"n": float(x["n_gpus"]), "R_serve": float(x["rate"])}
         thousand = [
             price_of_thousand(c_tok=inference_tradeoffs.token_cost(price=p, **laws))
-            for p in (s["price"].lo, _middle(s["price"]), s["price"].hi)
+            for p in (s.price.lo, _middle(s.price), s.price.hi)
         ]
         found |= _span("cost_usd_per_1000_tokens", Interval(thousand[0], thousand[2]), thousand[1])
     return found
@@ -307,10 +312,10 @@ def _look(found, figure):
 
 
 def _against(row, found):
-    words, _, kind = FIGURES[row["figure"]]
-    value, ours = row["value"], _look(found, row["figure"])
+    words, _, kind = FIGURES[row.figure]
+    value, ours = row.value, _look(found, row.figure)
     return {
-        "figure": row["figure"],
+        "figure": row.figure,
         "words": words,
         "kind": kind,
         "published": _middle(value),
@@ -318,7 +323,7 @@ def _against(row, found):
         "published_high": value.hi,
         "ours": ours,
         "ratio": ours / _middle(value),
-        "source": row["source"],
-        "place": row["place"],
-        "note": row["note"],
+        "source": row.source,
+        "place": row.place,
+        "note": row.note,
     }

@@ -104,8 +104,8 @@ def test_days_and_cost_are_those_of_the_steps():
         if "training" not in found:
             continue
         t, case = found["training"], CASES[name]
-        lost = (case.training["lost_share"].lo + case.training["lost_share"].hi) / 2
-        steps = t["tokens"] / (t["layout"]["batch"] * case.training["seq"])
+        lost = (case.training.lost_share.lo + case.training.lost_share.hi) / 2
+        steps = t["tokens"] / (t["layout"]["batch"] * case.training.seq)
         seconds = steps * t["layout"]["step_seconds"] / (1 - lost)
         assert t["days"] * 86400 == pytest.approx(seconds, rel=1e-9)
         assert t["gpu_hours"] == pytest.approx(seconds / 3600 * t["gpus"], rel=1e-9)
@@ -157,7 +157,7 @@ def test_no_layout_is_no_obstacle_where_the_utilisation_is_given():
 def test_the_batch_is_the_largest_that_keeps_the_rate():
     case, s = CASES["deepseek-v3"], REPORTS["deepseek-v3"]["serving"]
     batch = np.array([s["batch"], s["batch"] + 1])
-    rate = decode(serving_view(case.shape), case.serving["server"], batch=batch, context=4989)["user_rate"]
+    rate = decode(serving_view(case.shape), case.serving.server, batch=batch, context=4989)["user_rate"]
     assert rate[0] >= 21 > rate[1] and s["batch_from"] == "the rate asked for"
     assert REPORTS["llama-3.1-405b"]["serving"]["batch_from"] == "memory"
     full = REPORTS["llama-3.1-405b"]["serving"]
@@ -178,7 +178,7 @@ def test_largest_is_a_search_by_halves():
 def test_softmax_share_is_what_the_step_loses_without_those_kernels(name, monkeypatch):
     """Take the softmax out of the laws of the step, and compute the same layout again."""
     case, t = CASES[name], REPORTS[name]["training"]
-    task = {"seq": case.training["seq"], "recipe": Recipe()}
+    task = {"seq": case.training.seq, "recipe": Recipe()}
     fields = {k: v for k, v in t["layout"].items() if k not in ("step_seconds", "mfu")}
     with_it = explain(case.shape, case.cluster, Layout(**fields), **task)
     softmax = training_step.kernels_of_scores
@@ -199,12 +199,8 @@ def test_units_of_the_file():
     changes = {"cluster__reserve_gb": 10, "cluster__nvlink_gb_per_s": 200, "serving__nic_gbit_per_s": 80}
     case = check(changed("llama-3.1-405b", **changes))
     assert case.cluster.reserve_bytes == 10e9 and case.cluster.nvlink_bytes_per_s == 200e9
-    assert case.cluster.nic_bytes_per_s == 400e9 / 8 and case.training["price"] == Interval(
-        2 / 3600, 2 / 3600
-    )
-    assert (
-        case.serving["server"].nvlink_bytes_per_s == 200e9 and case.serving["server"].nic_bytes_per_s == 10e9
-    )
+    assert case.cluster.nic_bytes_per_s == 400e9 / 8 and case.training.price == Interval(2 / 3600, 2 / 3600)
+    assert case.serving.server.nvlink_bytes_per_s == 200e9 and case.serving.server.nic_bytes_per_s == 10e9
     assert report.report(case)["training"]["memory_bytes_limit"] == 70e9
 
 
@@ -719,7 +715,7 @@ def test_copies_of_experts_take_memory_and_no_time():
     two = 2 * 58 * 3 * 7168 * 2048  # two experts of 58 layers, a byte each
     rest = 671026404352 - 256 * 58 * 3 * 7168 * 2048
     assert s["weight_bytes_per_gpu"] == pytest.approx(two + rest, rel=1e-3)
-    plain = decode(serving_view(case.shape), case.serving["server"], batch=s["batch"], context=4989)
+    plain = decode(serving_view(case.shape), case.serving.server, batch=s["batch"], context=4989)
     assert s["pass_seconds"] == pytest.approx(float(plain["pass_seconds"]), rel=1e-12)
     assert s["largest_batch"] < float(plain["batch_limit"])
 
