@@ -29,7 +29,7 @@ _STATED = re.compile(
 
 
 def stated(text: str) -> Stated:
-    """Read "~1.8e12 parameter", "90-100 day", "> 10", "=16": a value with the precision it was stated at.
+    """Read "~1.8e12 parameter", "90-100 day", "> 10", "=16": a value with the precision of its statement.
 
     A plain or `~` number is known to half a unit of its last significant digit; trailing zeros of a
     whole number count as significant only among its first two digits ("25,000" is 24,500 to 25,500).
@@ -42,9 +42,8 @@ def stated(text: str) -> Stated:
     """
     match = _STATED.fullmatch(str(text).strip())
     if not match:
-        raise BadInput(
-            f"a stated value takes a form such as '~1.8e12 parameter', '90-100 day', '> 10' or '=16', got {text!r}"
-        )
+        forms = "'~1.8e12 parameter', '90-100 day', '> 10' or '=16'"
+        raise BadInput(f"a stated value takes a form such as {forms}, got {text!r}")
     mark, a, b, unit = match["mark"], _number(match["a"]), match["b"], (match["unit"] or "1").strip()
     parse_unit(unit)
     base = base_unit(unit)
