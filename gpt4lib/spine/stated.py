@@ -44,10 +44,11 @@ def stated(text: str) -> Stated:
     if not match:
         forms = "'~1.8e12 parameter', '90-100 day', '> 10' or '=16'"
         raise BadInput(f"a stated value takes a form such as {forms}, got {text!r}")
-    mark, a, b, unit = match["mark"], _number(match["a"]), match["b"], (match["unit"] or "1").strip()
+    mark, first, b, unit = match.groups("")
+    a, unit = _number(first), unit.strip() or "1"
     parse_unit(unit)
     base = base_unit(unit)
-    if b is not None:
+    if b:
         if mark in (">", "<", ">=", "<="):
             raise BadInput(f"a stated range takes no {mark!r}, got {text!r}")
         value, low, high = (a + _number(b)) / 2, a, _number(b)
@@ -58,7 +59,7 @@ def stated(text: str) -> Stated:
     elif mark == "=":
         value = low = high = a
     else:
-        half = half_unit(match["a"])
+        half = half_unit(first)
         value, low, high = a, max(a - half, 0.0), a + half
     factor = unit_factor(unit, base)
     return Stated(str(text).strip(), value * factor, Interval(low * factor, high * factor), base, unit)

@@ -56,7 +56,8 @@ class ServedModel:
 
 def serving_view(shape: Model) -> ServedModel:
     """The serving model's view of a shape: its counted parameters, FLOP and cache entries."""
-    s, parts, flop = shape, parameters(shape).parts, flop_per_token(shape, 1.0)
+    s, parts = shape, parameters(shape).parts
+    flop = flop_per_token(s, 1.0)
     pair = flop.pop("scores")
     inside = parts["experts"] if s.n_experts else parts["mlp"]
     held = sum(parts.values()) - inside
