@@ -273,25 +273,22 @@ class Law:
                 roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
             except NotImplementedError:
                 roots = []
-        roots = [r for r in roots if self._returns(r, x)] or [
-            r for r in roots if self._returns(r, x, exactly=True)
-        ]
+        near = [root for root in roots if self._returns(root, x)]
+        roots = near or [root for root in roots if self._returns(root, x, exactly=True)]
         if len(roots) != 1:
-            raise BadInput(
-                f"{self.lhs} = {self.rhs} has {len(roots) or 'no'} closed positive solution for {x}"
-            )
+            many = len(roots) or "no"
+            raise BadInput(f"{self.lhs} = {self.rhs} has {many} closed positive solution for {x}")
         return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
 
     def _returns(self, root, x, exactly: bool = False) -> bool:
-        rng, number = random.Random(0), sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
-        for _ in range(4):
-            point = {
-                s: number(rng.randint(1, 999)) / 1000 * (s.at_most or rng.choice([1, 10, 1000]))
-                for s in self.symbols
-            }
-            constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
-            there = self.rhs.subs({**constants, **point})
-            back = root.subs({self.lhs: there, **constants, **{s: v for s, v in point.items() if s != x}})
+        rng = random.Random(0)  # not mutated: a seed
+        number = sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
+        constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
+        for _ in range(4):  # not mutated: how often it is tried
+            point = {s: number(rng.randint(1, 999)) / 1000 for s in self.symbols}
+            point = {s: part * (s.at_most or rng.choice([1, 10, 1000])) for s, part in point.items()}
+            there = self.rhs.xreplace(constants | point)
+            back = root.xreplace(constants | {s: v for s, v in point.items() if s != x} | {self.lhs: there})
             want = point.get(x, x.value)
             if not sympy.Abs(sympy.N(back) - want) <= 1e-9 * want:
                 return False
