@@ -125,7 +125,7 @@ class ChapterMap(Facts):
 
 
 class SymbolTable(Facts):
-    """Every symbol of gpt4lib.symbols under the headings of that file: notation, name in code, meaning and unit."""
+    """Every symbol of gpt4lib.symbols under that file's headings: notation, name in code, meaning, unit."""
 
     def run(self):
         from gpt4lib import symbols
@@ -215,7 +215,7 @@ class TallyRole(Fact):
 
 
 class ChapterRole(Fact):
-    """{chapter}`02_architecture`: a chapter's title, linked when it is ready and marked when it is planned."""
+    """{chapter}`02_architecture`: a chapter's title, linked when it is ready, marked when it is planned."""
 
     def node(self, target, text):
         title = text or chapters()[target]["title"]
