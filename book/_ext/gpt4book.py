@@ -114,11 +114,13 @@ def describe(app, page, template, context, doctree):
     )
 
 
-def write_vega(app):
-    """Write Vega, Vega-Lite and Vega-Embed as one script into the site."""
+def write_vega(app, error):
+    """Write Vega, Vega-Lite and Vega-Embed as one script into the site.
+
+    At the end: what vl_convert starts does not live on in processes that part from this one.
+    """
     target = Path(app.outdir, "_static", "vega.js")
-    if app.builder.format == "html" and not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    if not error and app.builder.format == "html" and not target.exists():
         bundle = vl_convert.javascript_bundle()
         target.write_text(f"(() => {{{bundle}}})();\n", encoding="utf-8")
 
@@ -161,12 +163,12 @@ def setup(app):
     for name, role in book_facts.ROLES.items():
         app.add_role(name, role())
     app.connect("config-inited", configure, priority=100)
-    app.connect("builder-inited", write_vega)
     app.connect("config-inited", share_work)
     app.connect("env-before-read-docs", run_what_is_stale)
     app.connect("env-before-read-docs", load_library)
     app.connect("html-page-context", add_scripts, priority=900)
     app.connect("html-page-context", describe)
+    app.connect("build-finished", write_vega)
     app.connect("build-finished", write_ledger)
     app.connect("build-finished", mend_theme)
     app.connect(
