@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from site_pages import PAGES, SITE, fresh  # noqa: F401 (a fixture)
+from site_pages import PAGES, SITE
 
 CURVES = r"""(chart) => {
   const data = chart.view.getState({ data: () => true }).data, found = [];
@@ -112,7 +112,8 @@ def test_change_of_theme_keeps_the_sliders(fresh, name, number, spec):
     chart.locator(f'input[name="{slider}"]').focus()
     page.keyboard.press("End")
     moved = page.evaluate(SIGNAL, [chart.element_handle(), slider])
-    page.evaluate("""async () => { const root = document.documentElement, chart = document.querySelector(".gpt4-chart");
+    page.evaluate("""async () => {
+      const root = document.documentElement, chart = document.querySelector(".gpt4-chart");
       const old = chart.view; root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
       while (chart.view === old) await new Promise((done) => setTimeout(done, 20)); }""")
     assert moved == next(p["bind"]["max"] for p in spec["params"] if p.get("name") == slider)

@@ -6,6 +6,7 @@ The library is imported late, so that other builds of Sphinx need none of it.
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -25,6 +26,7 @@ def ledger():
     return module
 
 
+@cache
 def chapters():
     """The entries of chapters.toml by page, each with the number of its claims and how many hold."""
     found = {entry["page"]: entry for entry in tomllib.loads(CHAPTERS.read_text("utf-8"))["chapter"]}

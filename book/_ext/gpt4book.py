@@ -14,6 +14,7 @@ from pathlib import Path
 
 import book_examples
 import book_facts
+import shortcuts
 import site_weight
 import vl_convert
 from docutils import nodes
@@ -75,8 +76,8 @@ def share_work(app, config):
 
 
 def load_library(app, env, docnames):
-    """Load the ledger once, before the processes part."""
-    book_facts.ledger().load()
+    """Compute every verdict once, before the processes part."""
+    book_facts.ledger().load().counts()
 
 
 def add_scripts(app, page, template, context, doctree):
@@ -162,6 +163,7 @@ def setup(app):
         app.add_directive(name, directive)
     for name, role in book_facts.ROLES.items():
         app.add_role(name, role())
+    shortcuts.take(app)
     app.connect("config-inited", configure, priority=100)
     app.connect("config-inited", share_work)
     app.connect("env-before-read-docs", run_what_is_stale)
