@@ -13,7 +13,7 @@ settings.load_profile("book")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "book"), str(ROOT / "book" / "_ext")]
 from browser import chromium, find_chromium  # noqa: E402
-from site_pages import SITE, Visit, outside  # noqa: E402
+from site_pages import READY, SITE, Visit, outside  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +41,8 @@ def fresh(browser, site):
     """A function that opens a page for one test alone."""
     opened = []
 
-    def open_page(name, width=1280, **options):
-        opened.append(Visit(browser, name, width, **options))
+    def open_page(name, width=1280, ready=READY):
+        opened.append(Visit(browser, name, width, ready))
         return opened[-1].page
 
     yield open_page

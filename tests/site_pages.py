@@ -57,8 +57,8 @@ SLIM = """() => {
     else seen.add(kind);
   }
 }"""
-# Texts that look the same, the same ink on the same grounds all the way up to the page: three of each kind.
-LOOKS = """() => {
+# Marks texts for the rule on contrast: of those with the same ink on the same grounds, up to the page, three.
+MARK = """() => {
   const GROUND = ["backgroundColor", "backgroundImage", "opacity", "position", "zIndex", "float", "filter",
                   "mixBlendMode", "transform", "clipPath", "overflow"];
   const INK = ["color", "fontSize", "fontWeight", "textShadow", "webkitTextFillColor", "webkitTextStroke"];
@@ -74,47 +74,39 @@ LOOKS = """() => {
   const says = (node) => /^(INPUT|SELECT|TEXTAREA)$/.test(node.tagName) ||
     [...node.childNodes].some((part) => part.nodeType === Node.TEXT_NODE && part.data.trim());
   for (const node of document.querySelectorAll("body *")) {
+    node.removeAttribute("data-look");
     if (!says(node) || !node.checkVisibility({ checkVisibilityCSS: true })) continue;
     const box = node.getBoundingClientRect();
     if (!box.width || !box.height || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
     const kind = `${look(getComputedStyle(node), INK)} on ${ground(node)}`;
-    if (!kinds.has(kind)) kinds.set(kind, []);
-    if (kinds.get(kind).length < 3) kinds.get(kind).push(node);
+    kinds.set(kind, (kinds.get(kind) || 0) + 1);
+    if (kinds.get(kind) <= 3) node.setAttribute("data-look", kinds.size);
   }
-  return [...kinds.values()].flat();
+  axe.configure({ rules: [{ id: "color-contrast", selector: "[data-look]" }] });
 }"""
 
 
-def violations(page, options, where="document"):
-    """What axe-core finds serious or critical in `where` (JavaScript), by rule."""
-    found = page.evaluate(f"axe.run({where}, {{{options} resultTypes: ['violations']}})")["violations"]
+def prepare(page):
+    """Bring axe-core into a page, which is spent after it.
+
+    Equations are MathJax's own and are taken out; of the code's coloured words one of each kind stays,
+    because ten thousand of them would be looked at one by one.
+    """
+    page.evaluate(SLIM)
+    page.evaluate(f"window.axe || (() => {{ {AXE_SCRIPT} }})()")
+
+
+def violations(page, theme, what=""):
+    """What axe-core finds serious or critical in a prepared page, by rule. `what` narrows the rules.
+
+    Nothing is fetched for it (`preload`): no rule that is in use needs it.
+    """
+    page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+    page.wait_for_timeout(100)
+    page.evaluate(MARK)
+    found = page.evaluate(f"axe.run({{{what} resultTypes: ['violations'], preload: false}})")["violations"]
     return {
         v["id"]: [n["html"][:150] for n in v["nodes"]][:4]
         for v in found
         if v["impact"] in ("serious", "critical")
     }
-
-
-def dress(page, theme):
-    """Put a page into the light or the dark theme."""
-    page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
-    page.wait_for_timeout(100)
-
-
-def form(page):
-    """What axe-core finds in a page, but for its contrasts. The page is spent after it.
-
-    Equations are MathJax's own and are taken out; of the code's coloured words one of each kind stays,
-    because ten thousand of them would be looked at one by one.
-    """
-    dress(page, "light")
-    page.evaluate(SLIM)
-    page.evaluate(f"window.axe || (() => {{ {AXE_SCRIPT} }})()")
-    return violations(page, "rules: {'color-contrast': {enabled: false}},")
-
-
-def contrasts(page, theme):
-    """What axe-core says of the colours in one theme, after `form`; of texts that look alike it sees 3."""
-    dress(page, theme)
-    links = violations(page, "runOnly: ['link-in-text-block'],")
-    return links | violations(page, "runOnly: ['color-contrast'],", f"{{include: ({LOOKS})()}}")
