@@ -25,7 +25,7 @@ sys.path.append(str(book_facts.ROOT / "book"))
 import outputs
 
 NOTEBOOK_LINK = re.compile(r'(<a [^>]*href="(?![a-z]+:)[^"#?]*)\.ipynb((?:[#?][^"]*)?")')
-PROCESSES = 2
+PROCESSES = 2 if sys.platform == "linux" else 1  # elsewhere a process cannot part safely in mid-work
 PRELOAD = re.compile(r'\s*<link rel="preload"[^>]*>')
 
 

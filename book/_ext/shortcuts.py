@@ -1,6 +1,7 @@
 """What Sphinx looks up again for every single reference, looked up once: half of the time of writing."""
 
 from functools import cache
+from typing import ClassVar
 
 import pybtex.plugin
 from sphinx.domains.std import StandardDomain
@@ -9,7 +10,7 @@ from sphinx.domains.std import StandardDomain
 class Numbered(StandardDomain):
     """The standard domain, which reads a page that references to figures lead to once for all."""
 
-    trees: dict = {}  # noqa: RUF012  shared by all: a process builds one site, and writes after it has read
+    trees: ClassVar = {}  # a process builds one site, and writes after it has read
 
     def resolve_xref(self, env, fromdocname, builder, typ, *rest):
         """As the standard domain; a tree that is only looked at may be one that was looked at before."""
