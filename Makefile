@@ -50,16 +50,21 @@ $(INSTALLED): requirements.txt pyproject.toml
 # Sphinx reads a page again only when its own file changed, and the cache of executed
 # notebooks knows only their code. So a change in the library or its data drops both, and
 # a change in the settings or in book/, or a build that failed, drops what Sphinx has read.
+# Where nothing at all has changed, the site stays as it is.
 checksum = find $(1) -type f ! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum | cksum
 
 book: $(INSTALLED)
 	@mkdir -p _build; \
 	lib=$$($(PY) book/outputs.py) || exit; \
 	site="$$lib $$($(call checksum,book _config.yml _toc.yml)) $(NOTEBOOKS)"; \
+	built="$$site $$($(call checksum,notebooks CITATION.cff Makefile))"; \
+	if [ "$$(cat _build/built.sum 2>/dev/null)" = "$$built" ] && [ -e $(SITE)/index.html ]; then exit; fi; \
+	rm -f _build/built.sum; \
 	[ "$$(cat _build/lib.sum 2>/dev/null)" = "$$lib" ] || rm -rf _build/.jupyter_cache; \
 	[ "$$(cat _build/site.sum 2>/dev/null)" = "$$site" ] || rm -rf _build/.doctrees _build/jupyter_execute $(SITE); \
 	rm -f _build/site.sum; echo "$$lib" > _build/lib.sum; \
-	$(VENV)/bin/jupyter-book build . -n -W --keep-going && echo "$$site" > _build/site.sum
+	$(VENV)/bin/jupyter-book build . -n -W --keep-going && \
+	  echo "$$site" > _build/site.sum && echo "$$built" > _build/built.sum
 	@echo "Open $(CURDIR)/$(SITE)/index.html"
 
 test: lint book

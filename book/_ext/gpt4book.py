@@ -77,7 +77,8 @@ def share_work(app, config):
 
 def load_library(app, env, docnames):
     """Compute every verdict once, before the processes part."""
-    book_facts.ledger().load().counts()
+    if docnames:
+        book_facts.ledger().load().counts()
 
 
 def add_scripts(app, page, template, context, doctree):
