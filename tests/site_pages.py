@@ -90,8 +90,11 @@ def prepare(page):
     """Bring axe-core into a page, which is spent after it.
 
     Equations are MathJax's own and are taken out; of the code's coloured words one of each kind stays,
-    because ten thousand of them would be looked at one by one.
+    because ten thousand of them would be looked at one by one. Colours change at once.
     """
+    page.add_style_tag(
+        content="*, ::before, ::after { transition: none !important; animation: none !important }"
+    )
     page.evaluate(SLIM)
     page.evaluate(f"window.axe || (() => {{ {AXE_SCRIPT} }})()")
 
