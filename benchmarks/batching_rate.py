@@ -10,8 +10,8 @@ from time import perf_counter
 
 import numpy as np
 
-from gpt4lib.batching import simulate
-from gpt4lib.ledger import given
+from gpt4lib.facts.given import given
+from gpt4lib.simulate.batching import simulate_batching
 
 REQUESTS, SLOTS, REPEATS = 2048, 64, 5
 
@@ -37,7 +37,7 @@ def main() -> None:
         taken = []
         for _ in range(REPEATS):
             start = perf_counter()
-            simulate(arrival, prompt, output, slots=SLOTS, step_time=step_seconds, **how)
+            simulate_batching(arrival, prompt, output, slots=SLOTS, step_time=step_seconds, **how)
             taken.append(perf_counter() - start)
         print(f"{name}: {output.sum() / np.median(taken):,.0f} tokens/s")
 

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from gpt4lib.routing import busiest, moments
+from gpt4lib.simulate.routing import busiest, moments
 
 
 def main():

@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from gpt4lib.data import devices
-from gpt4lib.roofline import COLUMNS
+from gpt4lib.facts.devices import devices
+from gpt4lib.validation.roofline import COLUMNS
 
 BATCHES = tuple(2**i for i in range(13))  # 1 to 4,096
 ROWS, INNER = 8192, 8192  # one decode-shaped matrix: 134 MB in bfloat16

@@ -17,14 +17,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Model, default_shape
+from gpt4lib.mini.model import Transformer, default_shape
 
 TARGET, PROMPT = 1000, 32
 
 
 def measure(batch, steps, dtype):
     """Seconds of each decode step, and the meter of the last one."""
-    model, rng, times = Model(default_shape(), dtype=dtype), np.random.default_rng(0), []
+    model, rng, times = Transformer(default_shape(), dtype=dtype), np.random.default_rng(0), []
     cache = model.cache(batch, PROMPT + steps)
     tokens = rng.integers(0, model.shape.vocab, (batch, PROMPT))
     logits = model.forward(tokens, cache)[:, -1:]

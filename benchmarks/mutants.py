@@ -68,7 +68,7 @@ def changes(rhs):
 
 def watch_laws(seen):
     """Call `seen(module, number, lhs, rhs)` for each law that a chapter's module makes; it returns the right side."""
-    from gpt4lib.law import Law
+    from gpt4lib.spine.law import Law
 
     made, original = Counter(), Law.__init__
 
@@ -89,7 +89,7 @@ def change_law(module, number, change):
 
 def scaled(text):
     """A stated value with its numbers times 1.3; None where that changes nothing."""
-    from gpt4lib.interval import _STATED, stated
+    from gpt4lib.spine.stated import _STATED, stated
 
     match = _STATED.fullmatch(text)
     a, b = (x and format(float(re.sub("[,_]", "", x)) * 1.3, ".12g") for x in match.group("a", "b"))
@@ -100,6 +100,7 @@ def scaled(text):
 def change_ledger(claim_id, name):
     """Make the ledger load with one claim's stated value (name is None) or one of its inputs times 1.3."""
     from gpt4lib import ledger
+    from gpt4lib.spine.stated import stated
 
     build, one = ledger.build, ledger._claim
 
@@ -117,7 +118,7 @@ def change_ledger(claim_id, name):
         claim = one(entry, *tables)
         if claim.id != claim_id or name not in claim.inputs:
             return claim
-        wrong = replace(claim.inputs[name], stated=ledger.stated(scaled(claim.inputs[name].stated.text)))
+        wrong = replace(claim.inputs[name], stated=stated(scaled(claim.inputs[name].stated.text)))
         return replace(claim, inputs={**claim.inputs, name: wrong})
 
     ledger.build, ledger._claim = build_changed, one_changed

@@ -15,9 +15,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from gpt4lib.data import published
-from gpt4lib.planner import Cluster, Layout, explain, plan
-from gpt4lib.step_time import fit, gpt, leave_one_out, runs
+from gpt4lib.facts.files import published
+from gpt4lib.systems.efficiency import fit, gpt, leave_one_out, runs
+from gpt4lib.systems.machine import Cluster, Layout
+from gpt4lib.systems.planner import explain, plan
 
 SEQ, A100 = 2048, {"device": "A100-SXM 80GB", "nic_bytes_per_s": 25e9}
 GPT3, MTNLG = gpt(heads=96, hidden=12288, layers=96), gpt(heads=128, hidden=20480, layers=105)

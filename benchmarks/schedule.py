@@ -9,8 +9,8 @@ import resource
 import sys
 import time
 
-from gpt4lib import parallelism, training_cost
-from gpt4lib.mini.schedule import idle_share, pipeline_schedule
+from gpt4lib.chapters import parallelism
+from gpt4lib.simulate.pipeline import pipeline_schedule, stage_idle_share
 
 STAGES, MICRO_BATCHES = 64, 1024
 
@@ -27,8 +27,8 @@ def main():
         if kind == "ZB-H1":
             law = parallelism.zero_bubble(p=STAGES, m=MICRO_BATCHES, t_fwd=1, t_din=1, t_dw=1)
         else:
-            law = training_cost.bubble_share(p=STAGES, m=MICRO_BATCHES, v=chunks)
-        pieces, idle = sum(map(len, rows)), idle_share(rows)
+            law = parallelism.bubble_share(p=STAGES, m=MICRO_BATCHES, v=chunks)
+        pieces, idle = sum(map(len, rows)), stage_idle_share(rows)
         name = f"{kind}, {chunks} chunk{'s' * (chunks > 1)}"
         print(f"{name:14s}: {pieces:,} pieces in {min(taken):.3f} s, idle {idle:.4%}, closed form {law:.4%}")
         missed |= min(taken) >= 1 or abs(idle - law) > 1e-9

@@ -11,13 +11,15 @@ import time
 
 import numpy as np
 
-from gpt4lib.serving_model import Server, decode, model
+from gpt4lib.systems.count import served_model
+from gpt4lib.systems.machine import Server
+from gpt4lib.systems.serving import decode
 
 
 def main():
     """Print seconds and points per second; say by the exit status whether the target is met."""
     batch, context = np.linspace(1, 4096, 1000)[:, None], np.linspace(16, 32768, 1000)[None, :]
-    served, server = model("gpt4_multi_query"), Server(gpu="H100-SXM 80GB", pipeline=16)
+    served, server = served_model("gpt4_multi_query"), Server(gpu="H100-SXM 80GB", pipeline=16)
     taken = []
     for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 7):
         start = time.perf_counter()

@@ -119,7 +119,7 @@ def test_a_broken_shape_names_file_and_entry(tmp_path, change, words):
 
 
 def test_report_of_an_example_and_of_a_file(tmp_path, capsys):
-    from gpt4lib.data import data_file
+    from gpt4lib.facts.files import data_file
 
     assert main(["report", "mixtral-8x7b"]) == 0
     text = capsys.readouterr().out

@@ -6,8 +6,9 @@ import math
 import pytest
 
 from gpt4lib import ledger
-from gpt4lib.data import data_file, read_toml
-from gpt4lib.units import BadInput, base_unit
+from gpt4lib.facts.files import data_file, read_toml
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.units import base_unit
 
 ENTRY = {
     "id": "a-claim",
@@ -15,7 +16,7 @@ ENTRY = {
     "kind": "stated",
     "claim": "The run takes so many FLOP",
     "stated": "~2.2e25 FLOP",
-    "law": "training_cost.compute",
+    "law": "architecture.compute",
     "inputs": {"N": "article:size", "D": "article:tokens"},
     "expect": "holds",
     "note": "gives {derived}",

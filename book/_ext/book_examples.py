@@ -12,8 +12,8 @@ CITATION = ROOT / "CITATION.cff"
 
 def read_as(text):
     """The range that a stated value is read as, in words: "1.75 to 1.85 trillion parameters"."""
-    from gpt4lib.interval import parts, stated
-    from gpt4lib.text import fmt, written
+    from gpt4lib.spine.stated import parts, stated
+    from gpt4lib.spine.text import fmt, written
 
     value, (mark, first, _) = stated(text), parts(text)
     if mark in ("=", "<", ">", "<=", ">="):
@@ -72,7 +72,7 @@ class WorkedClaim(Facts):
     @staticmethod
     def inputs(claim, known):
         """What goes in: symbol, meaning, stated value and range."""
-        from gpt4lib.text import written
+        from gpt4lib.spine.text import written
 
         rows = []
         for name, i in claim.inputs.items():
@@ -112,7 +112,7 @@ class Elasticities(Facts):
     required_arguments = 1
 
     def run(self):
-        from gpt4lib.show import sensitivities
+        from gpt4lib.show.tables import sensitivities
 
         claim = ledger().load()[self.arguments[0]]
         table = sensitivities(claim.law, **{name: i.stated.value for name, i in claim.inputs.items()})

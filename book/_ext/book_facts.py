@@ -130,7 +130,7 @@ class SymbolTable(Facts):
     """Every symbol of gpt4lib.symbols under that file's headings: notation, name in code, meaning, unit."""
 
     def run(self):
-        from gpt4lib import symbols
+        from gpt4lib.chapters.index import symbols
 
         source, printed, rows = Path(symbols.__file__).read_text("utf-8"), [], []
         for heading, name in re.findall(r"^# -+ (.+?) -+$|^(\w+) = (?:symbol|constant)\(", source, re.M):

@@ -1,0 +1,521 @@
+"""Counting: against every weight matrix written out one by one, published tables, and bad input."""
+
+import math
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt4lib.facts.files import published, sources
+from gpt4lib.facts.models import POSITIONS, model_of, published_model, published_models, read_model
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.systems.count import PARTS, agrees, flop_per_token, parameters
+
+TINY = {
+    "name": "tiny",
+    "layers": 2,
+    "d_model": 12,
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "d_head": 5,
+    "d_ff": 30,
+    "mlp_matrices": 2,
+    "vocab": 50,
+    "tied_embeddings": False,
+    "positions": "rotary",
+}
+ROUTED = {
+    **TINY,
+    "n_experts": 5,
+    "top_k": 2,
+    "d_ff_expert": 7,
+    "expert_matrices": 3,
+    "n_shared_experts": 2,
+    "d_ff_shared": 9,
+    "n_dense_layers": 1,
+}
+LATENT = {k: v for k, v in ROUTED.items() if k not in ("n_kv_heads", "d_head")} | {
+    "mla_q_rank": 6,
+    "mla_kv_rank": 8,
+    "mla_d_nope": 3,
+    "mla_d_rope": 2,
+    "mla_d_value": 4,
+}
+
+
+def arrays(s):
+    """Every array of the model: (part, rows, columns, works on a token), one entry each."""
+    found = [("embedding", s.vocab, s.d_model, True)]
+    if not s.tied_embeddings:
+        found.append(("unembedding", s.d_model, s.vocab, True))
+    if s.positions == "learned":
+        found.append(("positions", s.max_positions, s.d_model, True))
+    for layer in range(s.layers):
+        found += attention_arrays(s)
+        routed = s.n_experts and layer >= s.n_dense_layers
+        if routed:
+            found.append(("router", s.d_model, s.n_experts, True))
+            found += [("biases", 1, s.n_experts, True)] * s.biases
+            for expert in range(s.n_experts):
+                found += mlp_arrays(s, "experts", s.d_ff_expert, s.expert_matrices, expert < s.top_k)
+            for _ in range(s.n_shared_experts):
+                found += mlp_arrays(s, "shared_experts", s.d_ff_shared, s.expert_matrices, True)
+        else:
+            found += mlp_arrays(s, "mlp", s.d_ff, s.mlp_matrices, True)
+        found += [("norms", 1, s.d_model, True)] * (4 if s.biases else 2)
+    return found + [("norms", 1, s.d_model, True)] * (2 if s.biases else 1)
+
+
+def attention_arrays(s):
+    """One layer's attention: every projection with its in- and output width."""
+    if s.mla_kv_rank:
+        h, qk = s.n_heads, s.mla_d_nope + s.mla_d_rope
+        query = [(s.d_model, s.mla_q_rank), (s.mla_q_rank, h * qk)] if s.mla_q_rank else [(s.d_model, h * qk)]
+        sizes = query + [
+            (s.d_model, s.mla_kv_rank + s.mla_d_rope),
+            (s.mla_kv_rank, h * (s.mla_d_nope + s.mla_d_value)),
+            (h * s.mla_d_value, s.d_model),
+        ]
+        found = [("norms", 1, s.mla_q_rank, True), ("norms", 1, s.mla_kv_rank, True)]
+    else:
+        wide, narrow = s.n_heads * s.d_head, s.n_kv_heads * s.d_head
+        sizes = [(s.d_model, wide), (s.d_model, narrow), (s.d_model, narrow), (wide, s.d_model)]
+        found = [("positions", s.d_model, wide, True)] if s.positions == "relative" else []
+    found += [("attention", rows, columns, True) for rows, columns in sizes]
+    return found + [("biases", 1, columns, True) for _, columns in sizes] * s.biases
+
+
+def mlp_arrays(s, part, width, matrices, works):
+    """One MLP: one or two matrices up, one down."""
+    sizes = [(s.d_model, width)] * (matrices - 1) + [(width, s.d_model)]
+    return [(part, rows, columns, works) for rows, columns in sizes] + [
+        ("biases", 1, columns, works) for _, columns in sizes
+    ] * s.biases
+
+
+def check(shape):
+    counted = parameters(shape)
+    for mine, keep in ((counted.parts, lambda works: True), (counted.active_parts, lambda works: works)):
+        for part in PARTS:
+            assert mine[part] == sum(
+                rows * columns for name, rows, columns, works in arrays(shape) if name == part and keep(works)
+            ), part
+    assert counted.total == sum(counted.parts.values()) and counted.active == sum(
+        counted.active_parts.values()
+    )
+    assert all(
+        type(n) is int
+        for n in (counted.total, counted.active, *counted.parts.values(), *counted.active_parts.values())
+    )
+
+
+@pytest.mark.parametrize(
+    "base",
+    [TINY, ROUTED, LATENT, {**LATENT, "mla_q_rank": 0}],
+    ids=["dense", "routed", "latent", "latent, direct query"],
+)
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("positions", ["rotary", "learned", "relative", "alibi"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_count_is_the_sum_of_all_arrays(base, biases, positions, tied):
+    if positions == "relative" and "mla_kv_rank" in base:
+        positions = "alibi"
+    check(
+        model_of(
+            {**base, "biases": biases, "positions": positions, "max_positions": 11, "tied_embeddings": tied}
+        )
+    )
+
+
+small = st.integers(1, 6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    layers=small,
+    d_model=st.integers(1, 40),
+    kv=small,
+    share=small,
+    d_head=small,
+    d_ff=st.integers(1, 50),
+    matrices=st.sampled_from([2, 3]),
+    vocab=st.integers(1, 99),
+    tied=st.booleans(),
+    biases=st.booleans(),
+    positions=st.sampled_from(POSITIONS),
+    experts=st.integers(0, 6),
+    pick=small,
+    inner=small,
+    shared=st.integers(0, 3),
+    dense=st.integers(0, 6),
+)
+def test_count_of_any_shape(
+    layers,
+    d_model,
+    kv,
+    share,
+    d_head,
+    d_ff,
+    matrices,
+    vocab,
+    tied,
+    biases,
+    positions,
+    experts,
+    pick,
+    inner,
+    shared,
+    dense,
+):
+    mapping = {
+        "name": "any",
+        "layers": layers,
+        "d_model": d_model,
+        "n_heads": kv * share,
+        "n_kv_heads": kv,
+        "d_head": d_head,
+        "d_ff": d_ff,
+        "mlp_matrices": matrices,
+        "vocab": vocab,
+        "tied_embeddings": tied,
+        "biases": biases,
+        "positions": positions,
+        "max_positions": 7,
+    }
+    if experts:
+        mapping |= {
+            "n_experts": experts,
+            "top_k": min(pick, experts),
+            "d_ff_expert": inner,
+            "n_shared_experts": shared,
+            "n_dense_layers": min(dense, layers),
+        }
+    check(model_of(mapping))
+
+
+def test_a_file_reads_like_the_mapping(tmp_path):
+    lines = [
+        f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"
+        for key, value in LATENT.items()
+    ]
+    (tmp_path / "m.toml").write_text("\n".join(lines))
+    assert read_model(tmp_path / "m.toml") == model_of(LATENT)
+
+
+def test_defaults():
+    plain = {key: value for key, value in ROUTED.items() if key not in ("expert_matrices", "d_ff_shared")}
+    shape = model_of(plain)
+    assert (shape.expert_matrices, shape.d_ff_shared, shape.biases) == (2, 7, False)
+    alone = model_of(
+        {
+            k: v
+            for k, v in plain.items()
+            if k not in ("d_ff", "n_dense_layers", "mlp_matrices", "n_shared_experts")
+        }
+        | {"expert_matrices": 3}
+    )
+    assert (alone.dense_layers, alone.n_shared_experts) == (0, 0)
+
+
+# ---- published counts ---------------------------------------------------------------------
+
+REASONS = {"misprint", "rounding", "other counting convention", "inconsistent table"}
+
+
+@pytest.mark.parametrize("name", published_models())
+def test_published_counts_or_a_reason(name):
+    model = published_model(name)
+    counted = parameters(model.shape)
+    fits = [
+        not printed or agrees(n, printed)
+        for n, printed in ((counted.total, model.published_total), (counted.active, model.published_active))
+    ]
+    if model.reason:
+        assert model.reason in REASONS and model.why, (
+            f"{name}: {model.reason!r} is not one of {sorted(REASONS)}"
+        )
+        assert not all(fits), f"{name} needs no reason any more ({model.reason})"
+    else:
+        assert not model.why
+        assert all(fits), (
+            f"{name}: {counted.total:,} and {counted.active:,}, published {model.published_total} and {model.published_active}"
+        )
+
+
+def test_the_models_with_a_reason_are_these():
+    assert {name: model.reason for name, model in published_models().items() if model.reason} == {
+        "GPT-3 Medium": "rounding",
+        "GPT-3 XL": "misprint",
+        "GPT-3 13B": "misprint",
+        "GPT-3 175B": "rounding",
+        "DeepSeek-V3": "other counting convention",
+        "Qwen3-30B-A3B": "rounding",
+        "gpt-oss-20b": "other counting convention",
+        "Switch-Large": "inconsistent table",
+        "Switch-XXL": "misprint",
+        "GLaM 0.1B": "inconsistent table",
+        "GLaM 0.1B/64E": "inconsistent table",
+        "GLaM 1.7B": "rounding",
+        "GLaM 1.7B/32E": "misprint",
+        "GLaM 1.7B/256E": "inconsistent table",
+        "GLaM 137B": "other counting convention",
+    }
+    assert len(published_models()) == 44
+    assert {model.source for model in published_models().values()} <= sources()
+
+
+def test_the_reasons_are_true():
+    """What each note says would make the printed number right does so."""
+
+    def counted(name, **change):
+        return parameters(replace(published_model(name).shape, **change))
+
+    tables = parameters(published_model("gpt-oss-20b").shape).parts["embedding"]
+    assert agrees(counted("gpt-oss-20b").active - tables, "3.61B")
+    assert agrees(counted("DeepSeek-V3").active - counted("DeepSeek-V3").parts["embedding"], "36.6B")
+    assert agrees(counted("GLaM 137B").total - counted("GLaM 137B").parts["embedding"], "137B")
+    xxl = counted("Switch-XXL", n_experts=128)
+    assert agrees(
+        xxl.total + xxl.parts["attention"] // 2, "395B"
+    )  # every second layer is a decoder's: cross-attention
+    assert 26.5e9 < counted("Switch-Large").parts["experts"] < 26.7e9
+    assert agrees(counted("GLaM 1.7B/32E").total, "14B")
+    assert all(
+        agrees(counted(name, vocab=22_000).active, printed)
+        for name, printed in (("GLaM 0.1B", "130M"), ("GLaM 0.1B/64E", "145M"))
+    )
+
+
+def test_released_weights_to_the_last_one():
+    """Safetensors totals; the Llama 2 files also store half a head of rotary frequencies per layer."""
+    for name in (
+        "Llama-2-7B",
+        "Llama-2-13B",
+        "Llama-2-70B",
+        "Llama-3.1-8B",
+        "Llama-3.1-70B",
+        "Llama-3.1-405B",
+    ):
+        model = published_model(name)
+        frequencies = model.shape.layers * model.shape.d_head // 2 if "Llama-2" in name else 0
+        assert parameters(model.shape).total + frequencies == int(model.published_total), name
+    assert parameters(published_model("Mixtral-8x7B").shape).total == 46_702_792_704
+
+
+def test_gpt3_table_d1():
+    """GPT-3's compute table prints the counts more precisely than its shape table; two shapes are misprints."""
+    right = {"GPT-3 XL": {"n_heads": 16, "n_kv_heads": 16}, "GPT-3 13B": {"d_model": 5120, "d_ff": 20480}}
+    rows = {
+        row["model"]: float(row["params_M"])
+        for row in published("gpt3_tableD1_compute")
+        if row["model"].startswith("GPT-3")
+    }
+    assert len(rows) == 8
+    for name, millions in rows.items():
+        counted = parameters(replace(published_model(name).shape, **right.get(name, {}))).total
+        assert agrees(counted, f"{millions:.0f}M"), name
+
+
+def chinchilla(row, *, layers, width, inner, heads, head):
+    number = {
+        key: int(row[column])
+        for key, column in {
+            "layers": layers,
+            "d_model": width,
+            "d_ff": inner,
+            "n_heads": heads,
+            "d_head": head,
+        }.items()
+    }
+    return model_of(
+        {
+            "name": "chinchilla",
+            "n_kv_heads": number["n_heads"],
+            "mlp_matrices": 2,
+            "vocab": 32000,
+            "tied_embeddings": True,
+            "positions": "relative",
+            **number,
+        }
+    )
+
+
+def test_chinchilla_table_a9():
+    """All 50 sizes within 0.2%; with the 8 d_model of biases and shifts a layer that fit best, 49 of 50 to the last digit."""
+    exact = 0
+    for row in published("chinchilla_tableA9_models"):
+        shape = chinchilla(
+            row, layers="n_layers", width="d_model", inner="ffw_size", heads="n_heads", head="kv_size"
+        )
+        counted, printed = parameters(shape).total, int(row["params_M"])
+        assert abs(counted / 1e6 - printed) <= max(0.5, 0.002 * printed), row
+        assert parameters(replace(shape, positions="rotary")).total < 0.98 * printed * 1e6, row
+        exact += round((counted + 8 * shape.d_model * shape.layers) / 1e6) == printed
+    assert exact == 49
+
+
+def test_chinchilla_table_a4_flop():
+    """FLOP over 6 N D: the printed ratios are matrices and scores without the vocabulary tables, softmax 3 FLOP a score."""
+    for row in published("chinchilla_tableA4_flop_ratio"):
+        shape = chinchilla(
+            row, layers="num_layers", width="d_model", inner="ffw_size", heads="num_heads", head="kq_size"
+        )
+        flop = flop_per_token(shape, 2048)
+        softmax = 3 * shape.n_heads * 2048 * shape.layers
+        ratio = (flop["attention"] + flop["mlp"] + flop["scores"] + softmax) / (2 * parameters(shape).total)
+        assert abs(ratio - float(row["flop_ratio_ours_over_6ND"])) <= 0.006, row
+
+
+def test_flop_of_a_token_multiply_by_multiply():
+    for shape in map(
+        model_of, (TINY, ROUTED, LATENT, {**TINY, "tied_embeddings": True, "positions": "relative"})
+    ):
+        flop = flop_per_token(shape, context=17)
+        skip = ("embedding", "norms", "biases", "unembedding")
+        matrices = sum(
+            2 * rows * columns for name, rows, columns, works in arrays(shape) if works and name not in skip
+        )
+        qk = shape.d_head or shape.mla_d_nope + shape.mla_d_rope
+        value = shape.d_head or shape.mla_d_value
+        scores = sum(
+            2 * qk + 2 * value for _ in range(shape.layers) for _ in range(shape.n_heads) for _ in range(17)
+        )
+        assert sum(flop.values()) == matrices + 2 * shape.d_model * shape.vocab + scores
+        assert flop["scores"] == scores and flop_per_token(shape, 0)["scores"] == 0
+
+
+def test_a_plain_model_costs_two_flop_per_parameter():
+    shape = published_model("Llama-2-7B").shape
+    counted = parameters(shape)
+    flop = sum(flop_per_token(shape, 0).values())
+    assert flop == 2 * (counted.total - counted.parts["embedding"] - counted.parts["norms"])
+
+
+# ---- bad input ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, key, takes",
+    [
+        ({"layers": 0}, "layers", "positive whole number"),
+        ({"layers": -3}, "layers", "positive whole number"),
+        ({"layers": 2.0}, "layers", "positive whole number"),
+        ({"layers": float("nan")}, "layers", "positive whole number"),
+        ({"layers": True}, "layers", "positive whole number"),
+        ({"d_model": "12"}, "d_model", "positive whole number"),
+        ({"d_ff": -1}, "d_ff", "whole number"),
+        ({"d_ff": 0}, "d_ff", "positive whole number with dense layers"),
+        ({"n_heads": 3}, "n_kv_heads", "a divisor of n_heads = 3"),
+        ({"mlp_matrices": 4}, "mlp_matrices", "2 (plain) or 3 (gated)"),
+        ({"mlp_matrices": 0}, "mlp_matrices", "2 (plain) or 3 (gated)"),
+        ({"tied_embeddings": 1}, "tied_embeddings", "true or false"),
+        ({"biases": "yes"}, "biases", "true or false"),
+        ({"name": " "}, "name", "a text"),
+        ({"name": 3}, "name", "a text"),
+        ({"positions": "sinus"}, "positions", "one of rotary, learned, relative, alibi"),
+        ({"positions": "learned"}, "max_positions", "learned positions"),
+        ({"d_fff": 3}, "d_fff", "unknown key"),
+        ({"n_experts": {"a": 1}}, "n_experts", "whole number"),
+        ({"top_k": 6, "n_experts": 5, "d_ff_expert": 7}, "top_k", "from 1 to n_experts = 5"),
+        ({"top_k": 0, "n_experts": 5, "d_ff_expert": 7}, "top_k", "from 1"),
+        ({"n_experts": 5, "d_ff_expert": 7}, "top_k", "got nothing"),
+        ({"n_experts": 5, "top_k": 1}, "d_ff_expert", "got nothing"),
+        ({"n_experts": 5, "top_k": 1, "d_ff_expert": 0}, "d_ff_expert", "positive whole number"),
+        ({"top_k": 2}, "top_k", "no value without n_experts"),
+        ({"n_shared_experts": 2}, "n_shared_experts", "no value without n_experts"),
+        ({"n_dense_layers": 3}, "n_dense_layers", "at most layers = 2"),
+        ({"n_dense_layers": 1}, "n_dense_layers", "0 or layers = 2"),
+        ({"mla_kv_rank": 3}, "mla_q_rank", "latent attention"),
+        (
+            {"mla_q_rank": 3, "mla_kv_rank": 3, "mla_d_nope": 3, "mla_d_rope": 3, "mla_d_value": 3},
+            "n_kv_heads",
+            "no value beside",
+        ),
+    ],
+)
+def test_bad_shapes_name_key_and_file(change, key, takes):
+    with pytest.raises(BadInput) as error:
+        model_of({**TINY, **change}, "here.toml")
+    message = str(error.value)
+    assert message.startswith("here.toml: ") and key in message and takes in message and "got" in message
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "name",
+        "layers",
+        "d_model",
+        "n_heads",
+        "n_kv_heads",
+        "d_head",
+        "d_ff",
+        "mlp_matrices",
+        "vocab",
+        "tied_embeddings",
+        "positions",
+    ],
+)
+def test_missing_keys(key):
+    with pytest.raises(BadInput, match=f"{key} takes .*got nothing"):
+        model_of({k: v for k, v in TINY.items() if k != key}, "here.toml")
+
+
+def test_latent_attention_has_no_relative_positions_and_experts_need_matrices():
+    with pytest.raises(BadInput, match="positions takes another kind"):
+        model_of({**LATENT, "positions": "relative"})
+    with pytest.raises(BadInput, match="mla_kv_rank takes a positive"):
+        model_of({**LATENT, "mla_kv_rank": 0})
+    with pytest.raises(BadInput, match="expert_matrices takes 2"):
+        model_of(
+            {
+                k: v
+                for k, v in ROUTED.items()
+                if k not in ("expert_matrices", "mlp_matrices", "n_dense_layers")
+            }
+        )
+
+
+def test_broken_and_missing_files(tmp_path):
+    (tmp_path / "broken.toml").write_text("layers = = 3")
+    (tmp_path / "nan.toml").write_text('name = "x"\nlayers = nan')
+    for name, says in (
+        ("broken.toml", "broken.toml"),
+        ("missing.toml", "cannot be read"),
+        ("nan.toml", "layers takes a positive whole number, got nan"),
+    ):
+        with pytest.raises(BadInput, match=says) as error:
+            read_model(tmp_path / name)
+        assert name in str(error.value)
+
+
+def test_unknown_model_and_bad_context():
+    with pytest.raises(BadInput, match="nearest known: .*Llama-2-7B"):
+        published_model("Llama2-7B")
+    for context in (-1, math.nan, math.inf, "8k", True):
+        with pytest.raises(BadInput, match="context takes"):
+            flop_per_token(model_of(TINY), context)
+
+
+def test_printed_precision():
+    assert agrees(6_749_999_999, "6.7B") and not agrees(6_760_000_000, "6.7B")
+    assert agrees(175_170_000_000, "175.0B") and not agrees(174_600_000_000, "175.0B")
+    assert asdict(model_of(TINY))["d_ff"] == 30
+
+
+def test_agreement_ends_at_a_thousandth_or_at_the_printed_digits():
+    assert agrees(1_002_001, "1001000") and not agrees(1_002_002, "1001000")
+    assert agrees(999_999, "1001000") and not agrees(999_998, "1001000")
+    assert agrees(1_250_000_000, "1.2B") and not agrees(1_251_300_000, "1.2B")
+    assert agrees(1_150_000_000_000, "1.2T") and agrees(349_700_000, "350M")
+
+
+def test_flop_of_no_context_leave_the_scores_out():
+    """Every matrix entry that works on a token is multiplied and added once; the looked-up table is not."""
+    tiny = model_of(TINY)
+    flop = flop_per_token(tiny, 0)
+    entries = sum(
+        rows * columns for part, rows, columns, _ in arrays(tiny) if part not in ("embedding", "norms")
+    )
+    assert flop["scores"] == 0 and sum(flop.values()) == 2 * entries

@@ -1,0 +1,311 @@
+"""The serving model against a count that knows no law: loops over layers, heads, tokens and ranks of a small model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.models import model_of
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.systems.count import parameters, served_model, serving_view
+from gpt4lib.systems.machine import Server
+from gpt4lib.systems.serving import decode, prefill
+
+SMALL = {
+    "name": "small mixture",
+    "layers": 4,
+    "d_model": 64,
+    "n_heads": 8,
+    "n_kv_heads": 2,
+    "d_head": 8,
+    "vocab": 512,
+    "tied_embeddings": False,
+    "positions": "rotary",
+    "n_experts": 4,
+    "top_k": 2,
+    "d_ff_expert": 128,
+    "expert_matrices": 2,
+}
+MIXTURE, GPU = serving_view(model_of(SMALL)), hardware("A100-SXM 80GB")
+NVLINK, NIC = GPU.interconnect_bytes_per_s / 2, 25e9
+
+
+def by_hand(*, batch, context, tp, p, ep, hit, rank_overhead=1.0):
+    """Bytes, FLOP and seconds of a decode step of the small model, one matrix, head and message at a time."""
+    read = flop = sent = moved = spread = cache = 0
+    for _ in range(SMALL["layers"]):
+        attention = [(64, 8 * 8), (64, 2 * 8), (64, 2 * 8), (8 * 8, 64)]
+        for rows, columns in attention:
+            read += rows * columns * 2 / tp
+            flop += batch * 2 * rows * columns
+        read += 2 * 64 * 2 / tp + 64 * 4 * 2 / tp  # two norms; the router
+        flop += batch * 2 * 64 * 4
+        for rows, columns in [(64, 128), (128, 64)]:
+            read += hit / ep * rows * columns * 2 / tp
+            flop += batch * 2 * 2 * rows * columns  # two experts a token
+        for _ in range(2):  # key and value
+            cache += batch / ep * context * 2 * 8 * 2 / tp
+        flop += batch * context * 8 * (2 * 8 + 2 * 8)  # a score, a mixed value, for each query head
+        for _ in range(
+            2
+        ):  # an all-reduce after attention and one after the experts: two passes round the ring
+            sent += 2 * (tp - 1) / tp * (batch / ep) * 64 * 2
+            moved += (tp - 1) / tp * (batch / ep) * 64 / tp * 2  # queries out, values back
+            spread += 2 * (ep - 1) / ep * (batch / ep / tp) * 64 * 2  # two experts: out, then back
+    read += 64 * 512 * 2 / tp + 64 * 2 / tp  # unembedding; last norm
+    flop += batch * 2 * 64 * 512
+    memory = (read + cache) / GPU.bandwidth_bytes_per_s
+    compute = flop / (tp * ep * GPU.bf16_flop_per_s)
+    hops = (p - 1) * (batch / ep / tp) * 64 * 2 / NIC
+    return {
+        "memory": memory,
+        "compute": compute,
+        "tensor": sent / NVLINK,
+        "split": moved / NVLINK if tp > 1 else 0.0,
+        "expert": spread / NIC,
+        "hop": hops,
+    }
+
+
+@pytest.mark.parametrize("batch", [1, 16, 4000])
+@pytest.mark.parametrize(("tp", "p", "ep"), [(1, 1, 1), (2, 1, 1), (4, 2, 1), (2, 4, 2), (8, 1, 4)])
+def test_a_step_of_the_small_model_counted_by_hand(batch, tp, p, ep):
+    hit = 4 * (1 - 0.5**batch)
+    want = by_hand(batch=batch, context=100, tp=tp, p=p, ep=ep, hit=hit)
+    x = decode(MIXTURE, Server(tensor=tp, pipeline=p, expert=ep), batch=batch, context=100, price=2.0)
+    for name, seconds in want.items():
+        assert float(x[f"{name}_seconds"]) == pytest.approx(seconds, rel=1e-9), name
+    links = want["tensor"] + want["split"] + want["expert"] + want["hop"]
+    total = max(want["memory"], want["compute"]) + links
+    assert float(x["pass_seconds"]) == pytest.approx(total)
+    assert float(x["user_rate"]) == pytest.approx(1 / total)  # as many micro-batches as stages: no waiting
+    assert float(x["rate"]) == pytest.approx(p * batch / total)
+    assert float(x["n_gpus"]) == tp * p * ep
+    assert float(x["cost"]) == pytest.approx(2.0 * tp * p * ep * total / (p * batch))
+    parts = {**want, "layers": 0.0}
+    assert str(x["bound"]) == max(parts, key=parts.get)
+
+
+def test_memory_of_the_small_model_counted_by_hand():
+    parts = parameters(model_of(SMALL)).parts
+    experts, outside = parts["experts"], sum(parts.values()) - parts["experts"]
+    for tp, p, ep in ((1, 1, 1), (2, 3, 2), (4, 1, 4)):
+        x = decode(MIXTURE, Server(tensor=tp, pipeline=p, expert=ep, usable=0.9), batch=10, context=50)
+        held = 2 * (outside + experts / ep) / (tp * p)
+        cache = (
+            sum(10 / ep * 50 * 2 * 2 * 8 * 2 / tp for _ in range(p) for _ in range(4)) / p
+        )  # passes x layers
+        assert float(x["weight_bytes_held"]) == pytest.approx(held)
+        assert float(x["cache_bytes_held"]) == pytest.approx(cache)
+        assert float(x["left_bytes"]) == pytest.approx(0.9 * 80e9 - held)
+        assert float(x["batch_limit"]) == pytest.approx(10 * (0.9 * 80e9 - held) / cache)
+
+
+def test_the_largest_batch_fits_and_one_more_does_not():
+    served, server = served_model("gpt4_multi_query"), Server(pipeline=16)
+    limit = int(decode(served, server, batch=1, context=4096)["batch_limit"])
+    fits = decode(served, server, batch=np.array([limit, limit + 1]), context=4096)["fits"]
+    assert list(fits) == [True, False]
+
+
+def test_heads_shared_by_more_ranks_than_there_are_heads_are_copied():
+    split, copied = (
+        decode(MIXTURE, Server(tensor=8, divide_cache=d), batch=1, context=1000) for d in (True, False)
+    )
+    assert float(copied["cache_bytes_held"]) == pytest.approx(
+        4 * float(split["cache_bytes_held"])
+    )  # 2 heads, 8 ranks
+    assert float(copied["split_seconds"]) == 0.0 < float(split["split_seconds"])
+
+
+def test_micro_batches_wait_their_turn_beyond_the_stages():
+    few, even, many = (
+        decode(MIXTURE, Server(pipeline=4, micro_batches=m), batch=8, context=10) for m in (2, 4, 12)
+    )
+    assert float(few["user_rate"]) == pytest.approx(float(even["user_rate"])) and float(
+        few["rate"]
+    ) == pytest.approx(float(even["rate"]) / 2)
+    assert float(many["rate"]) == pytest.approx(float(even["rate"])) and float(
+        many["user_rate"]
+    ) == pytest.approx(float(even["user_rate"]) / 3)
+
+
+def test_departures_from_the_bound():
+    one = {"batch": 64, "context": 1000}
+    bound, server = decode(MIXTURE, Server(), **one), Server()
+    links = sum(float(bound[f"{n}_seconds"]) for n in ("tensor", "split", "expert", "hop"))
+    core, memory, compute = (
+        float(bound["pass_seconds"]) - links,
+        float(bound["memory_seconds"]),
+        float(bound["compute_seconds"]),
+    )
+    assert core == pytest.approx(max(memory, compute))
+
+    def seconds(**how):
+        return float(decode(MIXTURE, replace(server, **how), **one)["pass_seconds"])
+
+    assert seconds(overlap=0.0) == pytest.approx(memory + compute + links)
+    assert seconds(overhead=2.0) == pytest.approx(2 * core + links)
+    assert seconds(layer_seconds=1e-4) == pytest.approx(core + links + 4 * 1e-4)
+    assert seconds(transfer=0.5) == pytest.approx(max(2 * memory, compute) + 2 * links)
+    assert seconds(ceiling=0.5) == pytest.approx(max(memory, 2 * compute) + links)
+    assert seconds(nvlink_bytes_per_s=NVLINK / 2) == pytest.approx(core + 2 * links)
+    assert float(decode(MIXTURE, Server(weight_bytes=1.0), **one)["weight_bytes_held"]) == pytest.approx(
+        float(bound["weight_bytes_held"]) / 2
+    )
+    int8 = decode(MIXTURE, Server(compute="int8"), **one)
+    assert float(int8["compute_seconds"]) == pytest.approx(compute / 2)
+
+
+def test_prefill_counts_the_tokens_of_the_prompt():
+    server = Server(tensor=2, pipeline=2)
+    x = prefill(MIXTURE, server, batch=3, prompt=200, price=1.0)
+    flop = 3 * 200 * (MIXTURE.C_tok + 4 * 8 * (2 * 8 + 2 * 8) * 200 / 2)  # half of the prompt on average
+    assert float(x["compute_seconds"]) == pytest.approx(flop / (2 * GPU.bf16_flop_per_s))
+    total = float(x["pass_seconds"])
+    assert float(x["rate"]) == pytest.approx(2 * 3 * 200 / total)
+    assert float(x["cost"]) == pytest.approx(4 * total / (2 * 3 * 200))
+    assert float(x["mfu"]) == pytest.approx(2 * MIXTURE.active * float(x["rate"]) / (4 * GPU.bf16_flop_per_s))
+
+
+def test_several_positions_of_a_sequence_in_one_pass():
+    one, five = (decode(MIXTURE, Server(), batch=4, context=100, tokens=g) for g in (1, 5))
+    assert float(five["compute_seconds"]) == pytest.approx(5 * float(one["compute_seconds"]))
+    assert float(five["experts_hit"]) == pytest.approx(4 * (1 - 0.5**20))
+    assert float(five["cache_bytes_held"]) == float(one["cache_bytes_held"])
+
+
+def test_experts_reached_by_a_simulation():
+    rng, served = np.random.default_rng(5), served_model("gpt4_multi_query")
+    for batch in (1, 4, 16):
+        drawn = np.mean(
+            [len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(2000)]
+        )
+        x = decode(served, Server(pipeline=16), batch=batch, context=10)
+        assert float(x["experts_hit"]) == pytest.approx(drawn, rel=0.02)
+        known = decode(served, Server(pipeline=16), batch=batch, context=10, hit=drawn)
+        assert float(known["memory_seconds"]) == pytest.approx(float(x["memory_seconds"]), rel=0.02)
+
+
+def test_models_come_from_shape_files_and_the_table():
+    described, palm = served_model("gpt4_multi_query"), served_model("PaLM 540B")
+    assert 1.8e12 < described.total < 1.9e12 and 2.7e11 < described.active < 2.9e11
+    assert palm.total == pytest.approx(540.35e9, rel=1e-4) and palm.E == 1 and palm.active == palm.total
+    assert (
+        served_model("Llama-2-7B").N_held - served_model("Llama-2-7B").N_fix == 32000 * 4096
+    )  # the embedding is not read whole
+    latent = served_model("DeepSeek-V2")
+    assert latent.entries == 60 * (512 + 64) and latent.kv_splits == 1
+    with pytest.raises(BadInput, match="unknown"):
+        served_model("GPT-5")
+
+
+@given(
+    st.integers(1, 512),
+    st.integers(1, 32768),
+    st.sampled_from([1, 2, 4, 8]),
+    st.sampled_from([8, 16]),
+    st.sampled_from(["A100-SXM 80GB", "H100-SXM 80GB"]),
+)
+def test_properties(batch, context, tokens, pipeline, gpu):
+    served, server = served_model("gpt4_multi_query"), Server(gpu=gpu, pipeline=pipeline)
+    x = decode(served, server, batch=np.array([batch, batch + 1]), context=context, tokens=tokens)
+    y = decode(served, server, batch=batch, context=context + 1, tokens=tokens)
+    assert x["pass_seconds"][1] >= x["pass_seconds"][0] and y["pass_seconds"] >= x["pass_seconds"][0]
+    assert x["rate"][1] >= x["rate"][0] * 0.999  # a larger batch never serves fewer tokens, but for rounding
+    assert 0 < x["mfu"][0] <= 1 and x["experts_hit"][0] <= 16
+    assert x["user_rate"][0] * batch * pipeline == pytest.approx(x["rate"][0])
+    parts = [
+        x[f"{n}_seconds"][0] for n in ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
+    ]
+    assert max(parts[:2]) <= x["pass_seconds"][0] <= sum(parts) * (1 + 1e-12)
+
+
+def test_arrays_span_a_grid():
+    x = decode(MIXTURE, Server(), batch=np.arange(1, 4)[:, None], context=np.arange(1, 6)[None, :])
+    assert x["pass_seconds"].shape == x["fits"].shape == x["bound"].shape == (3, 5)
+    assert x["pass_seconds"][2, 4] == pytest.approx(
+        float(decode(MIXTURE, Server(), batch=3, context=5)["pass_seconds"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "call", "words"),
+    [
+        ({"tensor": 0}, {}, "tensor takes a positive whole number"),
+        ({"pipeline": 1.5}, {}, "pipeline takes"),
+        ({"micro_batches": 0}, {}, "micro_batches takes"),
+        ({"expert": 5}, {}, "expert takes at most the 4 experts"),
+        ({"compute": "fp8"}, {}, "compute takes one of bf16, int8 on A100"),
+        ({"compute": "fp4"}, {}, "compute takes one of"),
+        ({"gpu": "TPU v4"}, {}, "link_in takes a positive number"),
+        ({"gpu": "A1000"}, {}, "unknown accelerator"),
+        ({"weight_bytes": 0}, {}, "weight_bytes takes"),
+        ({"kv_bytes": -1}, {}, "kv_bytes takes"),
+        ({"act_bytes": np.inf}, {}, "act_bytes takes"),
+        ({"nic_bytes_per_s": 0}, {}, "link_out takes"),
+        ({"ceiling": 1.1}, {}, "ceiling takes a share"),
+        ({"transfer": 0}, {}, "transfer takes a share"),
+        ({"usable": np.nan}, {}, "usable takes a share"),
+        ({"overhead": 0.5}, {}, "overhead takes at least 1"),
+        ({"overlap": 2}, {}, "overlap 0 to 1"),
+        ({"layer_seconds": -1}, {}, "layer_seconds at least 0"),
+        ({}, {"batch": 0}, "batch takes positive numbers"),
+        ({}, {"context": -5}, "context takes positive"),
+        ({}, {"tokens": 0}, "tokens takes positive"),
+        ({}, {"batch": np.nan}, "batch takes positive"),
+        ({}, {"hit": 5}, "hit takes at most the 4"),
+    ],
+)
+def test_bad_input(how, call, words):
+    with pytest.raises(BadInput, match=words):
+        decode(MIXTURE, Server(**how), **({"batch": 1, "context": 1} | call))
+
+
+def test_a_model_that_does_not_fit_is_refused():
+    with pytest.raises(BadInput, match=r"does not fit: .* GB of weights on each A100-SXM 80GB"):
+        decode(served_model("gpt4_multi_query"), Server(pipeline=2), batch=1, context=1)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"ceiling": 1.0, "transfer": 1.0, "usable": 1.0},
+        {"overlap": 0.0},
+        {"overlap": 1.0},
+        {"overhead": 1.0},
+        {"layer_seconds": 0.0},
+    ],
+)
+def test_the_ends_of_a_range_are_in_it(how):
+    assert Server(**how).facts()["tp"] == 8
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"ceiling": 0},
+        {"usable": 0},
+        {"overlap": -0.01},
+        {"overlap": 1.01},
+        {"overhead": 0.99},
+        {"layer_seconds": np.inf},
+        {"overhead": np.inf},
+        {"micro_batches": 0},
+        {"nvlink_bytes_per_s": 0},
+        {"nvlink_bytes_per_s": np.inf},
+    ],
+)
+def test_what_lies_beyond_an_end_is_refused(how):
+    with pytest.raises(BadInput):
+        Server(**how).facts()
+
+
+def test_every_expert_may_be_reached_and_have_its_rank():
+    x = decode(MIXTURE, Server(tensor=1, expert=4), batch=1, context=1, hit=4)
+    assert x["experts_hit"] == 4
+    with pytest.raises(BadInput, match="expert takes at most the 4 experts"):
+        decode(MIXTURE, Server(tensor=1, expert=5), batch=1, context=1)

@@ -1,0 +1,731 @@
+"""The workbench: published figures, every kind of mistake, the report against hand calculation, the browser's page."""
+
+import copy
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import sympy
+import vl_convert
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt4lib.chapters import parallelism as laws
+from gpt4lib.chapters import training_step
+from gpt4lib.facts.devices import hardware
+from gpt4lib.facts.files import data_file, read_toml, sources
+from gpt4lib.facts.models import model_mistakes
+from gpt4lib.spine.errors import BadInput
+from gpt4lib.spine.interval import Interval
+from gpt4lib.spine.law import Law
+from gpt4lib.systems.count import flop_per_token, serving_view
+from gpt4lib.systems.machine import Cluster, Layout, Recipe
+from gpt4lib.systems.planner import explain, plan
+from gpt4lib.systems.serving import decode
+from gpt4lib.workbench import page, report
+from gpt4lib.workbench import text as workbench_text
+from gpt4lib.workbench.file import FIGURES, KEYS, NEEDED, check, examples, load_case
+
+CASES = {name: load_case(name) for name in examples()}
+REPORTS = {name: report.report(case) for name, case in CASES.items()}
+# Set before anything was computed: what follows from a shape is exact but for rounding and conventions, what the
+# planner predicts is good to a factor of two, and no server beats the data sheet's rates by much.
+TOLERANCE = {"counted": (1 / 1.03, 1.03), "predicted": (0.5, 2.0)}
+
+
+def source(name):
+    """An example file as a dict."""
+    return read_toml(data_file(f"workbench/{name}.toml"))
+
+
+def changed(name, /, **changes):
+    """An example with some keys replaced: changed("gpt-4", training__mfu=0.3); None takes a key away."""
+    mapping = copy.deepcopy(source(name))
+    for path, value in changes.items():
+        *folders, key = path.split("__")
+        place = mapping
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        if value is None:
+            place.pop(key)
+        else:
+            place[key] = value
+    return mapping
+
+
+# ---- published figures ----------------------------------------------------------------------
+@pytest.mark.parametrize("name", CASES)
+def test_published_figures(name):
+    rows = REPORTS[name]["published"]
+    assert len(rows) >= 2 and all(row["source"] in sources() for row in rows)
+    for row in rows:
+        if row["kind"] in TOLERANCE:
+            low, high = TOLERANCE[row["kind"]]
+            assert low <= row["ratio"] <= high, row
+    assert len(rows) == len(CASES[name].published), "a published figure has nothing to be set against"
+
+
+def test_the_five_examples():
+    assert examples() == ["deepseek-v3", "gpt-3-175b", "gpt-4", "llama-3.1-405b", "mixtral-8x7b"]
+    assert sum(len(found["published"]) for found in REPORTS.values()) >= 20
+    assert "training" not in REPORTS["mixtral-8x7b"]
+    assert REPORTS["mixtral-8x7b"]["left_out"] == ["training: the file has no [training]"]
+
+
+def test_a_server_is_no_faster_than_its_data_sheet():
+    """Published rates of serving lie below ours, published costs above."""
+    rows = [row for found in REPORTS.values() for row in found["published"] if row["kind"] == "data sheet"]
+    assert len(rows) >= 2
+    for row in rows:
+        assert row["ratio"] < 1 if "cost" in row["figure"] else row["ratio"] > 1
+
+
+def test_figures_that_nobody_may_get_wrong():
+    """By hand, from the printed widths."""
+    kv = {name: REPORTS[name]["serving"]["kv_cache_bytes_per_token"] for name in CASES}
+    assert kv == {
+        "deepseek-v3": 61 * (512 + 64) * 2,
+        "gpt-3-175b": 96 * 2 * 12288 * 2,
+        "gpt-4": 120 * 2 * 128 * 2,
+        "llama-3.1-405b": 126 * 2 * 8 * 128 * 2,
+        "mixtral-8x7b": 32 * 2 * 8 * 128 * 2,
+    }
+    assert REPORTS["llama-3.1-405b"]["training"]["flop"] == pytest.approx(
+        6 * 405853388800 * 15.6e12, rel=1e-12
+    )
+    assert REPORTS["gpt-4"]["serving"]["gpus"] == 8 * 16
+
+
+# ---- the report against other routes --------------------------------------------------------
+def test_days_and_cost_are_those_of_the_steps():
+    """The planner's step, as often as the tokens need it, at the price of an hour."""
+    for name, found in REPORTS.items():
+        if "training" not in found:
+            continue
+        t, case = found["training"], CASES[name]
+        lost = (case.training["lost_share"].lo + case.training["lost_share"].hi) / 2
+        steps = t["tokens"] / (t["layout"]["batch"] * case.training["seq"])
+        seconds = steps * t["layout"]["step_seconds"] / (1 - lost)
+        assert t["days"] * 86400 == pytest.approx(seconds, rel=1e-9)
+        assert t["gpu_hours"] == pytest.approx(seconds / 3600 * t["gpus"], rel=1e-9)
+        hour = np.mean(source(name)["cluster"]["price_usd_per_gpu_hour"])
+        assert t["cost_usd"] == pytest.approx(t["gpu_hours"] * hour, rel=1e-9)
+        assert sum(t["step_share"].values()) == pytest.approx(1)
+        assert (
+            t["cost_usd_low"]
+            <= t["cost_usd_p5"]
+            < t["cost_usd_p50"]
+            < t["cost_usd_p95"]
+            <= t["cost_usd_high"]
+        )
+        assert t["days_low"] < t["days"] < t["days_high"]
+
+
+def test_the_layouts_are_the_planners():
+    case, t = CASES["gpt-3-175b"], REPORTS["gpt-3-175b"]["training"]
+    cluster = Cluster(device="A100-SXM 80GB", n_gpus=1024, nic_bytes_per_s=25e9)
+    every = plan(case.shape, cluster, batch_tokens=1536 * 2048, seq=2048)
+    assert t["layouts"] == len(every) and t["layouts_that_fit"] == every.feasible.sum()
+    assert t["best_layout"]["step_seconds"] == every.step_seconds[every.feasible].min()
+    mine = every.where(recompute="full", sequence=0, zero=0) & every.feasible
+    assert t["layout"]["step_seconds"] == every.step_seconds[mine].min()
+
+
+def test_a_given_utilisation_is_used_and_the_planner_only_shown():
+    """The article's own 32 to 36% give chapter 5's range of the cost."""
+    from gpt4lib import ledger
+
+    found = report.report(check(changed("gpt-4", training__mfu=[0.32, 0.36])))["training"]
+    assert found["mfu_from"] == "the file" and found["mfu"] == pytest.approx(0.34)
+    assert found["layout"] == REPORTS["gpt-4"]["training"]["layout"]
+    days = ledger.claim("training-cost-days").interval
+    assert days.meets(Interval(found["days_low"] * 86400, found["days_high"] * 86400))
+    assert found["cost_usd_low"] == pytest.approx(6 * found["flop"] / 6 / (312e12 * 0.36) / 3600, rel=1e-9)
+
+
+def test_no_layout_is_no_obstacle_where_the_utilisation_is_given():
+    mapping = changed("gpt-3-175b", cluster__n_gpus=10000, cluster__gpu="V100-SXM2 32GB")
+    with pytest.raises(BadInput, match="no layout fills n_gpus = 10,000: .* have 9,216 or 12,288 GPUs"):
+        report.report(check(mapping))
+    mapping["training"]["mfu"] = 0.197  # 24.6 of 125 TFLOP/s
+    found = report.report(check({k: mapping[k] for k in ("model", "cluster", "training")}))
+    assert "no layout fills n_gpus = 10,000" in found["training"]["no_layout"]
+    assert found["training"]["days"] == pytest.approx(14.8, rel=0.01)  # Patterson et al. 2021
+
+
+def test_the_batch_is_the_largest_that_keeps_the_rate():
+    case, s = CASES["deepseek-v3"], REPORTS["deepseek-v3"]["serving"]
+    batch = np.array([s["batch"], s["batch"] + 1])
+    rate = decode(serving_view(case.shape), case.serving["server"], batch=batch, context=4989)["user_rate"]
+    assert rate[0] >= 21 > rate[1] and s["batch_from"] == "the rate asked for"
+    assert REPORTS["llama-3.1-405b"]["serving"]["batch_from"] == "memory"
+    full = REPORTS["llama-3.1-405b"]["serving"]
+    assert full["weight_bytes_per_gpu"] + full["cache_bytes_per_gpu"] <= 80e9
+    assert (
+        full["weight_bytes_per_gpu"] + full["cache_bytes_per_gpu"] * (full["batch"] + 1) / full["batch"]
+        > 80e9
+    )
+
+
+def test_largest_is_a_search_by_halves():
+    for limit in range(12):
+        for edge in range(limit + 2):
+            assert report._largest(lambda b: b <= edge, limit) == min(edge, limit)
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "gpt-3-175b", "llama-3.1-405b"])
+def test_softmax_share_is_what_the_step_loses_without_those_kernels(name, monkeypatch):
+    """Take the softmax out of the laws of the step, and compute the same layout again."""
+    case, t = CASES[name], REPORTS[name]["training"]
+    task = {"seq": case.training["seq"], "recipe": Recipe()}
+    fields = {k: v for k, v in t["layout"].items() if k not in ("step_seconds", "mfu")}
+    with_it = explain(case.shape, case.cluster, Layout(**fields), **task)
+    softmax = training_step.kernels_of_scores
+    kernels = {k: Law(law.lhs, law.rhs - softmax.rhs, "") for k, law in training_step.kernels.items()}
+    monkeypatch.setattr(laws, "kernels", kernels)
+    monkeypatch.setattr(
+        laws, "kernels_of_scores", Law(softmax.lhs, softmax.rhs * sympy.Rational(1, 10**15), "")
+    )
+    without = explain(case.shape, case.cluster, Layout(**fields), **task)
+    saved = with_it["step_seconds"] - without["step_seconds"]
+    assert report._softmax(with_it) == pytest.approx(saved, rel=1e-9)
+    assert t["softmax_share"] == pytest.approx(saved / t["step_seconds"], rel=1e-9)
+    assert t["mfu_if_attention_were_fused"] == pytest.approx(t["mfu"] / (1 - t["softmax_share"]))
+
+
+def test_units_of_the_file():
+    """Gb and GB per second, GB held back, dollars an hour: each as what it says."""
+    changes = {"cluster__reserve_gb": 10, "cluster__nvlink_gb_per_s": 200, "serving__nic_gbit_per_s": 80}
+    case = check(changed("llama-3.1-405b", **changes))
+    assert case.cluster.reserve_bytes == 10e9 and case.cluster.nvlink_bytes_per_s == 200e9
+    assert case.cluster.nic_bytes_per_s == 400e9 / 8 and case.training["price"] == Interval(
+        2 / 3600, 2 / 3600
+    )
+    assert (
+        case.serving["server"].nvlink_bytes_per_s == 200e9 and case.serving["server"].nic_bytes_per_s == 10e9
+    )
+    assert report.report(case)["training"]["memory_bytes_limit"] == 70e9
+
+
+# ---- files with mistakes --------------------------------------------------------------------
+MISTAKES = [  # a change, and what its line must name
+    ({"titel": "x"}, ["unknown key 'titel'", "its value is 'x'"]),
+    ({"name": 3}, ["name takes a text, got 3"]),
+    ({"model__shape": "Llama-3.1-405"}, ["[model] shape", "Llama-3.1-405B", "got 'Llama-3.1-405'"]),
+    ({"model__layers": 3}, ["[model] layers takes no value beside shape, got 3"]),
+    ({"model": {"layres": 3}}, ["[model] unknown key 'layres'", "layers", "its value is 3"]),
+    ({"model": {"layers": -3}}, ["[model] layers takes a positive whole number, got -3"]),
+    ({"model": None}, ["[model] takes shape", "got nothing"]),
+    ({"model": 4}, ["[model] takes a section of keys, got 4"]),
+    ({"cluster__gpu": "A100"}, ["[cluster] gpu", "A100-SXM 80GB", "got 'A100'"]),
+    ({"cluster__gpu": None}, ["[cluster] gpu takes the name of a known accelerator, got nothing"]),
+    ({"cluster__n_gpus": 2.5}, ["[cluster] n_gpus takes a positive whole number, got 2.5"]),
+    ({"cluster__n_gpus": True}, ["[cluster] n_gpus", "got True"]),
+    ({"cluster__nic_gbit_per_s": 0}, ["nic_gbit_per_s takes a positive number, got 0"]),
+    ({"cluster__price_usd_per_gpu_hour": [2, 1]}, ["price_usd_per_gpu_hour", "[low, high], got [2, 1]"]),
+    ({"cluster__reserve_gb": -1}, ["reserve_gb takes a number of at least 0, got -1"]),
+    (
+        {"cluster__gpu": "TPU v4"},
+        ["[cluster] nvlink_gb_per_s takes a positive number", "TPU v4", "got nothing"],
+    ),
+    ({"cluster": None}, ["[cluster] is missing"]),
+    ({"training__tokens": "13T"}, ["tokens", "got '13T'"]),
+    ({"training__tokens": math.inf}, ["tokens", "got inf"]),
+    ({"training__seq": None}, ["[training] seq", "got nothing"]),
+    (
+        {"training__batch_tokens": 8193},
+        ["batch_tokens takes multiples of seq = 8,192, such as 8,192, got 8,193"],
+    ),
+    ({"training__mfu": 1.2}, ["mfu takes a share above 0 and up to 1", "got 1.2"]),
+    ({"training__lost_share": 1.0}, ["lost_share takes a share from 0 to 0.99", "got 1.0"]),
+    ({"training__layuot": 1}, ["[training] unknown key 'layuot'", "layout", "its value is 1"]),
+    ({"training__data_overlap": 2}, ["data_overlap takes a share from 0 to 1, got 2"]),
+    ({"training__layout__tensr": 8}, ["[training.layout] unknown key 'tensr'", "tensor", "its value is 8"]),
+    ({"training__layout__zero": [1, 4]}, ["[training.layout] zero takes a stage from 0 to 3", "got [1, 4]"]),
+    ({"training__layout__recompute": "some"}, ["recompute takes one of none, selective, full", "got 'some'"]),
+    ({"training__layout__sequence": 1}, ["sequence takes true or false, got 1"]),
+    ({"serving__context": None}, ["[serving] context takes a positive whole number, got nothing"]),
+    ({"serving__compute": "fp9"}, ["[serving] compute takes one of bf16, fp8, int8, got 'fp9'"]),
+    ({"serving__tensor": 5}, ["[serving] tensor takes a divisor of n_heads = 144, got 5"]),
+    ({"serving__compute": "fp8"}, ["[serving] compute takes one of bf16, int8 on A100-SXM 80GB, got 'fp8'"]),
+    ({"serving__overhead": 0.5}, ["overhead takes a number of at least 1, got 0.5"]),
+    ({"serving__ceiling": 0}, ["ceiling takes a share above 0 and up to 1, got 0"]),
+    (
+        {"published": [{"figure": "training.day", "value": 1, "source": "kaplan2020"}]},
+        ["training.days", "got 'training.day'"],
+    ),
+    (
+        {"published": [{"figure": "training.days", "value": 1, "source": "kaplan20"}]},
+        ["kaplan2020", "got 'kaplan20'"],
+    ),
+    (
+        {"published": [{"figure": "training.days", "source": "kaplan2020"}]},
+        ["[[published]] 1: takes either value or ref, got neither"],
+    ),
+    (
+        {"published": [{"figure": "training.days", "ref": "claim:nothing", "source": "kaplan2020"}]},
+        ["ref", "claim:nothing"],
+    ),
+    (
+        {
+            "published": [
+                {"figure": "training.days", "ref": "claim:training-cost-mfu", "source": "kaplan2020"}
+            ]
+        },
+        ["in day"],
+    ),
+    ({"serving__expert": 3}, ["[serving] expert takes a divisor of n_experts = 16 (1, 2, 4, 8, 16), got 3"]),
+    ({"serving__expert": 0}, ["[serving] expert takes a positive whole number, got 0"]),
+    ({"serving__pipeline": -4}, ["[serving] pipeline takes a positive whole number, got -4"]),
+    ({"serving__pipeline": 121}, ["[serving] pipeline takes at most layers = 120, got 121"]),
+    ({"serving__tensor": 9}, ["[serving] tensor takes a divisor of d_ff_expert = 37248, got 9"]),
+    ({"serving__redundant_experts": 0.5}, ["redundant_experts takes a whole number of at least 0, got 0.5"]),
+    (
+        {"cluster__reserve_gb": 80},
+        ["[cluster] reserve_gb takes less than the 80 GB of A100-SXM 80GB, got 80"],
+    ),
+    ({"serving__seq": 8192}, ["[serving] unknown key 'seq'; it belongs to [training]"]),
+    ({"training__published": 3}, ["[training] unknown key 'published'; it belongs to the top of the file"]),
+    ({"training__batch_tokens": 6e7}, ["got 60000000.0 (write 60_000_000, without point or exponent)"]),
+    (
+        {"published": [{"figure": "training.days", "value": 1, "source": " "}]},
+        ["in your own words or as a URL, got ' '"],
+    ),
+    ({"published": 3}, ["[[published]] takes a section of keys, got 3"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_mistake_is_named_with_key_value_and_what_is_allowed(changes, words):
+    with pytest.raises(BadInput) as caught:
+        check(changed("gpt-4", **changes), "mine.toml")
+    head, *lines = str(caught.value).splitlines()
+    assert head.startswith("mine.toml: ") and "mistake" in head
+    assert any(all(word in line for word in words) for line in lines), str(caught.value)
+
+
+def test_every_mistake_of_a_file_is_listed_at_once():
+    """All single changes that leave each other alone, in one file: none hides another."""
+    together, expected = {}, []
+    for changes, words in MISTAKES:
+        ((path, value),) = changes.items()
+        alone = (
+            value is None or value in ("TPU v4", "fp8", 8193) or path.startswith("model") or "__" not in path
+        )
+        if not alone and path not in together:
+            together[path] = value
+            expected.append(words)
+    assert len(expected) > 15
+    with pytest.raises(BadInput) as caught:
+        check(changed("gpt-4", **together))
+    lines = str(caught.value).splitlines()[1:]
+    assert all(any(all(word in line for word in words) for line in lines) for words in expected)
+    assert len(lines) == len(expected) and str(caught.value).startswith(f"case: {len(lines)} mistakes")
+
+
+def test_shapes_mistakes_come_together_too():
+    wrong = model_mistakes(
+        {
+            "name": "",
+            "layers": 2,
+            "d_model": 0,
+            "n_heads": 6,
+            "n_kv_heads": 4,
+            "d_head": 2,
+            "positions": "spiral",
+            "n_experts": 4,
+            "top_k": 5,
+            "d_ff_expert": 0,
+            "tied_embeddings": 1,
+        }
+    )
+    assert [line.split()[0] for line in wrong] == [
+        "name",
+        "d_model",
+        "positions",
+        "tied_embeddings",
+        "vocab",
+        "n_kv_heads",
+        "top_k",
+        "d_ff_expert",
+        "expert_matrices",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("llama-3.1-405b", {"serving__weight_bytes": 2}, ["[serving]", "does not fit: 101.5 GB", "80.0 GB"]),
+        (
+            "llama-3.1-405b",
+            {"training__layout": {"tensor": 8, "zero": 0}},
+            ["[training]", "no layout fits a GPU", "more than the 80.0 GB of a GPU", "layouts fit"],
+        ),
+        (
+            "gpt-4",
+            {"training__layout": {"tensor": 7}},
+            ["[training] layout.tensor takes 1, 2, 3, 4,", "got 7"],
+        ),
+        ("gpt-4", {"serving__batch": 1000}, ["batch = 1,000 does not fit", "62.9 GB", "51.3 GB", "816"]),
+        (
+            "gpt-4",
+            {"serving__context": 10**8, "serving__batch": None},  # 61,440 bytes x 1e8 over eight ranks
+            ["cache of one sequence a pass, of 100,000,000 tokens, is 768.0 GB", "51.3 GB"],
+        ),
+        (
+            "mixtral-8x7b",
+            {"serving__user_tokens_per_s": 500},
+            ["user_tokens_per_s = 500 is out of reach", "gets 1"],
+        ),
+        (
+            "gpt-4",
+            {"training__layout": {"tensor": 8, "pipeline": 15, "data": 104}},
+            ["layout.data takes 208 beside tensor = 8, pipeline = 15", "n_gpus = 24,960", "got 104"],
+        ),
+        ("gpt-4", {"training__layout": {"tensor": 24960}}, ["layout.tensor takes 1, 2, 3,", "got 24960"]),
+        (
+            "gpt-4",
+            {"training__layout": {"tensor": 7}, "training__mfu": 0.3},
+            ["layout.tensor takes 1, 2, 3,", "got 7"],
+        ),
+        (
+            "gpt-4",
+            {"cluster__n_gpus": 120, "training": None},
+            ["tensor x pipeline x expert = 8 x 16 x 1 takes 128 GPUs", "n_gpus = 120"],
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_numbers(name, changes, words):
+    with pytest.raises(BadInput) as caught:
+        report.report(check(changed(name, **changes)))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_both_sections_clashes_come_together():
+    with pytest.raises(BadInput, match=r"(?s)does not fit\n  \[training\] .*\n  \[serving\] "):
+        changes = {"serving__weight_bytes": 2, "training__layout": {"tensor": 8, "zero": 0}}
+        report.report(check(changed("llama-3.1-405b", **changes)))
+
+
+def test_a_report_without_price_says_so():
+    found = report.report(check(changed("gpt-4", cluster__price_usd_per_gpu_hour=None)))
+    assert len(found["left_out"]) == 2 and all("price_usd_per_gpu_hour" in text for text in found["left_out"])
+    assert "cost_usd" not in found["training"] and "cost_usd_per_1000_tokens" not in found["serving"]
+    assert [row["figure"] for row in found["published"] if "cost" in row["figure"]] == []
+    assert "1,000 tokens cost" not in workbench_text.to_text(found)
+
+
+def test_every_key_has_a_check_and_every_needed_key_exists():
+    assert all(key in KEYS[section] for section, keys in NEEDED.items() for key in keys)
+    assert all(takes(object()) for keys in KEYS.values() for takes in keys.values()), (
+        "a key that takes anything"
+    )
+
+
+# ---- random files ---------------------------------------------------------------------------
+@settings(max_examples=40)
+@given(st.data())
+def test_random_files_give_a_report_or_a_reason(data):
+    draw = data.draw
+    heads, seq = draw(st.sampled_from([8, 16, 32])), draw(st.sampled_from([512, 2048]))
+    model = {
+        "layers": draw(st.integers(1, 24)),
+        "d_model": 128 * heads,
+        "n_heads": heads,
+        "d_head": 128,
+        "n_kv_heads": draw(st.sampled_from([1, 8])),
+        "vocab": draw(st.integers(1000, 60000)),
+        "tied_embeddings": draw(st.booleans()),
+        "positions": "rotary",
+    }
+    if draw(st.booleans()):
+        model |= {"n_experts": 8, "top_k": draw(st.integers(1, 8)), "d_ff_expert": 2048, "expert_matrices": 2}
+    else:
+        model |= {"d_ff": 8192, "mlp_matrices": draw(st.sampled_from([2, 3]))}
+    price, tokens = draw(st.floats(0.1, 9)), draw(st.floats(1e9, 1e13))
+    mapping = {
+        "name": "random",
+        "model": model,
+        "cluster": {
+            "gpu": draw(st.sampled_from(["A100-SXM 80GB", "H100-SXM 80GB"])),
+            "n_gpus": draw(st.integers(1, 64)),
+            "nic_gbit_per_s": 200,
+            "price_usd_per_gpu_hour": [price, 2 * price],
+        },
+        "training": {"tokens": tokens, "seq": seq, "batch_tokens": seq * draw(st.integers(1, 128))},
+        "serving": {"context": draw(st.integers(1, 9000)), "tensor": draw(st.sampled_from([1, 2, 8]))},
+    }
+    if draw(st.booleans()):
+        mapping["training"]["mfu"] = draw(st.floats(0.05, 0.9))
+    try:
+        found = report.report(check(mapping))
+    except BadInput as error:
+        assert "does not fit" in str(error) and re.search(r"\d", str(error))
+        return
+    json.dumps(found, allow_nan=False)
+    text = workbench_text.to_text(found)
+    assert max(map(len, text.splitlines())) <= 80
+    t, s = found["training"], found["serving"]
+    assert (
+        t["cost_usd_high"] >= 2 * t["cost_usd_low"] * (1 - 1e-9)
+        and t["days_low"] <= t["days"] <= t["days_high"]
+    )
+    peak = hardware(t["gpu"]).bf16_flop_per_s
+    done = t["days"] * 86400 * t["gpus"] * peak * t["mfu"]
+    assert done == pytest.approx(6 * found["model"]["active_parameters"] * tokens)
+    assert s["cache_bytes_per_gpu"] + s["weight_bytes_per_gpu"] <= s["memory_bytes_limit"] * (1 + 1e-12)
+    assert s["tokens_per_s_per_user"] * s["sequences_in_flight"] == pytest.approx(s["tokens_per_s"])
+
+
+# ---- text -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", REPORTS)
+def test_text_fits_80_columns_and_names_every_published_figure(name):
+    found = REPORTS[name]
+    text = workbench_text.to_text(found)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(row["words"] in text and row["source"] in text for row in found["published"])
+    assert all(reason in text for reason in found["left_out"])
+
+
+def test_figures_are_written_with_their_units():
+    shown = {name: workbench_text.figure(name, 0.5) for name in FIGURES}
+    assert shown["training.mfu"] == "50.0%" and shown["training.days"] == "12.0 hours"
+    assert workbench_text.figure("serving.tokens_per_s_per_gpu", 1850.0) == "1,850 tokens/s"
+    assert workbench_text.figure("training.days", Interval(90, 100)) == "90.0 to 100 days"
+
+
+# ---- the page -------------------------------------------------------------------------------
+def shown(chart, **signals):
+    """The texts of the chart's rows, with some of its sliders moved, as Vega's own interpreter gives them."""
+    spec = copy.deepcopy(chart.spec)
+    for param in spec["params"]:
+        if param["name"] in signals:
+            param["value"] = signals[param["name"]]
+    svg = vl_convert.vegalite_to_svg(spec)
+    return [text for text in re.findall(r"<text[^>]*>([^<]+)</text>", svg) if ":" in text]
+
+
+def numbers(spec, expressions, **signals):
+    """The values that Vega gives to expressions over the chart's parameters."""
+    params = [{k: v for k, v in p.items() if k != "bind"} for p in spec["params"]]
+    params = [p | ({"value": signals[p["name"]]} if p["name"] in signals else {}) for p in params]
+    svg = vl_convert.vegalite_to_svg(
+        {
+            "params": params,
+            "data": {"values": [{"row": i} for i in range(len(expressions))]},
+            "transform": [{"calculate": f"[{', '.join(expressions)}][datum.row]", "as": "v"}],
+            "mark": "text",
+            "encoding": {
+                "text": {"field": "v", "type": "quantitative", "format": ".15e"},
+                "y": {"field": "row", "axis": None},
+            },
+        }
+    )
+    return [float(t.replace("−", "-")) for t in re.findall(r"<text[^>]*>([^<]+)</text>", svg)]
+
+
+PAGE = page.page(description="60 million")
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_the_browser_computes_what_the_laws_compute(data):
+    """Every step, at random settings: Vega's numbers are NumPy's."""
+    moved = {name: data.draw(st.floats(0, 1)) for name in page.SLIDERS}
+    set_ = {}
+    for name, share in moved.items():
+        s = page.SLIDERS[name]
+        set_[name] = s.lo + round(share * (s.hi - s.lo) / s.step / 2) * s.step  # lower half: the model fits
+    gpu = data.draw(st.sampled_from(page.GPUS))
+    set_ |= {
+        "L": 8 + round(8 * moved["L"]),
+        "E": 1 + round(7 * moved["E"]),
+        "p": 8 + round(24 * moved["p"]),
+        "tp": 8,
+    }
+    ours = page.values(gpu=gpu, **set_)
+    sent = {PAGE.spec["usermeta"]["sliders"][name]: value for name, value in set_.items()}
+    theirs = numbers(PAGE.spec, list(page.STEPS), gpu=page.GPUS.index(gpu), **sent)
+    assert theirs == pytest.approx([ours[name] for name in page.STEPS], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "llama-3.1-405b", "mixtral-8x7b", "gpt-3-175b"])
+def test_the_page_agrees_with_the_report(name):
+    found = REPORTS[name]
+    ours = page.values(**page.preset(CASES[name], found))
+    tied = name == "gpt-3-175b"  # tied tables, biases, learned positions: the page has none of them
+    assert ours["N_total"] == pytest.approx(found["model"]["parameters"], rel=0.004 if tied else 1e-12)
+    assert ours["kv"] == found["serving"]["kv_cache_bytes_per_token"]
+    assert ours["C_tok"] == pytest.approx(sum(flop_per_token(CASES[name].shape, 0).values()), rel=1e-12)
+    on_gpu = found["serving"]["weight_bytes_per_gpu"] + found["serving"]["cache_bytes_per_gpu"]
+    assert ours["Q_used"] == pytest.approx(on_gpu, rel=0.004 if tied else 1e-12)
+    close = {"gpt-3-175b": 0.01, "llama-3.1-405b": 0.005}.get(
+        name, 1e-9
+    )  # Llama computes in FP8, the page in BF16
+    assert ours["R_out"] == pytest.approx(found["serving"]["tokens_per_s_per_user"], rel=close)
+    assert int(ours["B_max"]) == pytest.approx(found["serving"]["largest_batch"], abs=1)
+    if name == "gpt-4":
+        assert ours["C"] == pytest.approx(found["training"]["flop"])
+        assert ours["M_thousand"] == pytest.approx(found["serving"]["cost_usd_per_1000_tokens"])
+
+
+def test_the_page_refuses_what_it_has_no_sliders_for():
+    with pytest.raises(BadInput, match="layers of one kind .*DeepSeek-V3"):
+        page.preset(CASES["deepseek-v3"], REPORTS["deepseek-v3"])
+
+
+def test_the_page_shows_every_output_and_says_what_does_not_fit():
+    texts = shown(PAGE)
+    assert [text.partition(":")[0] for text in texts] == [label for label, *_ in page.OUT]
+    assert texts[0] == "Parameters: 1.83T" and texts[3] == "Training cost: $57.2M"
+    assert "does not fit" not in " ".join(texts)
+    full = shown(PAGE, p=1)
+    assert "does not fit" in full[4] and full[5].endswith("none")
+    twice = shown(PAGE, price=2)
+    assert [a == b for a, b in zip(texts, twice)] == [True, True, True, False, True, True, True, False]
+
+
+def test_the_page_is_the_same_twice():
+    assert PAGE._repr_mimebundle_() == page.page(description="60 million")._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_text_says_the_reports_own_numbers(name):
+    """Each line read back: its first number is the report's, to three digits."""
+    found = REPORTS[name]
+    body = workbench_text.to_text(found).split("Against published")[0]
+    lines = dict(re.findall(r"^(\S.{0,18}?)\s{2,}(\S.*)$", body, re.M))  # serving's, of a label of both
+    first = lambda text: float(re.search(r"\d[\d.,]*", text)[0].replace(",", ""))
+    about = lambda value: pytest.approx(value, rel=6e-3)
+    if t := found.get("training"):
+        assert first(lines["time"]) == about(t["days"]) and first(lines["cluster"]) == t["gpus"]
+        hours, million = re.search(r"([\d.,]+)( million)? GPU-hours", " ".join(body.split())).groups()
+        assert first(hours) * (1e6 if million else 1) == about(t["gpu_hours"])
+    if s := found.get("serving"):
+        scale = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+        shown = [
+            float(x) * scale[prefix] for x, prefix in re.findall(r"([\d.]+) ([kMGT]?)B", lines["KV cache"])
+        ]
+        assert shown == [about(s["kv_cache_bytes_per_token"]), about(s["kv_cache_bytes_per_sequence"])]
+        share = max(s["pass_seconds_by_part"].values()) / s["pass_seconds"]
+        assert float(re.search(r"([\d.]+)%", lines["binds"])[1]) == about(100 * share)
+        assert first(lines["largest batch"]) == s["largest_batch"]
+        assert first(lines["speed"]) == about(s["tokens_per_s_per_user"])
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_what_binds_is_the_largest_part(name):
+    """Of the step, the largest beside the passes themselves."""
+    if (t := REPORTS[name].get("training")) and "layout" in t:
+        assert t["memory_bytes_by_part"][t["binds_memory"]] == max(t["memory_bytes_by_part"].values())
+        beside = {part: share for part, share in t["step_share"].items() if part != "forward and backward"}
+        assert beside[t["binds_step"]] == max(beside.values())
+    if s := REPORTS[name].get("serving"):
+        assert s["pass_seconds_by_part"][s["binds_pass"]] == max(s["pass_seconds_by_part"].values())
+
+
+# ---- files that cannot be read, sources of one's own, layouts that cannot be ----------------
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b'name = "x"\n[model\n', "not valid TOML: line 2, '[model': Expected ']'"),
+        (b'name = "x"\nname = "y"\n', "not valid TOML: line 2, 'name = \"y\"': Cannot overwrite a value"),
+        (b'name = "x"\nabout = """\nopen', "not valid TOML: line 3, 'open': "),
+        (b'name = "x"\nabout = "Zo\xeb"\n', "not UTF-8 text (byte 0xeb in line 2)"),
+        (None, "there is no such file"),
+        ("folder", "is a folder"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why_in_one_line(tmp_path, raw, words):
+    file = tmp_path / "mine.toml"
+    if raw == "folder":
+        file.mkdir()
+    elif raw is not None:
+        file.write_bytes(raw)
+    with pytest.raises(BadInput) as caught:
+        load_case(file)
+    said = str(caught.value)
+    assert said.startswith(str(file)) and words in said and "\n" not in said
+
+
+def test_names_that_are_neither_file_nor_example(tmp_path):
+    for name, words in (
+        ("gpt4", "nearest known: gpt-4"),
+        ("", "known: deepseek-v3, "),
+        ("gpt-4.toml", "without .toml"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            load_case(name)
+    file = tmp_path / "mine.toml"
+    file.write_text("\ufeff[model]\nshape = 'gpt4_multi_query'\n", "utf-8")  # as a Windows editor saves it
+    assert load_case(file).shape == CASES["gpt-4"].shape
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Kaplan 2020",
+        "https://example.org/a-report",
+        "internal",
+        "Our own log of the run, written in May 2024 by three of us, "
+        "with the rate of every day and the hours in which nothing ran at all",
+        "https://example.org/" + "a-long-address-without-a-space/" * 3,
+    ],
+)
+def test_a_source_in_ones_own_words_is_shown_as_it_is(source):
+    row = {"figure": "model.parameters", "value": 1.8e12, "source": source}
+    found = report.report(check(changed("gpt-4", published=[row])))
+    assert found["published"][0]["source"] == source
+    lines = workbench_text.to_text(found).splitlines()
+    assert source in " ".join(lines)
+    assert all(len(line) <= 80 or "example.org" in line for line in lines)
+
+
+def test_a_server_with_a_gpu_of_its_own_is_not_bound_to_the_cluster():
+    changes = {"cluster__n_gpus": 120, "training": None, "published": []}
+    found = report.report(check(changed("gpt-4", serving__gpu="A100-SXM 80GB", **changes)))
+    assert found["serving"]["gpus"] == 128
+
+
+def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_spread():
+    dense = {
+        "layers": 12,
+        "d_model": 1536,
+        "n_heads": 12,
+        "n_kv_heads": 12,
+        "d_head": 128,
+        "d_ff": 6144,
+        "mlp_matrices": 2,
+        "vocab": 50257,
+        "tied_embeddings": True,
+        "positions": "rotary",
+    }
+    mapping = {"model": dense, "serving": {"gpu": "A100-SXM 80GB", "context": 2048}}
+    with pytest.raises(BadInput, match="tensor takes a divisor of n_heads = 12, got 8, the default"):
+        check(mapping)
+    mapping["serving"] |= {"tensor": 4, "expert": 2, "redundant_experts": 1}
+    with pytest.raises(BadInput, match="2 mistakes") as caught:
+        check(mapping)
+    assert "expert takes no value above 1 without experts in [model], got 2" in str(caught.value)
+    assert report.report(check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}}))
+
+
+def test_copies_of_experts_take_memory_and_no_time():
+    """288 on 144 GPUs are two on each; without the copies 256 do not divide, and 128 GPUs hold two each as well."""
+    with pytest.raises(BadInput, match=r"expert takes a divisor of n_experts = 256 \(1, 2, 4, .*\), got 144"):
+        check(changed("deepseek-v3", serving__redundant_experts=None))
+    s, case = REPORTS["deepseek-v3"]["serving"], CASES["deepseek-v3"]
+    two = 2 * 58 * 3 * 7168 * 2048  # two experts of 58 layers, a byte each
+    rest = 671026404352 - 256 * 58 * 3 * 7168 * 2048
+    assert s["weight_bytes_per_gpu"] == pytest.approx(two + rest, rel=1e-3)
+    plain = decode(serving_view(case.shape), case.serving["server"], batch=s["batch"], context=4989)
+    assert s["pass_seconds"] == pytest.approx(float(plain["pass_seconds"]), rel=1e-12)
+    assert s["largest_batch"] < float(plain["batch_limit"])
+
+
+def test_stages_that_do_not_divide_the_layers_are_told():
+    assert "7.50 layers each on average" in workbench_text.to_text(REPORTS["gpt-4"])
+    even = report.report(check(changed("gpt-4", serving__pipeline=15)))
+    assert "on average" not in workbench_text.to_text(even)
