@@ -5,6 +5,7 @@ The library is imported late, so that other builds of Sphinx need none of it.
 """
 
 import tomllib
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def ledger():
     return module
 
 
+@cache
 def chapters():
     """The entries of chapters.toml by page, each with the number of its claims and how many hold."""
     found = {entry["page"]: entry for entry in tomllib.loads(CHAPTERS.read_text("utf-8"))["chapter"]}
@@ -209,7 +211,7 @@ class TallyRole(Fact):
 
 
 class ChapterRole(Fact):
-    """{chapter}`02_architecture`: a chapter's title, linked when it is ready and marked when it is planned."""
+    """{chapter}`02_architecture`: a chapter's title, linked when it is ready, marked when it is planned."""
 
     def node(self, target, text):
         title = text or chapters()[target]["title"]

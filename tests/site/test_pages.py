@@ -283,12 +283,8 @@ def test_the_rule_is_the_one_that_is_computed(meet, among, verdict):
 
 def test_the_page_names_every_origin():
     text = read("book/how-to-read.md").partition("## Where the inputs come from")[2].partition("\n## ")[0]
-    assert tuple(re.findall(r"^\| (\w+) \|", text, re.M))[1:] == _KINDS[:2] + (
-        "constant",
-        "hardware",
-        "fact",
-        "assume",
-    )
+    named = tuple(re.findall(r"^\| (\w+) \|", text, re.M))[1:]
+    assert named == (*_KINDS[:2], "constant", "hardware", "fact", "assume")
     assert set(_KINDS) == {"claim", "article", "constant", "hardware", "fact", "assume"}
 
 
