@@ -2,9 +2,9 @@
 
     python benchmarks/mini_decode.py [batch] [steps]
 
-4 layers of width 256, 16 experts, one key-value head, 64-bit numbers, batch 64. The target is 1,000 tokens/s on
-two cores; exits 1 below it. The products are small and bound by memory, so one BLAS thread does; two that wait
-for each other on a busy machine are many times slower. Set OPENBLAS_NUM_THREADS to try another number.
+4 layers of width 256, 16 experts, one key-value head, 64-bit numbers, batch 64. The target is 1,000 tokens/s
+on two cores; exits 1 below it. The products are small and bound by memory, so one BLAS thread does; two that
+wait for each other on a busy machine are many times slower. Set OPENBLAS_NUM_THREADS to try another number.
 """
 
 import os
@@ -44,7 +44,8 @@ def main():
         rates[dtype], read = batch / statistics.median(times), sum(meter.weight_bytes_read.values())
         print(f"{dtype.__name__}: {rates[dtype]:,.0f} tokens/s, median of {steps} steps of {batch} tokens")
         print(
-            f"  a step reads {read / 1e6:,.0f} MB of weights and does {sum(meter.flop.values()) / 1e9:.2f} GFLOP"
+            f"  a step reads {read / 1e6:,.0f} MB of weights and does "
+            f"{sum(meter.flop.values()) / 1e9:.2f} GFLOP"
         )
     sys.exit(rates[np.float64] < TARGET)
 

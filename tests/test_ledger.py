@@ -109,18 +109,18 @@ def test_faults_beyond_one_entry_are_refused():
         build([ENTRY, ENTRY])
     with pytest.raises(BadInput, match="without id"):
         build([{"claim": "x"}])
-    with pytest.raises(BadInput, match="constants.toml: guess: unknown source 'gossip'"):
+    with pytest.raises(BadInput, match=r"constants.toml: guess: unknown source 'gossip'"):
         build([ENTRY], constants={**CONSTANTS, "guess": {**CONSTANTS["guess"], "source": "gossip"}})
-    with pytest.raises(BadInput, match="article.toml: size: unknown unit"):
+    with pytest.raises(BadInput, match=r"article.toml: size: unknown unit"):
         build([ENTRY], article={**ARTICLE, "size": {"value": "~3 apples", "meaning": "size"}})
 
 
 def test_a_broken_file_is_named(tmp_path):
     broken = tmp_path / "broken.toml"
     broken.write_text("[[claim]\nid = 3")
-    with pytest.raises(BadInput, match="broken.toml.*line 1"):
+    with pytest.raises(BadInput, match=r"broken.toml.*line 1"):
         read_toml(broken)
-    with pytest.raises(BadInput, match="no data file 'nothing.csv'"):
+    with pytest.raises(BadInput, match=r"no data file 'nothing.csv'"):
         data_file("nothing.csv")
 
 

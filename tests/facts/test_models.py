@@ -72,7 +72,8 @@ def attention_arrays(s):
     if s.mla_kv_rank:
         h, qk = s.n_heads, s.mla_d_nope + s.mla_d_rope
         query = [(s.d_model, s.mla_q_rank), (s.mla_q_rank, h * qk)] if s.mla_q_rank else [(s.d_model, h * qk)]
-        sizes = query + [
+        sizes = [
+            *query,
             (s.d_model, s.mla_kv_rank + s.mla_d_rope),
             (s.mla_kv_rank, h * (s.mla_d_nope + s.mla_d_value)),
             (h * s.mla_d_value, s.d_model),
@@ -150,7 +151,7 @@ small = st.integers(1, 6)
     shared=st.integers(0, 3),
     dense=st.integers(0, 6),
 )
-def test_count_of_any_shape(
+def test_count_of_any_shape(  # long: one line for each key of a shape
     layers,
     d_model,
     kv,
@@ -239,7 +240,8 @@ def test_published_counts_or_a_reason(name):
     else:
         assert not model.why
         assert all(fits), (
-            f"{name}: {counted.total:,} and {counted.active:,}, published {model.published_total} and {model.published_active}"
+            f"{name}: {counted.total:,} and {counted.active:,}, "
+            f"published {model.published_total} and {model.published_active}"
         )
 
 
@@ -304,7 +306,9 @@ def test_released_weights_to_the_last_one():
 
 
 def test_gpt3_table_d1():
-    """GPT-3's compute table prints the counts more precisely than its shape table; two shapes are misprints."""
+    """GPT-3's compute table prints the counts more precisely than its shape table; two shapes
+    are misprints.
+    """
     right = {"GPT-3 XL": {"n_heads": 16, "n_kv_heads": 16}, "GPT-3 13B": {"d_model": 5120, "d_ff": 20480}}
     rows = {
         row["model"]: float(row["params_M"])
@@ -342,7 +346,9 @@ def chinchilla(row, *, layers, width, inner, heads, head):
 
 
 def test_chinchilla_table_a9():
-    """All 50 sizes within 0.2%; with the 8 d_model of biases and shifts a layer that fit best, 49 of 50 to the last digit."""
+    """All 50 sizes within 0.2%; with the 8 d_model of biases and shifts a layer that fit best, 49 of 50 to
+    the last digit.
+    """
     exact = 0
     for row in published("chinchilla_tableA9_models"):
         shape = chinchilla(
@@ -356,7 +362,9 @@ def test_chinchilla_table_a9():
 
 
 def test_chinchilla_table_a4_flop():
-    """FLOP over 6 N D: the printed ratios are matrices and scores without the vocabulary tables, softmax 3 FLOP a score."""
+    """FLOP over 6 N D: the printed ratios are matrices and scores without the vocabulary tables, softmax 3
+    FLOP a score.
+    """
     for row in published("chinchilla_tableA4_flop_ratio"):
         shape = chinchilla(
             row, layers="num_layers", width="d_model", inner="ffw_size", heads="num_heads", head="kq_size"
@@ -491,7 +499,7 @@ def test_broken_and_missing_files(tmp_path):
 
 
 def test_unknown_model_and_bad_context():
-    with pytest.raises(BadInput, match="nearest known: .*Llama-2-7B"):
+    with pytest.raises(BadInput, match=r"nearest known: .*Llama-2-7B"):
         published_model("Llama2-7B")
     for context in (-1, math.nan, math.inf, "8k", True):
         with pytest.raises(BadInput, match="context takes"):
