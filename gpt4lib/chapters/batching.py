@@ -23,9 +23,8 @@ gain = Law(x_gain, n_long / n_mean, "Continuous over static batching, slots neve
 gamma_E = constant(
     "gamma_E", "0.5772156649015329", "1", "Euler's constant: harmonic sum less logarithm", None, "gamma_E"
 )
-longest_exponential = Law(
-    n_long, n_mean * (log(B_seq) + gamma_E + 1 / (2 * B_seq)), "Longest of a batch, exponential lengths"
-)
+_harmonic = log(B_seq) + gamma_E + 1 / (2 * B_seq)
+longest_exponential = Law(n_long, n_mean * _harmonic, "Longest of a batch, exponential lengths")
 longest_uniform = Law(n_long, 2 * n_mean * B_seq / (B_seq + 1), "Longest of a batch, uniform lengths")
 gain_exponential = gain.given(longest_exponential)
 gain_uniform = gain.given(longest_uniform)
@@ -37,12 +36,8 @@ t_serve = symbol("t_serve", "second", "time to serve one request, mean")
 offered = Law(load, R_in * t_serve, "Load of one server")
 cv = symbol("cv", "1", "standard deviation of the service time over its mean", "c_v")
 t_wait = symbol("t_wait", "second", "wait before service, mean")
-queue_wait = Law(
-    t_wait,
-    load * t_serve * (1 + cv**2) / (2 * (1 - load)),
-    "Mean wait for one server",
-    source="kleinrock1975",
-)
+_wait = load * t_serve * (1 + cv**2) / (2 * (1 - load))
+queue_wait = Law(t_wait, _wait, "Mean wait for one server", source="kleinrock1975")
 t_stay = symbol("t_stay", "second", "time from arrival to the last token, mean")
 n_there = symbol("n_there", "1", "requests in the system, mean", "n_req")
 little = Law(n_there, R_in * t_stay, "Requests in the system", source="little1961")

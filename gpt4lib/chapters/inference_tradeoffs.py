@@ -26,7 +26,7 @@ weight_intensity = Law(intensity, weight_flop.rhs / (w * weight_bytes), "FLOP fo
 _per_token = pairs.given(*alike).rhs * tok
 _cache = cache_read_of_shape.rhs.xreplace({B_seq: Integer(1)})
 cache_intensity = Law(
-    intensity, cancel(_per_token / _cache), "FLOP for each byte of cache", source="shazeer2019"
+    intensity, cancel(_per_token / _cache), "FLOP for a byte of cache", source="shazeer2019"
 )
 ridge = symbol("ridge", "FLOP/byte", "intensity at which compute and memory take equally long", "I^{*}")
 ridge_point = Law(ridge, F / mem_rate, "Compute and memory equally long", source="williams2009")
@@ -35,9 +35,7 @@ sheet_rate = Law(mem_rate, mem_pub, "Memory rate by the data sheet")
 F_pub = symbol("F_pub", "FLOP/second/GPU", "dense peak of one GPU by its data sheet")
 sheet_peak = Law(F, F_pub, "Dense peak by the data sheet")
 x_ridge = symbol("x_ridge", "1", "time to read the weights over time to compute with them")
-read_over_compute = Law(x_ridge, ridge / intensity, "Reading over computing").given(
-    ridge_point, weight_intensity
-)
+read_over_compute = Law(x_ridge, ridge / intensity, "Read over compute").given(ridge_point, weight_intensity)
 x_busy = share("x_busy", "share of the reading time in which the arithmetic is at work")
 _busy = Law(x_busy, Min(Integer(1), intensity / ridge), "Arithmetic's share of the reading time")
 weights_busy = _busy.given(ridge_point, weight_intensity)
@@ -70,11 +68,8 @@ _hop = parallelism.stage_traffic.rhs.xreplace(_rank)
 hop_time = Law(t_hop, (p - 1) * _hop / (link_out * transfer), "From stage to stage")
 t_layer = symbol("t_layer", "second", "time that a layer adds whatever its size: launches, synchronisation")
 t_pass = symbol("t_pass", "second", "time of one pass through all layers")
-pass_time = Law(
-    t_pass,
-    overhead * t_core + t_tensor + t_split + t_expert + t_hop + L * t_layer,
-    "Time of a pass through all stages",
-)
+_links = t_tensor + t_split + t_expert + t_hop
+pass_time = Law(t_pass, overhead * t_core + _links + L * t_layer, "Time of a pass through all stages")
 
 # ---- rates, utilisation, money ------------------------------------------------------------
 turns = symbol("turns", "1", "passes' worth of time between two tokens of one sequence", "n_turn")
@@ -137,20 +132,15 @@ _outer, _inner = 2 * d / links_yz, (n_mat * d_ff + 2 * (n_h + n_kv) * d_h) / lin
 torus_x = symbol("torus_x", "1", "chips that divide the model width", "X")
 torus_yz = symbol("torus_yz", "1", "chips that divide the inner widths", "X'")
 _over = _outer / torus_x * (1 - 1 / torus_yz) + _inner / torus_yz * (1 - 1 / torus_x)
-stationary_time = Law(
-    t_comm, L * n_tok * act_bytes * _over / link, "Weights stay, activations move", source="pope2022"
-)
+_vectors = L * n_tok * act_bytes
+stationary_time = Law(t_comm, _vectors * _over / link, "Weights stay, activations move", source="pope2022")
 _balanced = 2 * sqrt(_outer * _inner * rank_gpu / n)
 wide_time = Law(
-    t_comm,
-    L * n_tok * act_bytes * _balanced / link,
-    "The same on many chips, split at its best",
-    source="pope2022",
+    t_comm, _vectors * _balanced / link, "The same on many chips, split at its best", source="pope2022"
 )
 link_over_reads = Law(x_comm, wide_time.rhs / (weight_bytes * N / (n * mem_rate)), "Links over weight reads")
-link_over_products = Law(
-    x_comm, wide_time.rhs / (k_fwd * N * n_tok / (n * F * ceiling)), "Links over matrix products"
-)
+_products = k_fwd * N * n_tok / (n * F * ceiling)
+link_over_products = Law(x_comm, wide_time.rhs / _products, "Links over matrix products")
 links = symbol("links", "1", "links of a chip", r"n_{\ell}")
 _gathered = weight_bytes * N * (1 - rank_gpu / n)
 gathered_time = Law(t_comm, _gathered / (links * link), "Weights move, activations stay", source="pope2022")

@@ -26,11 +26,8 @@ _two = E * (E - 1) / 2 * (k * (k - 1) / (E * (E - 1))) ** B_seq
 all_on_one = Law(p_all, E * (k / E) ** B_seq - _two, "Some expert gets all, at most two experts a token")
 z_max = symbol("z_max", "1", "largest of E standard normal numbers, mean", r"z_{\max}")
 b_max = symbol("b_max", "1", "tokens of the busiest expert of a layer, mean", r"b_{\max}")
-busiest_normal = Law(
-    b_max,
-    b_exp + z_max * sqrt(b_exp * (1 - k / E) * E / (E - 1)),
-    "Busiest expert, loads taken as normal numbers",
-)
+_deviation = sqrt(b_exp * (1 - k / E) * E / (E - 1))
+busiest_normal = Law(b_max, b_exp + z_max * _deviation, "Busiest expert, loads taken as normal numbers")
 busiest_load = busiest_normal.given(expert_batch)
 x_bal = symbol("x_bal", "1", "tokens of the busiest expert over the mean")
 imbalance = Law(x_bal, (busiest_load.rhs / expert_batch.rhs).expand(), "Busiest expert over the mean")
@@ -66,9 +63,8 @@ draft_layers = Law(l_guess, n_guess * x_small * N * L / N_total, "Reads of a dra
 x_fill = symbol("x_fill", "1", "weights and cache over the memory that is to hold them")
 copies = symbol("copies", "1", "copies of each cache entry in a node", "n_copy")
 B_fly = symbol("B_fly", "1", "sequences in flight in the whole cluster")
-memory_fill = Law(
-    x_fill, (weight_bytes * N_total + copies * kv * B_fly * S) / (n * mem), "Weights and cache over memory"
-)
+_filled = weight_bytes * N_total + copies * kv * B_fly * S
+memory_fill = Law(x_fill, _filled / (n * mem), "Weights and cache over the memory of the cluster")
 _meaning = "share of the key and value matrices that belong to single experts"
 x_own_kv = share("x_own_kv", _meaning, r"x_{\mathrm{own}}^{\mathrm{kv}}")
 S_stale = symbol("S_stale", "token", "cached tokens that another choice of experts makes useless")

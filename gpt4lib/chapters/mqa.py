@@ -19,12 +19,7 @@ from .training_step import transfer
 symbol, share, constant = letters(8, "Multi-query attention")
 
 # ---- cache of one token -------------------------------------------------------------------
-latent_cache = Law(
-    kv,
-    L * (r_kv + d_rope) * kv_bytes,
-    "Cache of one token: a latent vector, a rotated key",
-    source="deepseekv2",
-)
+latent_cache = Law(kv, L * (r_kv + d_rope) * kv_bytes, "Latent vector and rotated key", source="deepseekv2")
 cache_of_width = token_cache.given(head_sharing, head_width)
 _of_attention = cache_of_width.given(width_from_attention).rhs
 cache_of_attention = Law(

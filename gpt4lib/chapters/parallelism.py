@@ -80,9 +80,7 @@ zero_memory_2 = Law(Q_state, _weight + (_grad + _opt) / dp, "Stage 2 divides the
 zero_memory_3 = Law(Q_state, (_weight + _grad + _opt) / dp, "Stage 3 divides the weights too")
 grad_pass, weight_pass = (ring_pass.rhs.xreplace({ranks: dp, payload: z}) for z in (_grad, _weight))
 zero_traffic_0 = Law(sent, ring_reduce.rhs.xreplace({ranks: dp, payload: _grad}), "Stage 0: all-reduce")
-zero_traffic_1 = Law(
-    sent, grad_pass + weight_pass, "Stages 1 and 2: scatter the gradient, gather the weights"
-)
+zero_traffic_1 = Law(sent, grad_pass + weight_pass, "Stages 1 and 2: scatter gradients, gather weights")
 zero_traffic_3 = Law(sent, grad_pass + 2 * weight_pass, "Stage 3: gather the weights twice")
 
 # ---- memory of the stated layout ----------------------------------------------------------

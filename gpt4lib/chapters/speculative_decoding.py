@@ -59,9 +59,8 @@ x_inner = symbol("x_inner", "1", "speed-up of the draft by a draft of its own", 
 inner_draft = Law(c_draft, c_alone / x_inner, "Draft time with a draft of its own", source="spector2023")
 c_work = symbol("c_work", "1", "FLOP of one draft token over those of one oracle token", "c_FLOP")
 x_work = symbol("x_work", "1", "FLOP per token with drafts over without")
-draft_work = Law(
-    x_work, (gamma * c_work + gamma + 1) / n_round, "FLOP per token", source="leviathan2023"
-).given(tokens)
+_drafted = gamma * c_work + gamma + 1
+draft_work = Law(x_work, _drafted / n_round, "FLOP per token", source="leviathan2023").given(tokens)
 
 # ---- many sequences, many experts ---------------------------------------------------------
 _read = parameters_read.given(experts_hit)
@@ -71,9 +70,8 @@ bytes_ratio = Law(x_bytes, _checked / n_round, "Weights read per token, drafts o
 _own = N_exp * (E - k) * experts_hit.rhs.xreplace({B_seq: gamma}) / E  # experts that only the drafts reach
 bytes_ratio_alone = Law(x_bytes, (1 + _own / (N_fix + k * N_exp)) / n_round, "The same, alone").given(tokens)
 B_dead = symbol("B_dead", "1", "sequences of a pass at which drafts stop paying")
-dead_batch = Law(
-    B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1), "Sequences at which drafts stop paying"
-).given(tokens)
+_worth = B_ridge * (n_round - gamma * c_draft)
+dead_batch = Law(B_dead, _worth / (gamma + 1), "Sequences at which drafts stop paying").given(tokens)
 dead_batch_on = dead_batch.given(ridge_batch)
 
 # ---- the relaxed rule ---------------------------------------------------------------------

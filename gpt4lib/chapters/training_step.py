@@ -60,10 +60,9 @@ half_side = symbol(
 )
 ceiling = share("ceiling", "share of peak that an endless matrix product reaches", "eta_max")
 t_mm = symbol("t_mm", "second", "time of the matrix products")
+_at_ceiling = C_mm / (F * rank_gpu * ceiling)
 product_time = Law(
-    t_mm,
-    C_mm / (F * rank_gpu * ceiling) * (1 + half_side / cbrt(volume)),
-    "Matrix products: the larger, the faster",
+    t_mm, _at_ceiling * (1 + half_side / cbrt(volume)), "Matrix products: the larger, the faster"
 )
 _around = (10 * act_bytes + 2 * mask_bytes) * d  # 2 norms: in, out; 2 residual dropouts: in, in, out, mask
 _between = act_bytes * d_mlp  # the activation function: in, out

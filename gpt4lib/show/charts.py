@@ -75,7 +75,8 @@ def explore(
     `y_unit`: the stated range; `y_range` holds the axis still. Raises BadInput for an unknown law, a unit of
     another dimension, and where an input has no slider or a slider no input.
     """
-    found, fixed, turned = find_law(law), fixed or {}, {x: x_range, **sliders}
+    found, fixed = find_law(law), fixed or {}
+    turned = {x: x_range, **sliders}
     units = _checked_units(law, found, turned, fixed)
     factors = {name: unit_factor(s.unit, units[name]) for name, s in turned.items()}
     factors["y"] = unit_factor(y_unit, found.lhs.unit)
@@ -83,9 +84,7 @@ def explore(
     where = {"x": _x_axis(found, x, x_range, log_x), "y": alt.Y("y:Q", **y_axis)}
     below, above = _band(band, y_axis) if band else ([], [])
     layers = [*below, *_curve(_expression(found, x, factors, fixed), x_range, log_x, where), *above]
-    params = [
-        _param(found, name, s, "x_at" if name == x else browser_name(name)) for name, s in turned.items()
-    ]
+    params = [_param(found, name, slider, name == x) for name, slider in turned.items()]
     spec = _finished(layers, params, description)
     spec["usermeta"] = {"law": law, "x": x, "y": found.lhs.name, "factors": factors, "fixed": fixed}
     spec["usermeta"]["sliders"] = {name: browser_name(name) for name in sliders}
@@ -161,8 +160,9 @@ def _label(slider, name, law):
     return slider.label or (meaning if slider.unit == "1" else f"{meaning} ({slider.unit})")
 
 
-def _param(law, name, slider, bound):
-    """The Vega parameter named `bound` that a slider sets."""
+def _param(law, name, slider, on_axis):
+    """The Vega parameter that a slider sets; that of the axis places the dot."""
+    bound = "x_at" if on_axis else browser_name(name)
     step = slider.step or (slider.hi - slider.lo) / 200
     control = alt.binding_range(min=slider.lo, max=slider.hi, step=step, name=_label(slider, name, law) + " ")
     return alt.param(name=bound, value=slider.start, bind=control)

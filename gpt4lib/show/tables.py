@@ -102,10 +102,9 @@ def must_be(chapter: str) -> Table:
 
     One input changes at a time. Raises BadInput where no value of it brings the stated one out.
     """
-    return Table(
-        [row for claim in load().chapter(chapter) if claim.verdict != "holds" for row in _mended(claim)],
-        ("claim", "if only this changes", "from", "to"),
-    )
+    missing = [claim for claim in load().chapter(chapter) if claim.verdict != "holds"]
+    rows = [row for claim in missing for row in _mended(claim)]
+    return Table(rows, ("claim", "if only this changes", "from", "to"))
 
 
 def _mended(claim):
