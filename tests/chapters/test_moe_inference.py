@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gpt4lib import ledger
 from gpt4lib.chapters import moe_inference as mo
+from gpt4lib.chapters import parallelism
 from gpt4lib.facts import given as facts_given
 from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Transformer, tiny_shape
@@ -287,7 +288,9 @@ def test_whole_layers_on_nodes_by_trying():
     assert max(nodes) == 8 and mo.node_weights(N_node=8 * per_layer, weight_bytes=2, tp=8) == pytest.approx(
         30e9
     )
-    assert mo.gpu_weights(N_total=1.8e12, p=16, weight_bytes=2, tp=8) == pytest.approx(1.8e12 * 2 / 128)
+    assert parallelism.weights_of_rank(N_total=1.8e12, p=16, weight_bytes=2, tp=8) == pytest.approx(
+        1.8e12 * 2 / 128
+    )
     assert mo.stage_layers(L=120, p=16) == 7.5 and mo.head_layers(L=120, p=16, l_node=7) == 15
     tables = 100 * 12 * 2
     assert mo.table_layers(V=100, d=12, L=10, N_total=24_000) == pytest.approx(tables / 2400)
