@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-import altair as alt
-
 from ..chapters.index import find_law
 from ..spine.browser import browser_name
 from ..spine.errors import BadInput
@@ -75,6 +73,8 @@ def explore(
     `y_unit`: the stated range; `y_range` holds the axis still. Raises BadInput for an unknown law, a unit of
     another dimension, and where an input has no slider or a slider no input.
     """
+    import altair as alt
+
     found, fixed = find_law(law), fixed or {}
     turned = {x: x_range, **sliders}
     units = _checked_units(law, found, turned, fixed)
@@ -111,6 +111,8 @@ def _expression(law, x, factors, fixed):
 
 def _curve(expression, x_range, log_x, where):
     """The law's line, and the dot at x_at with its number."""
+    import altair as alt
+
     part, start = f"datum.i / {POINTS - 1}", f"{x_range.lo!r}"
     if log_x:
         spread = f"{start} * pow({x_range.hi / x_range.lo!r}, {part})"
@@ -129,6 +131,8 @@ def _curve(expression, x_range, log_x, where):
 
 def _band(band, y_axis):
     """The stated range below the curve, its label above it."""
+    import altair as alt
+
     limits = alt.Chart(alt.InlineData(values=[dict(zip(("lo", "hi", "label"), band))]))
     low = alt.Y("lo:Q", **y_axis)
     stripe = limits.mark_rect(color="#E69F00", opacity=0.35).encode(y=low, y2="hi:Q")
@@ -137,11 +141,15 @@ def _band(band, y_axis):
 
 
 def _x_axis(law, x, x_range, log_x):
+    import altair as alt
+
     scale = alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)
     return alt.X("x:Q", title=_label(x_range, x, law), scale=scale)
 
 
 def _y_scale(log_y, y_range):
+    import altair as alt
+
     options = {"type": "log"} if log_y else {"type": "linear", "zero": False}
     if y_range:
         options |= {"domain": list(y_range), "clamp": True}
@@ -150,6 +158,8 @@ def _y_scale(log_y, y_range):
 
 def _finished(layers, params, description):
     """The specification of all layers as one chart."""
+    import altair as alt
+
     chart = alt.layer(*layers).properties(width=560, height=300, description=description).add_params(*params)
     spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
     return spec | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}
@@ -162,6 +172,8 @@ def _label(slider, name, law):
 
 def _param(law, name, slider, on_axis):
     """The Vega parameter that a slider sets; that of the axis places the dot."""
+    import altair as alt
+
     bound = "x_at" if on_axis else browser_name(name)
     step = slider.step or (slider.hi - slider.lo) / 200
     control = alt.binding_range(min=slider.lo, max=slider.hi, step=step, name=_label(slider, name, law) + " ")
