@@ -53,7 +53,7 @@ DEFAULT = TINY | {
 
 
 def default_shape(**changes) -> Model:
-    """The described layout at laptop scale: 16 experts, 2 per token, one key-value head; 4 layers of width 256."""
+    """The described layout, small: 16 experts, 2 a token, one key-value head; 4 layers of width 256."""
     return model_of(DEFAULT | changes)
 
 
@@ -64,7 +64,7 @@ def tiny_shape(**changes) -> Model:
 
 @dataclass
 class Cache:
-    """Keys and values (layers, batch, key-value heads, max tokens, width); the first `lengths[row]` tokens count."""
+    """Keys and values (layers, batch, key-value heads, max tokens, width); `lengths[row]` tokens count."""
 
     keys: np.ndarray
     values: np.ndarray
@@ -79,9 +79,9 @@ class Cache:
 class Step:
     """The new tokens of one pass without their padding: where each stands and what it may attend to.
 
-    `tokens`, `index` (row of the call), `column`, `rows` (row of the cache) and `positions` are flat, one entry
-    per real token; `mask` (batch, new tokens, keys) is true where a real token may see a key; `after` are the
-    lengths of `cache_rows` once the pass is done.
+    `tokens`, `index` (row of the call), `column`, `rows` (row of the cache) and `positions` are flat, one
+    entry per real token; `mask` (batch, new tokens, keys) is true where a real token may see a key; `after`
+    are the lengths of `cache_rows` once the pass is done.
     """
 
     def __init__(self, tokens, cache_lengths, max_tokens: int, vocab: int, lengths=None, rows=None):
@@ -160,7 +160,7 @@ class Transformer:
     def forward(
         self, tokens, cache: Cache, *, lengths=None, rows=None, meter=None, after_layer=None
     ) -> np.ndarray:
-        """Logits (batch, new tokens, vocab) of new tokens after those in the cache, which keeps them; see the top."""
+        """Logits (batch, new tokens, vocab) after what is in the cache, which keeps the new tokens too."""
         meter = Meter() if meter is None else meter
         step = Step(tokens, cache.lengths, cache.keys.shape[3], self.shape.vocab, lengths, rows)
         x = self.embed(step, meter)
@@ -230,7 +230,7 @@ class Transformer:
         return self.combine(i, x, gates, order, y, meter)
 
     def route(self, i: int, x: np.ndarray, meter: Meter) -> tuple:
-        """(gates, order, load): softmax over each token's k best scores; choices sorted by expert; tokens per expert.
+        """(gates, order, load): softmax of each token's k best scores; choices by expert; tokens per expert.
 
         Choices are numbered through (real tokens, top_k), so choice c is one of token c // top_k.
         """
@@ -262,7 +262,7 @@ class Transformer:
 
 
 def run_experts(experts: dict, x: np.ndarray, load, meter: Meter) -> np.ndarray:
-    """Each expert's MLP on its own tokens: x holds load[0] tokens of expert 0, then load[1] of expert 1, and so on."""
+    """Each expert's MLP on its own tokens: x has load[0] tokens of expert 0, then load[1] of expert 1, ..."""
     y, ends = np.empty_like(x), np.cumsum(load)
     for e in np.flatnonzero(load):
         own = slice(ends[e] - load[e], ends[e])

@@ -1,4 +1,4 @@
-"""One model on several ranks, simulated in one process; every transfer goes through a `Communicator` that counts it.
+"""One model on several ranks, in one process; every transfer goes through a `Communicator` that counts it.
 
     split = TensorParallel(model, ranks=4)          # or PipelineParallel, ExpertParallel
     cache = split.cache(batch=8, max_tokens=32)
@@ -47,7 +47,7 @@ class Communicator:
         return [chunks[r][r] for r in range(n)]
 
     def all_gather(self, pieces: list, kind: str = "all-gather") -> list:
-        """Each rank gets all pieces in order: round the ring, each rank passes on the piece that came last."""
+        """Each rank gets all pieces in order: round the ring, each passes on the piece that came last."""
         n, held = self.ranks, [{r: piece} for r, piece in enumerate(pieces)]
         for step in range(n - 1):
             for r in range(n):
@@ -69,7 +69,7 @@ class Communicator:
 
 
 class RankCaches(list):
-    """One cache for each rank, of all sequences or of its own; `lengths` are those of all, shared with every rank."""
+    """One cache for each rank, of all sequences or of its own; `lengths` are those of all, shared."""
 
     def __init__(self, ranks: list, batch: int, max_tokens: int, *, divided: bool):
         rows = divide("batch", batch, "ranks", len(ranks)) if divided else batch
@@ -79,7 +79,7 @@ class RankCaches(list):
             cache.lengths = self.lengths[r * rows : (r + 1) * rows] if divided else self.lengths
 
     def steps(self, tokens, lengths, vocab: int, parts: int) -> list:
-        """The pass cut into `parts`, each of equally many sequences: the ranks' own ones, or micro-batches."""
+        """The pass cut into `parts` of equally many sequences: the ranks' own ones, or micro-batches."""
         tokens, batch = np.asarray(tokens), len(self.lengths)
         lengths = np.full(batch, tokens.shape[-1]) if lengths is None else np.asarray(lengths)
         if tokens.ndim != 2 or len(tokens) != batch or lengths.shape != (batch,):
@@ -101,7 +101,7 @@ def divide(name: str, value: int, by: str, ranks: int) -> int:
 
 
 class TensorParallel:
-    """Heads and MLP columns divided among the ranks; norms, router and tables are copied; two all-reduces a layer.
+    """Heads and MLP columns divided among the ranks; norms, router, tables copied; two all-reduces a layer.
 
     Key-value heads are divided where there are enough, else copied (`cache_over="heads"`). With
     `cache_over="batch"` every rank has all key-value heads, but keeps the cache of its own sequences only:
@@ -128,7 +128,7 @@ class TensorParallel:
             self.ranks.append(Transformer(shape, dtype=model.dtype, tables=model.tables, layers=layers))
 
     def _part(self, part: str, arrays: dict, r: int, own: slice) -> dict:
-        """Rank r's columns of what reads the residual stream, rows of what writes to it, its `own` keys and values."""
+        """Rank r's columns of what reads the residual stream, rows of what writes it, `own` keys and values."""
         if part in ("norms", "router"):
             return arrays
         axes = {"o": -2, "out": -2}
@@ -176,8 +176,8 @@ class PipelineParallel:
     """Layers divided among stages; micro-batches of whole sequences follow each other through them.
 
     The first stage has the embedding, the last one the final norm and the logits' table (a tied one twice).
-    `idle` is the share of stage time that the last pass left unused, each stage's work on a micro-batch taking
-    one tick.
+    `idle` is the share of stage time that the last pass left unused, each stage's work on a micro-batch
+    taking one tick.
     """
 
     def __init__(self, model: Transformer, stages: int):
@@ -299,9 +299,9 @@ def _add(xs, ys):
 class ZeroAdam:
     """Adam on data-parallel ranks, ZeRO stage 0 to 3: what each rank holds, and one step on gradients given.
 
-    `held[rank]` has the weights and the gradient (in `dtype`) and the optimiser state (a copy of the weights, mean
-    and mean square of the gradient, in `state_dtype`). Stage 1 divides the state among the ranks, stage 2 the
-    gradient too, stage 3 the weights too.
+    `held[rank]` has the weights and the gradient (in `dtype`) and the optimiser state (a copy of the weights,
+    mean and mean square of the gradient, in `state_dtype`). Stage 1 divides the state among the ranks, stage
+    2 the gradient too, stage 3 the weights too.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Serving: static and continuous batching of the same requests, one forward pass a step, in a fixed number of slots.
+"""Serving: static and continuous batching of the same requests, one forward pass a step, in fixed slots.
 
-    served = serve(requests, slots=4)                                        # lengths only: output_tokens each
+    served = serve(requests, slots=4)                                  # lengths only: output_tokens each
     engine = Engine(model, slots=4, max_tokens=64, seed=0)
-    served = serve(requests, slots=4, step=engine); engine.outputs           # {request number: tokens}
+    served = serve(requests, slots=4, step=engine); engine.outputs     # {request number: tokens}
 
 The scheduler knows nothing of the model. Each step it hands the running requests' `Turn`s to `step`, which
 returns those that are done. Source: yu2022 for batching iteration by iteration.
@@ -23,7 +23,7 @@ from .speculative import sampler
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt (its tokens; a range of the right length will do without a model) and the most tokens to put out."""
+    """A prompt (its tokens; without a model any range of that length) and the most tokens to put out."""
 
     number: int
     prompt: Sequence[int]
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Turn:
-    """A request's part in one step: it runs a piece of its prompt, or its last token, and puts out token `output`.
+    """A request's part in a step: it runs a piece of its prompt, or its last token; out comes token `output`.
 
     `output` is 0 until the prompt is through; the step that ends the prompt puts out token 1.
     """
@@ -51,7 +51,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Served:
-    """A request's steps in its slot: from `start` up to and without `end`; the slot is free again from `release`."""
+    """A request's steps in its slot: from `start` up to and without `end`; free from `release`."""
 
     request: Request
     slot: int
@@ -76,9 +76,10 @@ def serve(
 ) -> list[Served]:
     """The records of all requests, admitted in order of arrival, sorted by start.
 
-    Continuous batching fills a slot as soon as it is free. Static batching waits until the whole batch is done. A
-    prompt is run `prompt_chunk` tokens a step. `kv_tokens` bounds the sum over taken slots of the cache that each
-    may come to need; whoever does not fit waits, and all behind wait too. Raises BadInput for what can never fit.
+    Continuous batching fills a slot as soon as it is free. Static batching waits until the whole batch is
+    done. A prompt is run `prompt_chunk` tokens a step. `kv_tokens` bounds the sum over taken slots of the
+    cache that each may come to need; whoever does not fit waits, and all behind wait too. Raises BadInput for
+    what can never fit.
     """
     for name, value in (("slots", slots), ("prompt_chunk", prompt_chunk)):
         if not value >= 1:
@@ -128,8 +129,8 @@ def idle_slot_steps(served, slots: int) -> int:
 class Engine:
     """A `step` on the miniature transformer: all turns in one forward pass, each slot a row of one KV cache.
 
-    Greedy without `seed`; with it each request draws from its own generator, (seed, number), whoever runs beside
-    it. `stop` ends a request early. `outputs` has the tokens of each request by its number.
+    Greedy without `seed`; with it each request draws from its own generator, (seed, number), whoever runs
+    beside it. `stop` ends a request early. `outputs` has the tokens of each request by its number.
     """
 
     def __init__(self, model, *, slots: int, max_tokens: int, seed: int | None = None, stop=None, meter=None):

@@ -1,10 +1,10 @@
-"""Vision in miniature: an image in patches, a small encoder, and gated cross-attention between a text model's layers.
+"""Vision in miniature: patches, a small encoder, gated cross-attention between a text model's layers.
 
     vision = Vision(model.shape, d_vision=32, after=(0, 1), seed=0)
-    model.forward(tokens, cache, after_layer=vision.hook([image, None]))     # one image, or None, for each cache row
+    model.forward(tokens, cache, after_layer=vision.hook([image, None]))   # an image or None a cache row
 
-With every gate at zero, where training starts, the text model's logits are unchanged bit for bit.
-Sources: alayrac2022 (Flamingo) for the gated layers, here without its resampler; dosovitskiy2021 for the patches.
+With every gate at zero, where training starts, the text model's logits are unchanged bit for bit. Sources:
+alayrac2022 (Flamingo) for the gated layers, here without its resampler; dosovitskiy2021 for the patches.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ def attend(x, k, v, w: dict, meter: Meter):
 
 
 class Vision:
-    """An encoder of `layers` layers and width `d_vision`, and a gated block after each of the text layers `after`.
+    """An encoder of `layers` layers and width `d_vision`; a gated block after each text layer in `after`.
 
-    Weights are `patch`, `encoder` and `blocks` (by text layer); a block's `gates` are its attention's and its MLP's.
+    Weights are `patch`, `encoder` and `blocks` (by text layer); a block's `gates` are its attention's and its
+    MLP's.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Vision:
         self.blocks = {i: block(shape.d_model, d_vision, inner) | {"gates": np.zeros(2)} for i in after}
 
     def parameters(self) -> dict:
-        """Parameters added to the text model, as the sizes of the arrays: {"encoder": ..., "cross_attention": ...}."""
+        """Parameters added to the text model, counted in the arrays: of encoder and cross-attention."""
         encoder = sum(a.size for w in (self.patch, *self.encoder) for a in w.values())
         return {
             "encoder": encoder,

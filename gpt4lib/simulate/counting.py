@@ -40,10 +40,10 @@ def step_bytes(
     weight_bytes: float = 2,
     kv_bytes: float = 2,
 ) -> Counter:
-    """Bytes that one token of a dense multi-head decoder reads, by part, one matrix and one cached token at a time.
+    """Bytes that a token of a dense multi-head decoder reads, by part; each matrix and cached token by itself.
 
-    Norms, biases and positions are left out. Raises BadInput unless every size is a whole number of at least 1
-    (`context` may be 0).
+    Norms, biases and positions are left out. Raises BadInput unless every size is a whole number of at least
+    1 (`context` may be 0).
     """
     sizes = {"layers": layers, "d_model": d_model, "d_ff": d_ff, "vocab": vocab, "context": context}
     for name, size in sizes.items():
@@ -76,10 +76,10 @@ def days_to_spend(
     seed: int = 0,
     most: int = 100_000,
 ) -> int:
-    """Days until serving has cost `budget_usd`, each user's messages of a day and each message's length drawn.
+    """Days until serving has cost `budget_usd`; each user's messages of a day and each length are drawn.
 
-    Messages per user and day are Poisson with mean `messages`, lengths geometric with mean `tokens`; a token costs
-    `cost_usd`. Raises BadInput for a size that is not positive and where `most` days are not enough.
+    Messages per user and day are Poisson with mean `messages`, lengths geometric with mean `tokens`; a token
+    costs `cost_usd`. Raises BadInput for a size that is not positive and where `most` days are not enough.
     """
     given = {
         "users": users,
@@ -102,7 +102,7 @@ def days_to_spend(
 
 # ---- counting -----------------------------------------------------------------------------
 def ramp_by_counting(*, tokens: float, ramp: float, first: float, last: float) -> int:
-    """Steps of a run of `tokens` whose batch grows from `first` to `last` with the tokens seen, up to `ramp` of them.
+    """Steps of a run of `tokens` whose batch grows from `first` to `last` with the first `ramp` tokens seen.
 
     Counted one step at a time. Raises BadInput unless 0 < first <= last and 0 <= ramp <= tokens.
     """
@@ -120,7 +120,7 @@ def ramp_by_counting(*, tokens: float, ramp: float, first: float, last: float) -
 def fill_cache(
     *, room_bytes: float, layers: int, kv_heads: int, head_width: int, context: int, kv_bytes: float = 2
 ) -> int:
-    """Sequences whose whole cache fits into `room_bytes`: keys and values are set aside layer by layer, head by head.
+    """Sequences whose whole cache fits into `room_bytes`, set aside layer by layer, head by head.
 
     `layers` and `kv_heads` are those that the GPU holds. Raises BadInput unless every size is at least 1.
     """

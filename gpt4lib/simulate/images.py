@@ -66,8 +66,9 @@ def decode_image(data: bytes) -> np.ndarray:
 def samples(size: int = 448) -> dict[str, np.ndarray]:
     """Four kinds of square images (size, size, 3): photograph, page of text, drawing, noise.
 
-    The photograph is matplotlib's sample grace_hopper.jpg, an official U.S. Navy portrait, which is in the public
-    domain, cut to a square and scaled. The page is the opening of the shipped novel, 32 lines of 64 characters.
+    The photograph is matplotlib's sample grace_hopper.jpg, an official U.S. Navy portrait, which is in the
+    public domain, cut to a square and scaled. The page is the opening of the shipped novel, 32 lines of 64
+    characters.
     """
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
@@ -105,8 +106,8 @@ PAGE_LINES, PAGE_COLUMNS = 32, 64  # of the page in `samples`
 def byte_pairs(text: str, held_out: str, merges: int) -> np.ndarray:
     """Bytes a token of `held_out` after 0, 1, ..., `merges` byte-pair merges learnt on `text` (both ASCII).
 
-    A token may begin with a space or line break but holds none inside, as in GPT's tokenisers; so each different
-    word is kept once, with how often it occurs. Source: sennrich2016.
+    A token may begin with a space or line break but holds none inside, as in GPT's tokenisers; so each
+    different word is kept once, with how often it occurs. Source: sennrich2016.
     """
     if isinstance(merges, bool) or not isinstance(merges, int) or merges < 0:
         raise BadInput(f"merges takes a whole number of at least 0, got {merges!r}")

@@ -66,8 +66,8 @@ def fitted(order: int) -> NGram:
 class NGram:
     """p_k(x | h) = (count(h x) + T(h) p_{k-1}(x | h')) / (count(h) + T(h)), p_{-1} = 1 / vocab.
 
-    h is the last k tokens, h' is h without its oldest one, T(h) the number of different tokens seen after h; order
-    n looks back k = n - 1 tokens. An unseen h leaves the word to h', and no token has probability zero.
+    h is the last k tokens, h' is h without its oldest one, T(h) the number of different tokens seen after h;
+    order n looks back k = n - 1 tokens. An unseen h leaves the word to h', and no token has probability zero.
     Source: interpolated Witten-Bell smoothing (witten1991).
     """
 
@@ -95,7 +95,7 @@ class NGram:
         return contexts @ self.vocab ** np.arange(contexts.shape[-1])[::-1]
 
     def probs(self, context) -> np.ndarray:
-        """Next-token distributions (..., vocab) after contexts (..., length) of any length, the latest token last."""
+        """Next-token distributions (..., vocab) after contexts (..., any length), the latest token last."""
         context = np.asarray(context, dtype=int)
         found = np.broadcast_to(self.levels[0][1][0], (*context.shape[:-1], self.vocab)).copy()
         for k in range(1, min(self.order, context.shape[-1] + 1)):

@@ -48,7 +48,7 @@ def pipeline_schedule(
 
 
 def _one_after_another(stage, stages, micro_batches, chunks, kind):
-    """Some forward passes ahead, then one forward and one backward in turn; GPipe has all forward passes ahead."""
+    """Some forward passes ahead (in GPipe all), then one forward and one backward in turn."""
     total, group = micro_batches * chunks, stages * chunks
 
     def work(k, letter):
@@ -132,7 +132,7 @@ def most_in_flight(rows: list[list[tuple]]) -> list[float]:
 
 
 def sequence_rate(*, micro_batches: int, stages: int, stage_seconds: float, steps: int = 200) -> float:
-    """Tokens per second of one sequence, by moving each micro-batch from stage to stage, first come first served."""
+    """Tokens per second of one sequence: micro-batches move from stage to stage, first come first served."""
     positive("micro_batches", micro_batches)
     positive("stages", stages)
     positive("steps", steps)
@@ -151,9 +151,9 @@ def pipeline_rate(
 ) -> float:
     """Tokens per second of `sequences` that go round a pipeline, each token waiting for the one before.
 
-    They form `micro_batches` (default: as many as there are stages, or sequences if fewer) of equal size to within
-    one. A stage works on one micro-batch at a time, `stage_seconds(size)` long. The first half of the rounds, in which
-    the pipeline fills, is not counted.
+    They form `micro_batches` (default: as many as there are stages, or sequences if fewer) of equal size to
+    within one. A stage works on one micro-batch at a time, `stage_seconds(size)` long. The first half of the
+    rounds, in which the pipeline fills, is not counted.
     """
     parts = min(sequences, stages) if micro_batches is None else micro_batches
     if not 1 <= parts <= sequences or stages < 1 or rounds < 2:

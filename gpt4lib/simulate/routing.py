@@ -1,10 +1,11 @@
-"""Loads of experts under random routing: exact distributions at any batch, enumeration and draws to check them.
+"""Loads of experts under random routing: exact distributions at any batch; enumeration and draws beside them.
 
-Each token of a batch goes to `top_k` different experts of a layer. In uniform routing all sets of `top_k` experts are
-equally likely. Skewed routing has two definitions. In the first the probability of a set is proportional to the
-product of its experts' weights. In the second, `one_by_one`, experts are drawn one after another in proportion to
-the weights of those not yet drawn, which is what the k largest of noisy scores give. They agree where all weights are
-equal. Busiest experts are exact for the first definition, reached experts for both.
+Each token of a batch goes to `top_k` different experts of a layer. In uniform routing all sets of `top_k`
+experts are equally likely. Skewed routing has two definitions. In the first the probability of a set is
+proportional to the product of its experts' weights. In the second, `one_by_one`, experts are drawn one after
+another in proportion to the weights of those not yet drawn, which is what the k largest of noisy scores give.
+They agree where all weights are equal. Busiest experts are exact for the first definition, reached experts
+for both.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from ..spine.errors import BadInput
 def reached(batch: int, *, experts: int, top_k: int) -> np.ndarray:
     """P(distinct experts = j), j = 0 to `experts`, uniform routing: one token after another.
 
-    From j experts a token reaches a new ones with probability C(experts - j, a) C(j, top_k - a) / C(experts, top_k).
+    From j experts a token reaches a new ones with probability C(experts - j, a) C(j, top_k - a) / C(experts,
+    top_k).
 
     >>> reached(2, experts=4, top_k=2).round(4).tolist()
     [0.0, 0.0, 0.1667, 0.6667, 0.1667]
@@ -38,7 +40,8 @@ def reached(batch: int, *, experts: int, top_k: int) -> np.ndarray:
 def reached_of(routes: tuple, batch: int) -> np.ndarray:
     """The same for any routing law: `routes` as `sets` gives them, at most 20 experts.
 
-    Inclusion and exclusion over the sets A of experts: all tokens stay in A with probability P(route in A)^batch.
+    Inclusion and exclusion over the sets A of experts: all tokens stay in A with probability P(route in
+    A)^batch.
     """
     members, p = routes
     experts = members.shape[1]
@@ -59,13 +62,13 @@ def reached_of(routes: tuple, batch: int) -> np.ndarray:
 
 
 def busiest(batch: int, *, top_k: int, experts: int | None = None, weights=None) -> np.ndarray:
-    """P(load of the busiest expert = m), m = 0 to `batch`, for `experts` alike or with `weights`; top_k is 1 or 2.
+    """P(load of the busiest expert = m), m = 0 to `batch`: `experts` alike or with `weights`; top_k 1 or 2.
 
-    For one expert a token the loads are Poisson numbers, given their sum. For two, the routings with loads n_1, n_2,
-    ... number E[prod He_n(z)] over a standard normal z: e_2 = (p_1^2 - p_2) / 2, and the square is a mean over z. So
-    the loads are independent given z, with generating function exp(z t y - (t y)^2 / 2), and the sum of the loads,
-    top_k x batch, is picked out by a Fourier sum. No step is approximate; both sums stop below 1e-18.
-    Draws with replacement: give top_k = 1 and the number of draws as `batch`.
+    For one expert a token the loads are Poisson numbers, given their sum. For two, the routings with loads
+    n_1, n_2, ... number E[prod He_n(z)] over a standard normal z: e_2 = (p_1^2 - p_2) / 2, and the square is
+    a mean over z. So the loads are independent given z, with generating function exp(z t y - (t y)^2 / 2),
+    and the sum of the loads, top_k x batch, is picked out by a Fourier sum. No step is approximate; both sums
+    stop below 1e-18. Draws with replacement: give top_k = 1 and the number of draws as `batch`.
     """
     w = np.ones(experts) if weights is None else np.asarray(weights, dtype=float)
     _check(batch, len(w), top_k)
@@ -150,7 +153,7 @@ def _power(x, n):
 
 
 def enumerate_loads(batch: int, *, experts: int, top_k: int) -> dict[tuple, Fraction]:
-    """Exact probabilities of all loads, sorted from the largest, by adding token after token; for small batches.
+    """Exact probabilities of all loads, each sorted from the largest, token after token; for small batches.
 
     >>> enumerate_loads(1, experts=3, top_k=2)
     {(1, 1, 0): Fraction(1, 1)}
@@ -170,7 +173,7 @@ def enumerate_loads(batch: int, *, experts: int, top_k: int) -> dict[tuple, Frac
 def sets(
     experts: int, *, top_k: int, weights=None, one_by_one: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(members, p): every set of `top_k` experts as a row of zeros and ones, and how likely a token takes it."""
+    """(members, p): every set of `top_k` experts as a row of zeros and ones, and its probability."""
     _check(1, experts, top_k)
     w = np.ones(experts) if weights is None else np.asarray(weights, dtype=float)
     if w.shape != (experts,) or not (w > 0).all():
@@ -192,7 +195,7 @@ def _in_order(w, order):
 
 
 def draw_loads(routes: tuple, batch: int, *, draws: int, seed: int = 0) -> np.ndarray:
-    """(draws, experts) loads of random batches: how many tokens take each set, then how many each expert gets."""
+    """(draws, experts) loads of random batches: tokens of each set, then of each expert."""
     members, p = routes
     _check(batch, members.shape[1], 1)
     return np.random.default_rng(seed).multinomial(batch, p, size=draws) @ members

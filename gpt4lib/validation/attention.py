@@ -1,4 +1,4 @@
-"""Checks of attention's cache, of speculation and of vision: chapters 6, 8, 10 and 11 discuss these tables."""
+"""Checks of attention's cache, speculation and vision: chapters 6, 8, 10 and 11 discuss these tables."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pope_models() -> list[Check]:
 
 
 def equal_parameters() -> list[Check]:
-    """Shazeer's MLP widths from equal parameters: two MLPs and three attentions to a pair of layers, width 1024."""
+    """Shazeer's MLP widths from equal parameters: two MLPs and three attentions a pair of layers."""
     make = column(
         "shazeer_mqa_table1", "d_ff", "architecture.mlp", kind="computed", inputs="heads; as many parameters"
     )
@@ -113,7 +113,7 @@ def cache_entries() -> list[Check]:
 
 # ---- speculation ----------------------------------------------------------------------------
 def speculation() -> list[Check]:
-    """Leviathan's expected and measured speed-ups from acceptance and draft cost; Chen's and Spector's own ratios."""
+    """Leviathan's expected and measured speed-ups from acceptance and draft cost."""
     found, law = [], "speculative_decoding.speed_up_free"
     expected, measured = (
         column(

@@ -1,6 +1,7 @@
 """Checks: one printed cell of a published table beside our number for it.
 
-`column` is the only way from a table to a check: it reads the printed number itself and takes ours from outside.
+`column` is the only way from a table to a check: it reads the printed number itself and takes ours from
+outside.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ KINDS = {  # what the printed number is, and what an agreement is worth
 class Check:
     """One printed cell of a table against the law that should return it, both in the base unit `unit`.
 
-    `half_digit` is half a unit of the last printed digit. `inputs` says what came from where, `fitted` what was fitted
-    and on which rows. `circular`: the printed number, or a choice made to meet it, went into ours. `misprint` says
-    what should be printed, where the same paper shows it.
+    `half_digit` is half a unit of the last printed digit. `inputs` says what came from where, `fitted` what
+    was fitted and on which rows. `circular`: the printed number, or a choice made to meet it, went into ours.
+    `misprint` says what should be printed, where the same paper shows it.
     """
 
     table: str
@@ -69,7 +70,7 @@ class Check:
 
 
 def number_in(text: str, pattern: str = NUMBER) -> tuple[float, float]:
-    """The first number of a printed cell, and half a unit of its last digit. Raises BadInput where there is none.
+    """The first number of a printed cell, and half a unit of its last digit; BadInput where there is none.
 
     >>> number_in("1.3B"), value("2.664M GPU hours")
     ((1300000000.0, 50000000.0), 2664000.0)
@@ -106,8 +107,8 @@ def column(
 ) -> Callable[..., Check]:
     """A function that makes the checks of one column: `make(line, ours, row)`.
 
-    `scale` takes the printed number to the base unit; `make(..., read=f)` compares f(number) instead, in its last digit
-    to first order. Raises BadInput for an unknown kind.
+    `scale` takes the printed number to the base unit; `make(..., read=f)` compares f(number) instead, in its
+    last digit to first order. Raises BadInput for an unknown kind.
     """
     if kind not in KINDS:
         raise BadInput(f"kind takes one of {', '.join(KINDS)}, got {kind!r}")

@@ -13,7 +13,7 @@ from .check import Check, column, rows_of, value
 
 
 def palm_on_tpus() -> list[Check]:
-    """PaLM on TPU v4: latencies by the seven other rows, utilisation from latency, decode rate from weights alone."""
+    """PaLM on TPU v4: latencies by the seven other rows, utilisation, decode rate from weights alone."""
     found, tpu = [], hardware("TPU v4")
     cells = [
         (table, i, r) for table in ("pope_table2_palm540b", "pope_table3_palm62b") for i, r in rows_of(table)
@@ -62,7 +62,7 @@ def palm_on_tpus() -> list[Check]:
 
 
 def batching_gain() -> list[Check]:
-    """Continuous over optimised static batching in Anyscale's benchmark, in batches as large as its script makes them."""
+    """Continuous over optimised static batching in Anyscale's benchmark, batches as its script makes them."""
     rows = {r["system"]: (i, r) for i, r in rows_of("serving_speedups")}
     mean, top, slots = (
         int(given(f"fact:anyscale-{k}").value) for k in ("mean-output", "top", "static-batch")

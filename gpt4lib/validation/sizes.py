@@ -85,7 +85,7 @@ def chinchilla_shape(row: dict, **convention) -> Model:
 
 
 def chosen_elsewhere(ours: np.ndarray, printed: np.ndarray) -> np.ndarray:
-    """For each row the convention with the least median error on all the other rows; `ours` is convention x row."""
+    """For each row the convention of least median error on the other rows; `ours` is convention x row."""
     miss = np.abs(np.log(ours / printed))
     return np.array([ours[np.median(np.delete(miss, i, 1), axis=1).argmin(), i] for i in range(len(printed))])
 
@@ -94,7 +94,7 @@ _FOUR_WAYS = "one of four ways to count, on the other rows"
 
 
 def chinchilla_sizes() -> list[Check]:
-    """Fifty sizes of Table A9: whether tables are tied and positions have a matrix is decided by the other rows."""
+    """Fifty sizes of Table A9: whether tables are tied and positions have a matrix, the other rows decide."""
     rows = published("chinchilla_tableA9_models")
     ways = [{"tied_embeddings": t, "positions": p} for t, p in product((True, False), ("relative", "rotary"))]
     ours = np.array(
@@ -118,7 +118,7 @@ def chinchilla_sizes() -> list[Check]:
 
 
 def chinchilla_flop() -> list[Check]:
-    """Table A4, FLOP over six per parameter: softmax at 3 FLOP a score, vocabulary tables, by the other rows."""
+    """Table A4, FLOP over six per parameter: the other rows decide on softmax (3 a score) and vocabulary."""
     rows = published("chinchilla_tableA4_flop_ratio")
     known = [chinchilla_shape(r, tied_embeddings=True, positions="relative") for r in rows]
     flop = [flop_per_token(s, 2048) for s in known]
@@ -170,7 +170,7 @@ def misprinted_tokens(table: str, row: dict) -> str:
 
 
 def chinchilla_optima() -> list[Check]:
-    """Compute-optimal tokens by the exponents of two approaches, from one row each, and by the third's loss."""
+    """Compute-optimal tokens: by the exponents of two approaches, from one row each; by the third's loss."""
     found, fits, a3 = [], scaling_fits(), "chinchilla_tableA3_optimal"
     for table, name, way in (("chinchilla_table3_optimal", "tokens", "1"), (a3, "tokens_2", "2")):
         make = column(

@@ -1,7 +1,8 @@
 """Validation: every published table of this library against the law that should return it.
 
-A `Check` is one printed cell and our number for it. `ours` never reads that cell: the tests change the cell and see
-that ours stays. Where constants are fitted on the same table, the row in question is left out of the fit.
+A `Check` is one printed cell and our number for it. `ours` never reads that cell: the tests change the cell
+and see that ours stays. Where constants are fitted on the same table, the row in question is left out of the
+fit.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ NOT_CHECKED = {  # tables without a number that a law of this library predicts
     "megatron_table1_runs": "settings of the runs of megatron_table1; inputs of its checks",
     "mosaic_h100_mfu": "rates without the layouts that a prediction needs; inputs of chapter 5",
     "nvlink_generations": "data sheets a second time; a test compares them with hardware.csv",
-    "switch_table9": "its sizes are in models.csv, and checked; its FLOP need sequence lengths that it does not print",
+    "switch_table9": "sizes checked in models.csv; its FLOP need sequence lengths that it does not print",
 }
 
 
@@ -77,7 +78,7 @@ def by_law(some: list[Check]) -> dict[str, list[Check]]:
 
 
 def headline(some: list[Check]) -> tuple[int, float, float]:
-    """Number, median error and worst error of the predictions among them: no circular rows, no known misprints.
+    """Number, median and worst error of the predictions among them: no circular rows, no known misprints.
 
     Raises BadInput where none is left.
     """

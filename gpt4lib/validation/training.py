@@ -1,4 +1,4 @@
-"""Checks of training: FLOP, days, dollars, failures, memory and rates. Chapters 4 and 5 discuss these tables."""
+"""Checks of training: FLOP, days, dollars, failures, memory, rates. Chapters 4 and 5 discuss these tables."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _turing() -> dict:
 
 
 def utilisation_rates() -> list[Check]:
-    """Utilisation and FLOP from tokens per second: PaLM's Table 3, its FLOP per token, Megatron-Turing's iterations."""
+    """Utilisation from tokens per second: PaLM's Table 3, its FLOP a token, Megatron-Turing's iterations."""
     law = "training_cost.throughput_mfu"
     batch = next(r for r in published("batch_sizes") if r["model"] == "Gopher 280B")
     known = {  # tokens per second of the number in the column "detail", accelerators, card, run
@@ -326,7 +326,7 @@ def activation_memory() -> list[Check]:
 
 
 def training_state() -> list[Check]:
-    """ZeRO's Figure 1 and Table 2; its measured largest models are smaller, since activations need room too."""
+    """ZeRO's Figure 1 and Table 2; measured largest models are smaller, since activations need room too."""
     each, law = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12, "p": 1}, "step.STATE"
     make = column(
         "zero_fig1_memory",

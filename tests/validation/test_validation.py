@@ -1,4 +1,4 @@
-"""The published tables: all of them are checked or excused, no check reads the number it predicts, and errors are bounded."""
+"""The published tables: each checked or excused, no check reads the number it predicts, errors bounded."""
 
 import csv
 import importlib
@@ -197,7 +197,7 @@ def test_ours_stays_when_the_printed_number_changes(family, changed):
 
 
 def test_the_row_that_a_fit_starts_from_is_circular(changed):
-    """The test above can fail: the pivot's own number is what ours is made of, and so is every other row's start."""
+    """The test above can fail: ours is made of the pivot's own number, and every other row starts from it."""
     before = sizes.chinchilla_optima()
     pivots = [c for c in before if c.circular]
     assert [c.error for c in pivots] == pytest.approx([0, 0]) and len(pivots) == 2
