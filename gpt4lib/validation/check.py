@@ -7,11 +7,13 @@ outside.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import chain
+from operator import itemgetter
 
 from ..facts.files import published, read_csv
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, pick
 from ..spine.stated import half_unit
 
 HOUR, DAY, GB = 3600.0, 86400.0, 1e9
@@ -88,37 +90,82 @@ def value(cell: str, pattern: str = NUMBER) -> float:
     return number_in(cell, pattern)[0]
 
 
+def values(row: dict, *names: str) -> list[float]:
+    """The first numbers of several cells of a row."""
+    return [value(row[name]) for name in names]
+
+
 def rows_of(table: str) -> list[tuple[int, dict]]:
     """The rows of a published table with their line numbers; "models" is `models.csv`."""
     return list(enumerate(read_csv("models.csv") if table == "models" else published(table)))
 
 
-def column(
-    table: str,
-    name: str,
-    law: str,
-    *,
-    kind: str,
-    inputs: str,
-    unit: str = "1",
-    scale: float = 1.0,
-    pattern: str = NUMBER,
-    **shared,
-) -> Callable[..., Check]:
-    """A function that makes the checks of one column: `make(line, ours, row)`.
+@cache
+def _described(file: str) -> dict[tuple, dict]:
+    return {(r.pop("column"), r.pop("row", "")): r for r in read_csv(f"validation/{file}.csv")}
 
-    `scale` takes the printed number to the base unit; `make(..., read=f)` compares f(number) instead, in its
-    last digit to first order. Raises BadInput for an unknown kind.
+
+def column(name: str) -> Column:
+    """The column that `validation/columns.csv` has under "table.column", or "table.column:which" of several.
+
+    Raises BadInput for one that is not there.
     """
-    if kind not in KINDS:
-        raise BadInput(f"kind takes one of {', '.join(KINDS)}, got {kind!r}")
-    lines = dict(rows_of(table))
+    known = {column: facts for (column, _), facts in _described("columns").items()}
+    facts = {key: text for key, text in known[pick(name, known, "column")].items() if text}
+    table, cell = name.partition(":")[0].split(".", 1)
+    return Column(table, cell, **facts | {"scale": float(facts.get("scale", 1))})
 
-    def make(line, ours, row, *, read=None, kind=kind, **own):
-        printed, half = (x * scale for x in number_in(lines[line][name], pattern))
+
+@dataclass(frozen=True)
+class Column:
+    """A printed column, the law that should return it and from what; its checks read the printed numbers.
+
+    `scale` takes a printed number to the base unit. Raises BadInput for an unknown kind.
+    """
+
+    table: str
+    column: str
+    law: str
+    kind: str
+    inputs: str
+    unit: str = "1"
+    scale: float = 1.0
+    pattern: str = NUMBER
+    fitted: str = ""
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise BadInput(f"kind takes one of {', '.join(KINDS)}, got {self.kind!r}")
+
+    @cached_property
+    def rows(self) -> list[tuple[int, dict]]:
+        """The table's rows with their line numbers, read once."""
+        return rows_of(self.table)
+
+    def check(self, line: int, ours, row: str, *, read=None, printed=None, **own) -> Check:
+        """One row's check. `read`: compare f(number), to first order; `printed`: a formula's value."""
+        half = 0.0
+        if printed is None:
+            cell = self.rows[line][1][self.column]
+            printed, half = (x * self.scale for x in number_in(cell, self.pattern))
         if read:
             printed, half = read(printed), abs(read(printed) * half / printed)
-        facts = {"unit": unit, "inputs": inputs, "kind": kind} | shared | own
-        return Check(table, line, name, law, row, printed, half, float(ours), **facts)
+        wrong = _described("misprints").get((f"{self.table}.{self.column}", row), {}).get("misprint", "")
+        facts = {key: getattr(self, key) for key in ("unit", "inputs", "kind", "fitted")} | {
+            "misprint": wrong
+        }
+        return Check(self.table, line, self.column, self.law, row, printed, half, float(ours), **facts | own)
 
-    return make
+    def each(self, ours, row, *, where=None, **own) -> list[Check]:
+        """The checks of all rows, or those `where`: `ours(r)`, named `row(r)` or r[row]; `own` by row too."""
+        name = row if callable(row) else itemgetter(row)
+        return [
+            self.check(i, ours(r), name(r), **{key: of(r) for key, of in own.items()})
+            for i, r in self.rows
+            if where is None or where(r)
+        ]
+
+
+def by_line(*columns: list[Check]) -> list[Check]:
+    """The checks of several columns of one table, row after row."""
+    return sorted(chain(*columns), key=lambda check: check.line)

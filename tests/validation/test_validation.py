@@ -66,6 +66,13 @@ def test_every_model_and_every_row_of_the_full_tables_is_there():
     assert {c.row for c in CHECKS if c.column == "published_total"} == set(published_models())
 
 
+def test_every_described_column_is_checked_by_its_law():
+    rows = read_csv("validation/columns.csv")
+    described = {(r["column"].partition(":")[0], r["law"]) for r in rows}
+    assert described == {(f"{c.table}.{c.column}", c.law) for c in CHECKS}
+    assert len(rows) == len({r["column"] for r in rows}) and {r["kind"] for r in rows} == set(ck.KINDS)
+
+
 def test_each_cell_is_checked_once_by_a_law():
     keys = [(c.table, c.line, c.column, c.law, c.row) for c in CHECKS]
     assert len(set(keys)) == len(keys)
@@ -364,6 +371,10 @@ def test_within_is_half_a_digit():
 def test_bad_input_is_named():
     with pytest.raises(BadInput, match="'none here'"):
         ck.value("none here")
-    with pytest.raises(BadInput, match="kind takes one of measured, .*'guessed'"):
-        ck.column("models", "published_total", "count.parameters", kind="guessed", inputs="shape")
+    with pytest.raises(BadInput, match=r"kind takes one of measured, .*'guessed'"):
+        ck.Column("models", "published_total", "count.parameters", kind="guessed", inputs="shape")
+    with pytest.raises(
+        BadInput, match=r"unknown column 'models.publishd_total'; nearest known: models.published_total"
+    ):
+        ck.column("models.publishd_total")
     assert PIVOT == 1e10
