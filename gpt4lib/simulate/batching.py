@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil, inf, isfinite
 
@@ -129,25 +129,15 @@ def simulate_batching(
     _check(arrival, prompt, output, slots, prompt_chunk, kv_tokens)
     if evict and not continuous:
         raise BadInput("evict takes continuous batching, got static")
-    server = _Server(
-        arrival=arrival.tolist(),
-        size=(prompt + output - 1).tolist(),
-        due=output.tolist(),
-        free=list(range(min(slots, len(arrival)))),
-        continuous=continuous,
-        step_time=step_time,
-        chunk=int(prompt_chunk) if prompt_chunk < inf else inf,
-        room=kv_tokens,
-        evict=evict and kv_tokens < inf,
-    )
+    server = _Server(arrival, prompt, output, slots, continuous, step_time, prompt_chunk, kv_tokens, evict)
     while server.queue or server.seats:
         server.admit()
         server.make_room()
         server.step()
         server.retire()
     times = (np.array(found) for found in (server.start, server.first, server.end))
-    seen = (server.steps, server.busy, server.peak, server.evictions)
-    return ServedRequests(arrival, *times, server.stays, slots, *seen)
+    counts = (server.steps, server.busy, server.peak, server.evictions)
+    return ServedRequests(arrival, *times, server.stays, slots, *counts)
 
 
 @dataclass(slots=True)
@@ -160,7 +150,6 @@ class _Seat:
     ends: int = 0
 
 
-@dataclass
 class _Server:
     """Queue, slots and clock of a simulation; each method is one rule.
 
@@ -170,47 +159,36 @@ class _Server:
     done.
     """
 
-    arrival: list
-    size: list
-    due: list
-    free: list
-    continuous: bool
-    step_time: Callable
-    chunk: float
-    room: float
-    evict: bool
-    seats: dict = field(default_factory=dict)
-    reading: list = field(default_factory=list)
-    ending: list = field(default_factory=list)
-    done: list = field(default_factory=list)
-    stays: list = field(default_factory=list)
-    now: float = 0.0
-    steps: int = 0
-    busy: int = 0
-    cached: int = 0
-    peak: int = 0
-    evictions: int = 0
-
-    def __post_init__(self):
-        requests = range(len(self.arrival))
+    def __init__(self, arrival, prompt, output, slots, continuous, step_time, chunk, room, evict):
+        requests = range(len(arrival))
+        self.arrival, self.size, self.due = (x.tolist() for x in (arrival, prompt + output - 1, output))
+        self.continuous, self.evict = continuous, evict and room < inf
+        self.chunk, self.room = (int(chunk) if chunk < inf else inf), room
+        self.step_time = step_time
         self.queue = deque(sorted(requests, key=self.arrival.__getitem__))
+        self.free, self.seats = list(range(min(slots, len(arrival)))), {}
+        self.reading, self.ending, self.done, self.stays = ([] for _ in range(4))
         self.start, self.first, self.end = ([None for _ in requests] for _ in range(3))
+        self.now = 0.0
+        self.steps = self.busy = self.cached = self.peak = self.evictions = 0
 
     def admit(self) -> None:
         """Who has come and fits takes the first free slot; behind one that does not fit all wait."""
         if not self.seats:
-            self.now = max(self.now, self.arrival[self.queue[0]])
+            self.now = max(self.now, self.next_arrival())
         elif not self.continuous:
             return
-        while (
-            self.free and self.queue and self.arrival[self.queue[0]] <= self.now and self.fits(self.queue[0])
-        ):
+        while self.free and self.next_arrival() <= self.now and self.fits(self.queue[0]):
             request, slot = self.queue.popleft(), heappop(self.free)
             seat = _Seat(request, self.now, todo=self.size[request] + 1 - self.due[request])
             self.seats[slot] = seat
             self.reading.append((slot, seat))
             if self.start[request] is None:
                 self.start[request] = self.now
+
+    def next_arrival(self) -> float:
+        """When the queue's head comes or has come; never where nobody is left."""
+        return self.arrival[self.queue[0]] if self.queue else inf
 
     def fits(self, request: int) -> bool:
         """Whether the cache has room for what all may come to need; with eviction, for what they run."""
@@ -245,12 +223,10 @@ class _Server:
         """Each row runs a token, or a piece of its prompt, whose end puts out one; alike steps go at once."""
         pieces = self.pieces()
         dt = float(self.step_time(len(self.seats), sum(pieces)))
-        alike = 1 if pieces else self.alike(dt)
+        alike = 1 if pieces or not 0 < dt < inf else self.alike(dt)
         self.now += alike * dt
-        if not 0 < dt < inf or not self.now < inf:
-            raise BadInput(
-                f"step_time takes a function with positive, finite values, got {dt!r} at {self.now:g} s"
-            )
+        if not dt > 0 or not self.now < inf:
+            raise BadInput(f"step_time takes a function with positive, finite values, got {dt!r}")
         self.steps += alike
         self.busy += alike * (len(pieces) + len(self.ending))
         self.cached += alike * len(self.ending) + sum(pieces)
@@ -265,12 +241,7 @@ class _Server:
     def alike(self, dt: float) -> int:
         """Steps until a row ends, somebody comes to a free slot or the cache is full."""
         alike = self.ending[0][0] - self.steps
-        if (
-            self.continuous
-            and self.free
-            and self.queue
-            and (gap := self.arrival[self.queue[0]] - self.now) > 0
-        ):
+        if self.continuous and self.free and (gap := self.next_arrival() - self.now) > 0:
             alike = max(1, ceil(min(alike, gap / dt)))
         if self.evict:
             alike = min(alike, max(1, int((self.room - self.cached) // len(self.ending))))
@@ -304,7 +275,8 @@ class _Server:
 
 def _whole(name, tokens):
     tokens = np.asarray(tokens)
-    found = tokens.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # what is no number is no whole one
+        found = tokens.astype(np.int64)
     if (found != tokens).any():
         raise BadInput(f"{name} takes whole numbers, got {tokens[found != tokens][0]}")
     return found

@@ -1,0 +1,124 @@
+"""The batching simulator against a loop over single tokens, and input that can never be served."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt4lib.simulate.batching import simulate_batching
+from gpt4lib.spine.errors import BadInput
+
+LOAD = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8), st.integers(0, 12)), min_size=1, max_size=12)
+
+
+def seconds(batch, prompt_tokens):
+    return 1 + batch / 4 + prompt_tokens / 8
+
+
+def token_by_token(load, slots, continuous, chunk, room, evict):
+    """(first, end, steps, peak, evictions): no sums kept, no steps taken at once; times in eighths are exact."""
+    waiting = sorted(range(len(load)), key=lambda r: load[r][2])
+    rows, out, first, end = (
+        [],
+        [0] * len(load),
+        {},
+        {},
+    )  # a row: request, slot, tokens to run, tokens in the cache
+    now = steps = peak = evictions = 0
+    whole = lambda r: load[r][0] + load[r][1] - 1
+    runs = lambda: [row for row in rows if row[0] not in end]
+    feed = lambda row: min(row[2], chunk) if row[2] else 1
+    while waiting or rows:
+        now = now if rows else max(now, load[waiting[0]][2])
+        for slot in sorted(set(range(slots)) - {row[1] for row in rows}) if continuous or not rows else ():
+            need = load[waiting[0]][0] + out[waiting[0]] if evict and waiting else 0
+            kept = sum(row[2] + row[3] if evict else whole(row[0]) for row in rows)
+            if (
+                not waiting
+                or load[waiting[0]][2] > now
+                or kept + (need if evict else whole(waiting[0])) > room
+            ):
+                break
+            r = waiting.pop(0)
+            rows.append([r, slot, load[r][0] + out[r], 0])
+        while evict and sum(row[3] + feed(row) for row in runs()) > room:
+            waiting.insert(0, rows.pop()[0])
+            evictions += 1
+        now += seconds(len(rows), sum(feed(row) for row in runs() if row[2]))
+        steps += 1
+        for row in runs():
+            r, step = row[0], feed(row)
+            row[2], row[3] = max(0, row[2] - step), row[3] + step
+            if not row[2]:
+                out[r] += 1
+                first.setdefault(r, now)
+            if out[r] == load[r][1]:
+                end[r] = now
+        peak = max(peak, sum(row[3] for row in rows))
+        if continuous or not runs():
+            rows = runs()
+    requests = range(len(load))
+    return [first[r] for r in requests], [end[r] for r in requests], steps, peak, evictions
+
+
+RULES = [(True, False), (True, True), (False, False)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    LOAD, st.integers(1, 4), st.sampled_from(RULES), st.sampled_from([1, 3, math.inf]), st.integers(13, 30)
+)
+def test_by_a_loop_over_tokens(load, slots, rules, chunk, room):
+    continuous, evict = rules
+    prompt, output, arrival = zip(*load)
+    run = simulate_batching(
+        arrival,
+        prompt,
+        output,
+        slots=slots,
+        continuous=continuous,
+        step_time=seconds,
+        prompt_chunk=chunk,
+        kv_tokens=room,
+        evict=evict,
+    )
+    first, end, steps, peak, evictions = token_by_token(load, slots, continuous, chunk, room, evict)
+    assert run.first.tolist() == first and run.end.tolist() == end
+    assert (run.steps, run.kv_peak, run.evictions) == (steps, peak, evictions)
+
+
+def test_more_slots_than_requests_change_nothing():
+    few, many = (simulate_batching([0, 1], [2, 3], [4, 5], slots=slots) for slots in (2, 10**12))
+    assert few.stays == many.stays and many.utilisation < 1e-11
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
+def test_a_step_takes_time(seconds):
+    for at in ({"arrival": [0, 5]}, {"arrival": [0, 0]}):
+        with pytest.raises(BadInput, match="step_time takes a function with positive, finite"):
+            simulate_batching(prompt=[1, 1], output=[3, 3], slots=2, step_time=lambda b, p: seconds, **at)
+
+
+def test_a_step_of_almost_no_time_ends():
+    run = simulate_batching([0, 1e9], [1, 1], [10**9, 2], slots=2, step_time=lambda b, p: 1e-300)
+    assert run.steps == 10**9 + 2 and run.end[1] >= 1e9
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"arrival": [math.inf]}, "arrival takes finite numbers, got inf"),
+        ({"arrival": [math.nan]}, "arrival takes .* got nan"),
+        ({"prompt": [1.5]}, "prompt takes whole numbers, got 1.5"),
+        ({"output": [math.nan]}, "output takes whole numbers, got nan"),
+        ({"slots": 1.5}, "slots takes .* got 1.5"),
+        ({"prompt_chunk": math.nan}, "prompt_chunk takes .* got nan"),
+        ({"kv_tokens": math.nan}, "longest request, 3, got nan"),
+        ({"kv_tokens": 2, "evict": True}, "longest request, 3, got 2"),
+        ({"output": []}, "one entry a request, got 1, 1, 0"),
+    ],
+)
+def test_what_can_never_be_served(change, message):
+    with pytest.raises(BadInput, match=message):
+        simulate_batching(**{"arrival": [0], "prompt": [2], "output": [2], "slots": 1} | change)
