@@ -42,9 +42,8 @@ class Meter:
         """Scores, mixing and use of the cache; q, k, v are (new tokens, heads, width), `mask` as in Step."""
         self.flop["scores"] += int(mask.sum()) * q.shape[1] * 2 * (q.shape[2] + v.shape[2])
         self.cache_bytes_written += k.nbytes + v.nbytes
-        self.cache_bytes_read += (
-            int(mask.any(axis=1).sum()) * k.shape[1] * (k.shape[2] + v.shape[2]) * k.itemsize
-        )
+        seen = int(mask.any(axis=1).sum())
+        self.cache_bytes_read += seen * k.shape[1] * (k.shape[2] + v.shape[2]) * k.itemsize
 
     def distinct_experts(self, layer: int) -> list[int]:
         """Experts of `layer` with at least one token, for each pass."""

@@ -86,11 +86,11 @@ def serve(
             raise BadInput(f"{name} takes a number of at least 1, got {value!r}")
     for r in requests:
         if not (len(r.prompt) and r.output_tokens >= 1 and r.arrival >= 0 and r.kv_tokens <= kv_tokens):
-            takes = (
-                f"a prompt, at least 1 output token, an arrival from 0 on and at most kv_tokens = {kv_tokens}"
-            )
-            raise BadInput(f"requests take {takes}, got {r} with {r.kv_tokens}")
-    waiting, taken, ended, served, now = sorted(requests, key=lambda r: r.arrival), {}, {}, [], 0
+            takes = "a prompt, at least 1 output token, an arrival from 0 on and at most kv_tokens"
+            raise BadInput(f"requests take {takes} = {kv_tokens}, got {r} with {r.kv_tokens}")
+    waiting = sorted(requests, key=lambda r: r.arrival)
+    taken, ended = {}, {}  # by slot: (request, start); end
+    served, now = [], 0
     while waiting or taken:
         if not taken:
             now = max(now, waiting[0].arrival)
@@ -116,9 +116,8 @@ def _prompt_steps(request, chunk) -> int:
 
 def _turn(slot, request, start, now, chunk) -> Turn:
     chunk, age = min(chunk, len(request.prompt)), now - start
-    return Turn(
-        slot, request, slice(age * chunk, (age + 1) * chunk), max(0, age - _prompt_steps(request, chunk) + 2)
-    )
+    piece, prompt_steps = slice(age * chunk, (age + 1) * chunk), _prompt_steps(request, chunk)
+    return Turn(slot, request, piece, output=max(0, age - prompt_steps + 2))
 
 
 def idle_slot_steps(served, slots: int) -> int:
@@ -134,8 +133,10 @@ class Engine:
     """
 
     def __init__(self, model, *, slots: int, max_tokens: int, seed: int | None = None, stop=None, meter=None):
-        self.model, self.cache, self.meter = model, model.cache(slots, max_tokens), meter
-        self.seed, self.stop, self.outputs, self.choose = seed, stop, {}, {}
+        self.model, self.meter = model, meter
+        self.cache = model.cache(slots, max_tokens)
+        self.seed, self.stop = seed, stop
+        self.outputs, self.choose = {}, {}
 
     def __call__(self, turns) -> list[Turn]:
         fed = []

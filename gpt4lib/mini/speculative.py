@@ -83,7 +83,8 @@ def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenienc
     for name, value, least in (("length", length, 1), ("gamma", gamma, 0)):
         if not isinstance(value, int) or value < least:
             raise BadInput(f"{name} takes a whole number of at least {least}, got {value!r}")
-    tokens, drafted, kept = tuple(context), [], []
+    tokens = tuple(context)
+    drafted, kept = [], []
     while (missing := len(context) + length - len(tokens)) > 0:
         drafted.append(min(gamma, missing - 1))
         new = speculative_round(oracle, draft, tokens, gamma=drafted[-1], choose=choose, lenience=lenience)
@@ -113,8 +114,9 @@ class Cached:
     def __init__(self, model, *, max_tokens: int, temperature: float = 1.0, meter=None):
         if not temperature > 0:
             raise BadInput(f"temperature takes a positive number (Greedy stands for 0), got {temperature!r}")
-        self.model, self.temperature, self.meter = model, temperature, meter
-        self.cache, self.held, self.passes = model.cache(1, max_tokens), [], 0
+        self.model, self.meter = model, meter
+        self.cache, self.temperature = model.cache(1, max_tokens), temperature
+        self.held, self.passes = [], 0
 
     def distributions(self, tokens, n: int) -> np.ndarray:
         tokens = list(tokens)
@@ -148,22 +150,28 @@ def outcomes(program) -> dict:
     """
     found, branches = {}, [()]
     while branches:
-        branch, path, weight = branches.pop(), [], 1.0
-
-        def choose(probs) -> int:
-            nonlocal weight
-            if len(path) >= len(branch):
-                first, *others = np.flatnonzero(probs).tolist()
-                branches.extend((*path, other) for other in reversed(others))
-                path.append(first)
-            else:
-                path.append(branch[len(path)])
-            weight *= probs[path[-1]]
-            return path[-1]
-
-        outcome = program(choose)
-        found[outcome] = found.get(outcome, 0.0) + float(weight)
+        walk = _Walk(branches.pop(), branches)
+        outcome = program(walk)
+        found[outcome] = found.get(outcome, 0.0) + float(walk.weight)
     return found
+
+
+class _Walk:
+    """A `choose` that takes the given first choices, then each time the first of all and notes the others."""
+
+    def __init__(self, first: tuple, branches: list):
+        self.first, self.branches = first, branches
+        self.path, self.weight = [], 1.0
+
+    def __call__(self, probs) -> int:
+        if len(self.path) < len(self.first):
+            self.path.append(self.first[len(self.path)])
+        else:
+            taken, *others = np.flatnonzero(probs).tolist()
+            self.branches.extend((*self.path, other) for other in reversed(others))
+            self.path.append(taken)
+        self.weight *= probs[self.path[-1]]
+        return self.path[-1]
 
 
 def total_variation(a: dict, b: dict) -> float:

@@ -52,9 +52,8 @@ def detokenise(tokens) -> str:
 def corpus() -> tuple[np.ndarray, np.ndarray]:
     """(training tokens, held-out tokens)."""
     cut = round(0.9 * len(paragraphs()))
-    return tuple(
-        tokenise("".join(p + "\n" for p in part)) for part in (paragraphs()[:cut], paragraphs()[cut:])
-    )
+    parts = paragraphs()[:cut], paragraphs()[cut:]
+    return tuple(tokenise("".join(p + "\n" for p in part)) for part in parts)
 
 
 @cache
@@ -72,12 +71,12 @@ class NGram:
     """
 
     def __init__(self, tokens, order: int, vocab: int):
-        if not 1 <= order <= 62 / np.log2(max(vocab, 2)):
-            raise BadInput(
-                f"order takes a whole number from 1 to {int(62 / np.log2(max(vocab, 2)))}, got {order!r}"
-            )
+        most = int(62 / np.log2(max(vocab, 2)))  # an n-gram is a number of 63 bits
+        if not 1 <= order <= most:
+            raise BadInput(f"order takes a whole number from 1 to {most}, got {order!r}")
         tokens = np.asarray(tokens)
-        self.order, self.vocab, self.levels = order, vocab, []
+        self.order, self.vocab = order, vocab
+        self.levels = []
         below = np.full((1, vocab), 1 / vocab)
         for k in range(order):
             # An n-gram is a number in base vocab; without its last digit it is its context.

@@ -11,7 +11,7 @@ import heapq
 
 import numpy as np
 
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, positive
 
 
 # ---- distributions ------------------------------------------------------------------------
@@ -76,8 +76,7 @@ def mean_rounds(keep, gamma: int) -> tuple[float, np.ndarray]:
     keep = np.asarray(keep, dtype=float)
     if keep.ndim != 2 or not keep.size or not ((keep >= 0) & (keep <= 1)).all():
         raise BadInput("keep takes probabilities from 0 to 1, texts by tokens, at least one of each")
-    if gamma < 1:
-        raise BadInput(f"gamma takes a whole number of at least 1, got {gamma!r}")
+    positive("gamma", gamma)
     length = keep.shape[1]
     start = np.zeros((length + 1, len(keep)))
     start[0] = 1
@@ -105,8 +104,7 @@ def best_tree(rank_share, nodes: int) -> dict[tuple, float]:
     {(0,): 0.6, (0, 0): 0.36, (0, 0, 0): 0.216}
     """
     share = np.asarray(rank_share, dtype=float)
-    if not nodes >= 1:
-        raise BadInput(f"nodes takes a whole number of at least 1, got {nodes!r}")
+    positive("nodes", nodes)
     if share.ndim != 1 or not len(share) or (share < 0).any() or share.sum() > 1 + 1e-9:
         raise BadInput(f"rank_share takes probabilities that add up to at most 1, got {rank_share!r}")
     heap, tree = [(-p, (r,)) for r, p in enumerate(share.tolist())], {}

@@ -51,9 +51,9 @@ def test_bytes_of_a_visual_token():
 @pytest.mark.parametrize(
     "shape, dtype, message",
     [
-        ((13, 28, 3), np.uint8, "multiples of 14, got 13 by 28"),
-        ((28, 30, 3), np.uint8, "multiples of 14, got 28 by 30"),
-        ((0, 14, 3), np.uint8, "multiples of 14, got 0 by 14"),
+        ((13, 28, 3), np.uint8, "at least one patch, 14 pixels, got 13 by 28"),
+        ((28, 30, 3), np.uint8, "multiples of 14 pixels, got 28 by 30"),
+        ((0, 14, 3), np.uint8, "at least one patch, 14 pixels, got 0 by 14"),
         ((14, 14), np.uint8, r"got uint8 of shape \(14, 14\)"),
         ((14, 14, 4), np.uint8, r"got uint8 of shape \(14, 14, 4\)"),
         ((14, 14, 3), np.float64, "takes bytes .* got float64"),

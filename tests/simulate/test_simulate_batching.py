@@ -17,7 +17,7 @@ def seconds(batch, prompt_tokens):
 
 
 def token_by_token(load, slots, continuous, chunk, room, evict):
-    """(first, end, steps, peak, evictions): no sums kept, no steps taken at once; times in eighths are exact."""
+    """(first, end, steps, peak, evictions): no sums kept, no steps taken at once; times are eighths."""
     waiting = sorted(range(len(load)), key=lambda r: load[r][2])
     rows, out, first, end = (
         [],
