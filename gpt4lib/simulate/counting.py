@@ -14,9 +14,15 @@ def simulate_failures(
 ) -> float:
     """Share of time lost in a run of `segments` checkpoints under random (exponential) failures.
 
-    Each segment is `tau` of work and one `write`; a failure throws the segment away and costs a
-    `restart`, which can fail too.
+    Each segment is `tau` of work and one `write`; a failure throws the segment away and costs a `restart`,
+    which can fail too. Raises BadInput where next to no segment would end.
     """
+    given = {"mtbf": mtbf, "tau": tau, "segments": segments}
+    for name, number in given.items():
+        if not 0 < number < np.inf:
+            raise BadInput(f"{name} takes a positive number, got {number!r}")
+    if not 0 <= restart + tau + write <= 12 * mtbf:
+        raise BadInput(f"mtbf takes a time in which a segment can end, got {mtbf!r}")
     rng, clock = np.random.default_rng(seed), 0.0
     for _ in range(segments):
         need = tau + write
@@ -85,7 +91,7 @@ def ramp_by_counting(*, tokens: float, ramp: float, first: float, last: float) -
 
     Counted one step at a time. Raises BadInput unless 0 < first <= last and 0 <= ramp <= tokens.
     """
-    if not 0 < first <= last or not 0 <= ramp <= tokens:
+    if not 0 < first <= last or not 0 <= ramp <= tokens < np.inf:
         got = f"first={first!r}, last={last!r}, ramp={ramp!r}, tokens={tokens!r}"
         raise BadInput(f"a ramp takes 0 < first <= last and 0 <= ramp <= tokens, got {got}")
     seen, count = 0.0, 0
@@ -106,7 +112,7 @@ def fill_cache(
     for name, size in sizes.items():
         positive(name, size)
     for name, size in (("room_bytes", room_bytes), ("kv_bytes", kv_bytes)):
-        if not size > 0:
+        if not 0 < size < np.inf:
             raise BadInput(f"{name} takes a positive number, got {size!r}")
     one_array, used = context * head_width * kv_bytes, 0.0
     whole = 0

@@ -157,8 +157,11 @@ def _over_poisson(n):
 
 def _power(x, n):
     """x^n by squaring."""
-    half = _power(x * x, n // 2) if n > 1 else 1
-    return half * x if n & 1 else half
+    result = 1
+    while n:
+        result = result * x if n & 1 else result
+        x, n = (x * x if n > 1 else x), n >> 1
+    return result
 
 
 def enumerate_loads(batch: int, *, experts: int, top_k: int) -> dict[tuple, Fraction]:
