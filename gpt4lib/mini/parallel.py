@@ -98,7 +98,17 @@ def divide(name: str, value: int, by: str, ranks: int) -> int:
     return value // ranks
 
 
-class TensorParallel:
+class Split:
+    """What the ways to divide a model share: `ranks`, their `comm`, and whether sequences are `divided`."""
+
+    divided = False
+
+    def cache(self, batch: int, max_tokens: int) -> RankCaches:
+        """Empty caches, one for each rank, of all sequences or of its share."""
+        return RankCaches(self.ranks, batch, max_tokens, divided=self.divided)
+
+
+class TensorParallel(Split):
     """Heads and MLP columns divided among the ranks; norms, router, tables copied; two all-reduces a layer.
 
     Key-value heads are divided where there are enough, else copied (`cache_over="heads"`). With
@@ -109,17 +119,17 @@ class TensorParallel:
     def __init__(self, model: Transformer, ranks: int, cache_over: str = "heads"):
         if cache_over not in ("heads", "batch"):
             raise BadInput(f"cache_over takes 'heads' or 'batch', got {cache_over!r}")
-        self.comm, self.over_batch = Communicator(ranks), cache_over == "batch"
+        self.comm, self.divided = Communicator(ranks), cache_over == "batch"
         s = model.shape
         names, heads = ("n_heads", "d_ff", "d_ff_expert", "d_ff_shared"), s.n_kv_heads
         widths = {name: divide(name, getattr(s, name), "ranks", ranks) for name in names}
-        if not self.over_batch:
+        if not self.divided:
             if heads % ranks and ranks % heads:
                 raise BadInput(f"ranks takes a divisor or a multiple of n_kv_heads = {heads}, got {ranks}")
             heads = max(heads // ranks, 1)
         shape, self.ranks = replace(s, n_kv_heads=heads, **widths), []
         for r in range(ranks):
-            first = 0 if self.over_batch else r * s.n_kv_heads // ranks
+            first = 0 if self.divided else r * s.n_kv_heads // ranks
             own = slice(first * s.d_head, (first + heads) * s.d_head)
             part = partial(self._part, r=r, own=own)
             layers = [{name: part(name, w) for name, w in layer.items()} for layer in model.layers]
@@ -133,16 +143,12 @@ class TensorParallel:
         cut = lambda name, w: np.split(w, ranks, axis=axes.get(name, -1))[r]
         return {name: w[:, own] if name in ("k", "v") else cut(name, w) for name, w in arrays.items()}
 
-    def cache(self, batch: int, max_tokens: int) -> RankCaches:
-        """Empty caches, one for each rank."""
-        return RankCaches(self.ranks, batch, max_tokens, divided=self.over_batch)
-
     def forward(self, tokens, caches: RankCaches, *, lengths=None, meters=None) -> np.ndarray:
         """Logits as of the whole model, from rank 0; `meters`, one for each rank."""
         meters, vocab = meters or [Meter() for _ in self.ranks], self.ranks[0].shape.vocab
         step = Step(tokens, caches.lengths, caches.max_tokens, vocab, lengths)
-        own = caches.steps(tokens, lengths, vocab, len(caches)) if self.over_batch else [step] * len(caches)
-        attention = self._attention_over_batch if self.over_batch else partial(_each, "attention")
+        own = caches.steps(tokens, lengths, vocab, len(caches)) if self.divided else [step] * len(caches)
+        attention = self._attention_over_batch if self.divided else partial(_each, "attention")
         xs = [rank.embed(step, meter) for rank, meter in zip(self.ranks, meters)]
         for i in range(len(self.ranks[0].layers)):
             normed = _each("norm", i, self.ranks, repeat("attention"), xs, meters)
@@ -166,7 +172,7 @@ class TensorParallel:
         return _each("output", i, ranks, mixed, meters)
 
 
-class PipelineParallel:
+class PipelineParallel(Split):
     """Layers divided among stages; micro-batches of whole sequences follow each other through them.
 
     The first stage has the embedding, the last one the final norm and the logits' table (a tied one twice).
@@ -184,10 +190,6 @@ class PipelineParallel:
             tables = {name: table for name, table in model.tables.items() if name in names}
             layers = model.layers[s * each : (s + 1) * each]
             self.ranks.append(Transformer(model.shape, dtype=model.dtype, tables=tables, layers=layers))
-
-    def cache(self, batch: int, max_tokens: int) -> RankCaches:
-        """Empty caches, one for each stage."""
-        return RankCaches(self.ranks, batch, max_tokens, divided=False)
 
     def forward(
         self, tokens, caches: RankCaches, *, micro_batches: int = 1, lengths=None, meters=None
@@ -219,11 +221,13 @@ class PipelineParallel:
         return x
 
 
-class ExpertParallel:
+class ExpertParallel(Split):
     """Experts divided among the ranks, and the sequences too; everything else is copied.
 
     In each layer of experts, tokens travel to their experts' ranks (dispatch) and back (combine).
     """
+
+    divided = True
 
     def __init__(self, model: Transformer, ranks: int):
         divide("n_experts", model.shape.n_experts, "ranks", ranks)
@@ -235,10 +239,6 @@ class ExpertParallel:
             for layer in layers[model.shape.dense_layers :]:
                 layer["experts"] = {name: np.split(w, ranks)[r] for name, w in layer["experts"].items()}
             self.ranks.append(Transformer(model.shape, dtype=model.dtype, tables=model.tables, layers=layers))
-
-    def cache(self, batch: int, max_tokens: int) -> RankCaches:
-        """Empty caches, each for its rank's share of the sequences."""
-        return RankCaches(self.ranks, batch, max_tokens, divided=True)
 
     def forward(self, tokens, caches: RankCaches, *, lengths=None, meters=None) -> np.ndarray:
         """Logits as of the whole model, each rank's from its own sequences."""
@@ -299,8 +299,8 @@ class ZeroAdam:
         if stage not in (0, 1, 2, 3):
             raise BadInput(f"stage takes 0, 1, 2 or 3, got {stage!r}")
         each = divide("parameters", weights.size, "ranks", ranks)
-        self.comm = Communicator(ranks)
-        self.stage, self.rate, self.steps = stage, rate, 0
+        self.comm, self.steps = Communicator(ranks), 0
+        self.stage, self.rate = stage, rate
         self.shares, self.held = [slice(r * each, (r + 1) * each) for r in range(ranks)], []
         for own in self.shares:
             w, g, master = (weights[own] if stage >= first else weights for first in (3, 2, 1))

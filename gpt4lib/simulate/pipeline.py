@@ -139,7 +139,8 @@ def sequence_rate(*, micro_batches: int, stages: int, stage_seconds: float, step
 
 def _rounds(times: list, stages: int, rounds: int) -> list[float]:
     """When each round ends: micro-batch j takes times[j] in each stage and waits for its own last round."""
-    free, done, ends = [0.0] * stages, [0.0] * len(times), []
+    free, done = [0.0] * stages, [0.0] * len(times)
+    ends = []
     for _ in range(rounds):
         for j, seconds in enumerate(times):
             now = done[j]

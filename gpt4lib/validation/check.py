@@ -16,7 +16,7 @@ from ..facts.files import published, read_csv
 from ..spine.errors import BadInput, pick
 from ..spine.stated import half_unit
 
-HOUR, DAY, GB = 3600.0, 86400.0, 1e9
+HOUR, DAY = 3600.0, 86400.0
 NUMBER = r"(\d[\d,]*\.?\d*(?:[eE][+-]?\d+)?)\s*([KMBT](?![A-Za-z]))?"
 KINDS = {  # what the printed number is, and what an agreement is worth
     "measured": "somebody timed it: an agreement says something about machines",

@@ -1,6 +1,7 @@
 """The batching simulator against a loop over single tokens, and input that can never be served."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -16,50 +17,50 @@ def seconds(batch, prompt_tokens):
     return 1 + batch / 4 + prompt_tokens / 8
 
 
+@dataclass
+class Row:
+    """A request in a slot: prompt and repeated tokens to run, and tokens in the cache."""
+
+    request: int
+    slot: int
+    todo: int
+    held: int = 0
+
+
 def token_by_token(load, slots, continuous, chunk, room, evict):
     """(first, end, steps, peak, evictions): no sums kept, no steps taken at once; times are eighths."""
-    waiting = sorted(range(len(load)), key=lambda r: load[r][2])
-    rows, out, first, end = (
-        [],
-        [0] * len(load),
-        {},
-        {},
-    )  # a row: request, slot, tokens to run, tokens in the cache
+    waiting, out = sorted(range(len(load)), key=lambda r: load[r][2]), [0] * len(load)
+    rows, first, end = [], {}, {}
     now = steps = peak = evictions = 0
-    whole = lambda r: load[r][0] + load[r][1] - 1
-    runs = lambda: [row for row in rows if row[0] not in end]
-    feed = lambda row: min(row[2], chunk) if row[2] else 1
+
+    def room_for(r):
+        if evict:
+            return sum(row.todo + row.held for row in rows) + load[r][0] + out[r] <= room
+        return sum(load[q][0] + load[q][1] - 1 for q in (r, *(row.request for row in rows))) <= room
+
+    runs = lambda: [row for row in rows if row.request not in end]
+    feed = lambda row: min(row.todo, chunk) if row.todo else 1
     while waiting or rows:
         now = now if rows else max(now, load[waiting[0]][2])
-        for slot in sorted(set(range(slots)) - {row[1] for row in rows}) if continuous or not rows else ():
-            need = load[waiting[0]][0] + out[waiting[0]] if evict and waiting else 0
-            kept = sum(row[2] + row[3] if evict else whole(row[0]) for row in rows)
-            if (
-                not waiting
-                or load[waiting[0]][2] > now
-                or kept + (need if evict else whole(waiting[0])) > room
-            ):
-                break
-            r = waiting.pop(0)
-            rows.append([r, slot, load[r][0] + out[r], 0])
-        while evict and sum(row[3] + feed(row) for row in runs()) > room:
-            waiting.insert(0, rows.pop()[0])
+        for slot in sorted(set(range(slots)) - {row.slot for row in rows}) if continuous or not rows else ():
+            if waiting and load[waiting[0]][2] <= now and room_for(waiting[0]):
+                r = waiting.pop(0)
+                rows.append(Row(r, slot, load[r][0] + out[r]))
+        while evict and sum(row.held + feed(row) for row in runs()) > room:
+            waiting.insert(0, rows.pop().request)
             evictions += 1
-        now += seconds(len(rows), sum(feed(row) for row in runs() if row[2]))
+        now += seconds(len(rows), sum(feed(row) for row in runs() if row.todo))
         steps += 1
         for row in runs():
-            r, step = row[0], feed(row)
-            row[2], row[3] = max(0, row[2] - step), row[3] + step
-            if not row[2]:
-                out[r] += 1
-                first.setdefault(r, now)
-            if out[r] == load[r][1]:
-                end[r] = now
-        peak = max(peak, sum(row[3] for row in rows))
-        if continuous or not runs():
-            rows = runs()
-    requests = range(len(load))
-    return [first[r] for r in requests], [end[r] for r in requests], steps, peak, evictions
+            row.todo, row.held = max(0, row.todo - feed(row)), row.held + feed(row)
+            if not row.todo:
+                out[row.request] += 1
+                first.setdefault(row.request, now)
+            if out[row.request] == load[row.request][1]:
+                end[row.request] = now
+        peak = max(peak, sum(row.held for row in rows))
+        rows = runs() if continuous or not runs() else rows
+    return first, end, steps, peak, evictions
 
 
 RULES = [(True, False), (True, True), (False, False)]
@@ -84,7 +85,7 @@ def test_by_a_loop_over_tokens(load, slots, rules, chunk, room):
         evict=evict,
     )
     first, end, steps, peak, evictions = token_by_token(load, slots, continuous, chunk, room, evict)
-    assert run.first.tolist() == first and run.end.tolist() == end
+    assert dict(enumerate(run.first)) == first and dict(enumerate(run.end)) == end
     assert (run.steps, run.kv_peak, run.evictions) == (steps, peak, evictions)
 
 
