@@ -95,10 +95,20 @@ def test_more_slots_than_requests_change_nothing():
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
-def test_a_step_takes_time(seconds):
-    for at in ({"arrival": [0, 5]}, {"arrival": [0, 0]}):
+@pytest.mark.parametrize("prompts", [True, False])
+def test_a_step_takes_time(seconds, prompts):
+    """Neither a step with prompts nor one without may take none, or for ever."""
+    step_time = lambda batch, prompt_tokens: seconds if bool(prompt_tokens) == prompts else 1.0
+    for arrival in ([0, 5], [0, 0]):
         with pytest.raises(BadInput, match="step_time takes a function with positive, finite"):
-            simulate_batching(prompt=[1, 1], output=[3, 3], slots=2, step_time=lambda b, p: seconds, **at)
+            simulate_batching(arrival, [1, 1], [4, 4], slots=2, step_time=step_time)
+
+
+def test_stays_stand_in_the_order_of_leaving_and_then_of_slots():
+    run = simulate_batching([0] * 5, [1] * 5, [3, 1, 2, 2, 1], slots=3, continuous=False)
+    assert [(request, slot) for request, slot, *_ in run.stays] == [(0, 0), (1, 1), (2, 2), (3, 0), (4, 1)]
+    run = simulate_batching([0] * 5, [1] * 5, [3, 1, 2, 2, 1], slots=3)
+    assert [(request, slot) for request, slot, *_ in run.stays] == [(1, 1), (2, 2), (0, 0), (3, 1), (4, 2)]
 
 
 def test_a_step_of_almost_no_time_ends():
