@@ -1,6 +1,6 @@
 """Batching by simulation: what static and continuous batching make of the same requests.
 
-    run = simulate(arrival, prompt, output, slots=32, continuous=True, step_time=batch_time)
+    run = simulate_batching(arrival, prompt, output, slots=32, step_time=step_time)
     run.utilisation, run.latency, mean_longest(lengths, 32)
 
 The simulator schedules as `mini.serving.serve` does. It has no model and no turn objects: steps that are

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sympy
 
-from ..chapters import architecture, mqa, parallelism, speculative_decoding, vision_io
+from ..chapters import architecture, mqa, parallelism, vision_io
 from ..facts.files import published
 from ..facts.models import published_model
 from ..systems import efficiency
 from ..systems.count import parameters
-from .check import Check, by_line, column, value, values
+from .check import Check, by_line, column, value
 from .sizes import chinchilla_shape
 from .training import share
 
@@ -27,8 +27,7 @@ def _longest(batch: int) -> list[Check]:
         kv = architecture.token_cache(**whole) if divided else parallelism.cache_copied(**whole, tp=64)
         return mqa.longest(B_fly=batch, kv=kv, cache_ranks=64 if divided else 1, p=1, Q_left=0.3 * memory)
 
-    name = f"pope_table1_max_context.max_context_batch{batch}"
-    return column(name).each(ours, lambda r: f"{r['variant']}, batch {batch}")
+    return column(f"pope_table1_max_context.max_context_batch{batch}").each(ours)
 
 
 def longest_contexts() -> list[Check]:
@@ -43,10 +42,7 @@ def pope_models() -> list[Check]:
     heads, hidden, layers = (int(cells[key]) for key in ("n_heads", "d_model", "n_layers"))
     shapes = published_model("PaLM 540B").shape, efficiency.gpt(heads=heads, hidden=hidden, layers=layers)
     (line,) = (i for i, r in palm.rows if r["field"] == "n_params")
-    return [
-        make.check(line, parameters(shape).total, f"{make.column}, Pope's Table D.1")
-        for make, shape in zip((palm, megatron), shapes)
-    ]
+    return [make.check(line, parameters(shape).total) for make, shape in zip((palm, megatron), shapes)]
 
 
 def equal_parameters() -> list[Check]:
@@ -61,8 +57,7 @@ def equal_parameters() -> list[Check]:
     first, wide = make.rows[0][1], architecture.mlp.solve("d_ff")
     whole = attention(first) + architecture.mlp(d_ff=int(first["d_ff"]), n_mat=2, **size)
     ours = lambda r: wide(N_exp=whole - attention(r), n_mat=2, **size)
-    label = lambda r: f"{r['attention']}, {r['h']} of {r['dk_dv']}"
-    return make.each(ours, label, circular=lambda r: r is first)
+    return make.each(ours, circular=lambda r: r is first)
 
 
 def cache_entries() -> list[Check]:
@@ -76,21 +71,15 @@ def cache_entries() -> list[Check]:
             make, ours = column(name), architecture.token_cache(n_kv=heads[who], d_h=x["d_h"], **of)
         else:
             make, ours = column(f"{name}:latent"), mqa.latent_cache(r_kv=x["d_c"], d_rope=x["d_r"], **of)
-        found.append(make.check(i, ours, who, printed=float(sympy.sympify(text).subs(x))))
+        found.append(make.check(i, ours, printed=float(sympy.sympify(text).subs(x))))
     return found
 
 
 # ---- speculation ----------------------------------------------------------------------------
 def leviathan_speed_ups() -> list[Check]:
     """Leviathan's expected and measured speed-ups from acceptance and draft cost."""
-
-    def ours(r):
-        accept, c = values(r, "alpha", "c")
-        return speculative_decoding.speed_up_free(gamma=int(r["gamma"]), accept=accept, c_draft=c)
-
-    label = lambda r: f"{r['task']}, {r['draft']}, temperature {r['temperature']}"
-    columns = (column(f"leviathan_table2_table4.{name}_speedup") for name in ("expected", "empirical"))
-    return by_line(*(make.each(ours, label) for make in columns))
+    names = ("expected", "empirical")
+    return by_line(*(column(f"leviathan_table2_table4.{name}_speedup").each() for name in names))
 
 
 def chen_speed_ups() -> list[Check]:
@@ -109,8 +98,7 @@ def _spector(name: str) -> list[Check]:
     make = column(f"spector_staged_speculation.{name}")
     moved = {r["mode"]: r for _, r in make.rows if "bandwidth" in r["metric"]}
     ours = lambda r: share(value(r["baseline"]), value(moved[r["mode"]][name]))
-    label = lambda r: f"Spector, {r['mode']}, {name}"
-    return make.each(ours, label, where=lambda r: "tokens/s" in r["metric"])
+    return make.each(ours, where=lambda r: "tokens/s" in r["metric"])
 
 
 def spector_rates() -> list[Check]:
@@ -127,8 +115,7 @@ def _text_model(layers, d: int, heads: int) -> float:
 def chen_models() -> list[Check]:
     """The sizes of Chen et al.'s oracle and draft from their shapes, counted as Chinchilla's."""
     ours = lambda r: _text_model(*(int(r[key]) for key in ("layers", "d_model", "heads")))
-    make = column("chen_speculative_sampling_models.params")
-    return make.each(ours, lambda r: f"Chen, {r['model']}", where=lambda r: r["layers"])
+    return column("chen_speculative_sampling_models.params").each(ours, where=lambda r: r["layers"])
 
 
 # ---- vision ---------------------------------------------------------------------------------
@@ -142,22 +129,16 @@ def flamingo_sizes() -> list[Check]:
         x = {"n_h": heads, "n_kv": heads, "d_h": d // heads, "n_mat": 2, "d_ff": 4 * d}
         return vision_io.cross(n_x=L, d=d, d_vis=d, **x)
 
-    label = lambda r: f"{r['model']}, {r['component']}"
     text, blocks = column("flamingo_table1_counts.params"), column("flamingo_table1_counts.params:blocks")
     return by_line(
-        text.each(lambda r: _text_model(*size(r)), label, where=lambda r: r["component"] == "Frozen LM"),
-        blocks.each(cross, label, where=lambda r: r["component"] == "GATED XATTN-DENSE"),
+        text.each(lambda r: _text_model(*size(r)), where=lambda r: r["component"] == "Frozen LM"),
+        blocks.each(cross, where=lambda r: r["component"] == "GATED XATTN-DENSE"),
     )
 
 
 def patch_tokens() -> list[Check]:
     """Tokens of an image from its side and that of a patch."""
-
-    def ours(r):
-        whole, patch = values(r, "image_px", "patch_px")
-        return vision_io.grid(height=whole, width=whole, side=patch)
-
-    return column("visual_tokens.tokens").each(ours, "name", where=lambda r: r["patch_px"])
+    return column("visual_tokens.tokens").each(where=lambda r: r["patch_px"])
 
 
 FAMILIES = (longest_contexts, pope_models, equal_parameters, cache_entries, leviathan_speed_ups)

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
-from operator import itemgetter
 
+from ..chapters.index import find_law
 from ..facts.files import published, read_csv
 from ..spine.errors import BadInput, pick
 from ..spine.stated import half_unit
@@ -101,8 +101,13 @@ def rows_of(table: str) -> list[tuple[int, dict]]:
 
 
 @cache
-def _described(file: str) -> dict[tuple, dict]:
-    return {(r.pop("column"), r.pop("row", "")): r for r in read_csv(f"validation/{file}.csv")}
+def _columns() -> dict[str, dict]:
+    return {r.pop("column"): r for r in read_csv("validation/columns.csv")}
+
+
+@cache
+def _misprints() -> dict[tuple, str]:
+    return {(r["column"], r["row"]): r["misprint"] for r in read_csv("validation/misprints.csv")}
 
 
 def column(name: str) -> Column:
@@ -110,8 +115,7 @@ def column(name: str) -> Column:
 
     Raises BadInput for one that is not there.
     """
-    known = {column: facts for (column, _), facts in _described("columns").items()}
-    facts = {key: text for key, text in known[pick(name, known, "column")].items() if text}
+    facts = {key: text for key, text in _columns()[pick(name, _columns(), "column")].items() if text}
     table, cell = name.partition(":")[0].split(".", 1)
     return Column(table, cell, **facts | {"scale": float(facts.get("scale", 1))})
 
@@ -120,7 +124,9 @@ def column(name: str) -> Column:
 class Column:
     """A printed column, the law that should return it and from what; its checks read the printed numbers.
 
-    `scale` takes a printed number to the base unit. Raises BadInput for an unknown kind.
+    `scale` takes a printed number to the base unit. `row` names a row by its cells, "{model}, a token";
+    `cells` are the law's letters and what gives them, "N=params D=tokens". Raises BadInput for an unknown
+    kind.
     """
 
     table: str
@@ -132,6 +138,8 @@ class Column:
     scale: float = 1.0
     pattern: str = NUMBER
     fitted: str = ""
+    row: str = ""
+    cells: str = ""
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -142,28 +150,30 @@ class Column:
         """The table's rows with their line numbers, read once."""
         return rows_of(self.table)
 
-    def check(self, line: int, ours, row: str, *, read=None, printed=None, **own) -> Check:
+    def by_law(self, r: dict) -> float:
+        """The law of a row's `cells`."""
+        letters = dict(pair.split("=") for pair in self.cells.split())
+        return find_law(self.law)(**{letter: value(r.get(cell, cell)) for letter, cell in letters.items()})
+
+    def check(self, line: int, ours, row: str = "", *, read=None, printed=None, **own) -> Check:
         """One row's check. `read`: compare f(number), to first order; `printed`: a formula's value."""
-        half = 0.0
+        row, half = row or self.row.format_map(self.rows[line][1]), 0.0
         if printed is None:
             cell = self.rows[line][1][self.column]
             printed, half = (x * self.scale for x in number_in(cell, self.pattern))
         if read:
             printed, half = read(printed), abs(read(printed) * half / printed)
-        wrong = _described("misprints").get((f"{self.table}.{self.column}", row), {}).get("misprint", "")
+        wrong = _misprints().get((f"{self.table}.{self.column}", row), "")
         facts = {key: getattr(self, key) for key in ("unit", "inputs", "kind", "fitted")} | {
             "misprint": wrong
         }
         return Check(self.table, line, self.column, self.law, row, printed, half, float(ours), **facts | own)
 
-    def each(self, ours, row, *, where=None, **own) -> list[Check]:
-        """The checks of all rows, or those `where`: `ours(r)`, named `row(r)` or r[row]; `own` by row too."""
-        name = row if callable(row) else itemgetter(row)
-        return [
-            self.check(i, ours(r), name(r), **{key: of(r) for key, of in own.items()})
-            for i, r in self.rows
-            if where is None or where(r)
-        ]
+    def each(self, ours=None, row=None, *, where=None, **own) -> list[Check]:
+        """The checks of all rows, or those `where`: `ours(r)`, else `by_law(r)`; `row`, `own` by row too."""
+        ours, some = ours or self.by_law, [(i, r) for i, r in self.rows if where is None or where(r)]
+        given = own if row is None else own | {"row": row}
+        return [self.check(i, ours(r), **{key: of(r) for key, of in given.items()}) for i, r in some]
 
 
 def by_line(*columns: list[Check]) -> list[Check]:

@@ -25,26 +25,28 @@ def palm_on_tpus() -> list[Check]:
 def _palm(model: str, table: str, known: list[tuple]) -> list[Check]:
     """The checks of one table; `known` has its rows, each with its predicted over its measured time."""
     N, tpu = parameters(published_model(model).shape).total, hardware("TPU v4")
-    label = lambda r: f"{model}, {r['scenario']} {r['phase']}"
     time, mfu, bound = (column(f"{table}.{name}") for name in ("latency_s", "mfu_pct", "latency_s:rate"))
-    of = {label(r): row for (_, r), row in zip(time.rows, known, strict=True)}
+    of = {(r["scenario"], r["phase"]): row for (_, r), row in zip(time.rows, known, strict=True)}
     decode = lambda r: r["phase"] == "decode"
 
     def latency(r):
-        row, ratio = of[label(r)]
+        row, ratio = of[r["scenario"], r["phase"]]
         return ratio * row.measured_seconds * (int(r["tokens"]) if decode(r) else 1)
 
     def share(r):
-        row, rate = of[label(r)][0], int(r["tokens"]) / value(r["latency_s"])
+        row, rate = of[r["scenario"], r["phase"]][0], int(r["tokens"]) / value(r["latency_s"])
         return dense_wall.decode_mfu(N=N, R_out=rate * row.batch, n=row.chips, F=tpu.bf16_flop_per_s)
 
     def most(r):
-        row, x = of[label(r)][0], {"mem_rate": tpu.bandwidth_bytes_per_s, "overhead": 1, "N": N}
+        row, x = (
+            of[r["scenario"], r["phase"]][0],
+            {"mem_rate": tpu.bandwidth_bytes_per_s, "overhead": 1, "N": N},
+        )
         return dense_wall.decode_rate(n=row.chips, weight_bytes=row.weight_bytes, **x)
 
     rate = lambda r: lambda seconds: int(r["tokens"]) / seconds
-    bounds = bound.each(most, label, where=decode, read=rate)
-    return by_line(time.each(latency, label), mfu.each(share, label), bounds)
+    bounds = bound.each(most, where=decode, read=rate)
+    return by_line(time.each(latency), mfu.each(share), bounds)
 
 
 def batching_gain() -> list[Check]:
@@ -57,7 +59,7 @@ def batching_gain() -> list[Check]:
     static = value(rows["FasterTransformer (optimised static) vs naive static"][1]["value"])
     line = rows["Continuous batching (TGI / Ray Serve) vs naive static"][0]
     over_static = replace(make, scale=1 / static)
-    return [over_static.check(line, ours, "continuous over optimised static")]
+    return [over_static.check(line, ours)]
 
 
 FAMILIES = (palm_on_tpus, batching_gain)

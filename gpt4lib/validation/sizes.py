@@ -38,12 +38,7 @@ def model_sizes() -> list[Check]:
 
 def head_widths() -> list[Check]:
     """GPT-3's head width from its width and heads."""
-
-    def ours(r):
-        d, n_h = values(r, "d_model", "n_heads")
-        return architecture.head_width(a_w=1, d=d, n_h=n_h)
-
-    return column("gpt3_table2_1.d_head").each(ours, "model")
+    return column("gpt3_table2_1.d_head").each()
 
 
 def chinchilla_shape(row: dict, **convention) -> Model:
@@ -68,7 +63,7 @@ def chinchilla_sizes() -> list[Check]:
     ours = [[parameters(chinchilla_shape(r, **way)).total for _, r in make.rows] for way in ways]
     printed = np.array([1e6 * value(r["params_M"]) for _, r in make.rows])
     best = chosen_elsewhere(np.array(ours, dtype=float), printed).tolist()
-    return [make.check(i, best[i], f"width {r['d_model']}, {r['n_layers']} layers") for i, r in make.rows]
+    return [make.check(i, size) for i, size in enumerate(best)]
 
 
 def chinchilla_flop() -> list[Check]:
@@ -84,7 +79,7 @@ def chinchilla_flop() -> list[Check]:
 
     ours = np.array([[ratio(s, f, *way) for s, f in zip(known, flop)] for way in product((0, 3), (0, 2))])
     best = chosen_elsewhere(ours, np.array([value(r[make.column]) for _, r in make.rows]))
-    return [make.check(i, best[i], r["params"]) for i, r in make.rows]
+    return [make.check(i, ratio) for i, ratio in enumerate(best)]
 
 
 def gpt_of(row: dict) -> Model:
@@ -95,9 +90,8 @@ def gpt_of(row: dict) -> Model:
 def megatron_sizes() -> list[Check]:
     """Sizes of Megatron's models, in Narayanan's Table 1 and in the names of Korthikanti's Table 3."""
     ours = lambda r: parameters(gpt_of(r)).total
-    label = lambda r: f"Megatron {r['params_B']}B" if "params_B" in r else f"Megatron {r['model']}"
     names = ("megatron_table1.params_B", "korthikanti_table3_configs.model")
-    return [check for name in names for check in column(name).each(ours, label)]
+    return [check for name in names for check in column(name).each(ours)]
 
 
 # ---- scaling laws ---------------------------------------------------------------------------
@@ -135,7 +129,7 @@ def size_exponents() -> list[Check]:
         make, constants = column(name), scaling_constants(fit)
         (line,) = (i for i, r in make.rows if row in (r.get("approach"), r.get("name")))
         ours = dataset.size_exponent(alpha=constants["alpha"], beta=constants["beta"])
-        found.append(make.check(line, ours, row))
+        found.append(make.check(line, ours))
     return found
 
 
@@ -148,8 +142,7 @@ def joint_law() -> list[Check]:
     size, tokens = column("joint_moe_table1.params_active_M"), column("joint_moe_table1.tokens_B")
     loss = column("joint_moe_table4.m")
     fits = {r["experts"]: _two_terms(r) for _, r in loss.rows}
-    label = lambda r: f"{r['budget_flop']} FLOP, {r['experts']} experts"
-    sizes = size.each(lambda r: dataset.optimal_size(C=value(r["budget_flop"]), **fits[r["experts"]]), label)
+    sizes = size.each(lambda r: dataset.optimal_size(C=value(r["budget_flop"]), **fits[r["experts"]]))
     best = lambda r: dataset.optimal_tokens(N=1e6 * value(r["params_active_M"]), **fits[r["experts"]])
 
     def joint(r):
@@ -160,14 +153,12 @@ def joint_law() -> list[Check]:
         rest = _two_terms(r) | {"N": 1e9, "D": 2e10, "ell_min": value(r["c"])}
         return lambda m: dataset.parametric(**rest | {"A": m})
 
-    losses = loss.each(joint, lambda r: f"{r['experts']} experts", read=reduced)
-    return by_line(sizes, tokens.each(best, label)) + losses
+    return by_line(sizes, tokens.each(best)) + loss.each(joint, read=reduced)
 
 
 def cutoffs() -> list[Check]:
     """The size at which more experts stop paying, from the two slopes of Clark et al."""
-    ours = lambda r: architecture.cutoff(b_r=value(r["b"]), c_r=value(r["c"]))
-    return column("clark_table3_routing.N_cutoff").each(ours, "router")
+    return column("clark_table3_routing.N_cutoff").each()
 
 
 FAMILIES = (model_sizes, head_widths, chinchilla_sizes, chinchilla_flop, megatron_sizes)

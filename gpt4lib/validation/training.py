@@ -24,20 +24,10 @@ A100 = "A100-SXM 80GB"
 
 
 # ---- compute, time, money -------------------------------------------------------------------
-def _six_flop(*names):
-    """A function of a row: training FLOP of the parameters and tokens in its cells."""
-
-    def ours(r):
-        N, D = values(r, *names)
-        return architecture.compute(N=N, D=D)
-
-    return ours
-
-
 def _optima_flop(end: str, **own) -> list[Check]:
     table = "tableA3_optimal" if end else "table3_optimal"
-    ours = _six_flop("params", f"tokens{end}")
-    return column(f"chinchilla_{table}.flops{end}").each(ours, lambda r: size_label(r, end[1:] or "1"), **own)
+    label = lambda r: size_label(r, end[1:] or "1")
+    return column(f"chinchilla_{table}.flops{end}").each(row=label, **own)
 
 
 def training_flop() -> list[Check]:
@@ -50,11 +40,9 @@ def training_flop() -> list[Check]:
     def whole(r):  # GPT-3's FLOP are in Table D.1
         return all(r[key] for key in ("train_flops", "params", "tokens")) and r["model"] != "GPT-3 175B"
 
-    found = column("gpt3_tableD1_compute.flops").each(gpt3, "model")
+    found = column("gpt3_tableD1_compute.flops").each(gpt3)
     found += _optima_flop("") + _optima_flop("_2") + _optima_flop("_3", misprint=itemgetter("notes"))
-    return found + column("training_runs.train_flops").each(
-        _six_flop("params", "tokens"), "model", where=whole
-    )
+    return found + column("training_runs.train_flops").each(where=whole)
 
 
 def _run_of(name: str, N: float) -> dict:
@@ -84,7 +72,7 @@ def utilisation_rates() -> list[Check]:
         rate = tokens * value(r["detail"])
         return training_cost.throughput_mfu(R=rate, n=n, F=hardware(card).bf16_flop_per_s, **run)
 
-    return column("palm_table3_mfu.mfu_pct").each(ours, "model")
+    return column("palm_table3_mfu.mfu_pct").each(ours)
 
 
 def token_and_iteration_rates() -> list[Check]:
@@ -102,15 +90,9 @@ def token_and_iteration_rates() -> list[Check]:
         return again * F * law(R=rate, n=value(r["n_accel"]), F=F, **_turing())
 
     cells, palm = "training_runs.hfu_or_tflops_per_accel", ("PaLM 8B", "PaLM 62B", "PaLM 540B")
-    named = lambda r: f"{r['model']}, a token"
     turing = lambda r: r["model"].startswith("MT-NLG")
-    found = column(f"{cells}:token").each(token, named, where=lambda r: r["model"] in palm)
-    return found + column(f"{cells}:iteration").each(iteration, "model", where=turing)
-
-
-def run_label(row: dict) -> str:
-    """A run of Narayanan's Table 2: "PTD-P, 174.6B on 384 GPUs"."""
-    return f"{row['scheme']}, {row['params_B']}B on {row['n_gpus']} GPUs"
+    found = column(f"{cells}:token").each(token, where=lambda r: r["model"] in palm)
+    return found + column(f"{cells}:iteration").each(iteration, where=turing)
 
 
 def training_days() -> list[Check]:
@@ -122,9 +104,8 @@ def training_days() -> list[Check]:
         n, rate = values(r, "n_gpus", "tflops_per_gpu")
         return time(k_train=8, N=N, D=value(r.get("tokens", "300e9")), n=n, F=1e12 * rate, mfu=1)
 
-    label = lambda r: r.get("model") or run_label(r)
     names = ("megatron_training_time.days_published", "megatron_table2.days_for_300B_tokens")
-    return [check for name in names for check in column(name).each(ours, label)]
+    return [check for name in names for check in column(name).each(ours)]
 
 
 def days_and_dollars() -> list[Check]:
@@ -146,9 +127,9 @@ def days_and_dollars() -> list[Check]:
     deepseek = {"where": lambda r: r["model"] == "DeepSeek-V3 pre-training"}
     gpt3 = {"where": lambda r: r["model"] == "GPT-3 175B"}
     return by_line(
-        column("training_runs.cost_usd").each(cost, "model", where=itemgetter("cost_usd")),
-        column("training_runs.wall_time").each(days, lambda r: "DeepSeek-V3, a trillion tokens", **deepseek),
-        column("training_runs.hfu_or_tflops_per_accel:days").each(rate, "model", **gpt3),
+        column("training_runs.cost_usd").each(cost, where=itemgetter("cost_usd")),
+        column("training_runs.wall_time").each(days, **deepseek),
+        column("training_runs.hfu_or_tflops_per_accel:days").each(rate, **gpt3),
     )
 
 
@@ -162,7 +143,7 @@ def times_between_failures() -> list[Check]:
         if job := re.search(r"(\d+)(?:-GPU| GPUs)", r["figure"]):
             kind = "computed" if "projected" in r["figure"] else "measured"
             own = replace(make, kind=kind, scale={"hours": HOUR, "days": DAY}[r["unit"]])
-            found.append(own.check(i, training_cost.time_between(fail_rate=rate, n=int(job[1])), r["figure"]))
+            found.append(own.check(i, training_cost.time_between(fail_rate=rate, n=int(job[1]))))
     return found
 
 
@@ -170,7 +151,7 @@ def interruptions() -> list[Check]:
     """Shares of Llama 3's interruptions from their counts."""
     make = column("llama3_table5_interruptions.pct_printed")
     total = sum(value(r["count"]) for _, r in make.rows)
-    return make.each(lambda r: share(value(r["count"]), total), "component")
+    return make.each(lambda r: share(value(r["count"]), total))
 
 
 def share(part: float, whole: float) -> float:
@@ -241,9 +222,9 @@ def training_state() -> list[Check]:
     """ZeRO's Figure 1 and Table 2; measured largest models are smaller, since activations need room too."""
     each = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12, "p": 1}
     figure, found = column("zero_fig1_memory.GB_psi7.5B_nd64"), []
-    for (i, r), state in zip(figure.rows, step.STATE, strict=True):
+    for (i, _), state in zip(figure.rows, step.STATE, strict=True):
         ours = state.at(each | {"N_total": 7.5e9, "tp": 1, "dp": 64})
-        found.append(figure.check(i, ours, f"Figure 1, {r['stage']}"))
+        found.append(figure.check(i, ours))
     for name, state in zip(("baseline", "Pos", "Pos+g", "Pos+g+p"), step.STATE):
         largest = state.solve("N_total")
         measured = ("measured",) if name in ("baseline", "Pos") else ()
@@ -258,8 +239,7 @@ def _largest_models(cell: str, law: Law, each: dict) -> list[Check]:
         mp, gpus = int(r["mp"]), int(r["gpus"])
         return law.at(each | {"Q_state": 32e9, "tp": mp, "dp": gpus / mp})
 
-    what, name = cell.split("_")
-    return column(f"zero_table2_max_model.{cell}").each(ours, lambda r: f"{r['gpus']} GPUs, {name}, {what}")
+    return column(f"zero_table2_max_model.{cell}").each(ours)
 
 
 # ---- times that somebody measured -----------------------------------------------------------
@@ -280,12 +260,9 @@ def training_rates() -> list[Check]:
         shape, layout = gpts.get(r["params_B"], gpt3), Layout(recompute="full", **split)
         return explain(shape, _a100(n), layout, seq=2048)["flop_per_gpu_s"]
 
-    found = [
-        table1.check(i, x, f"{r['params_B']}B on {r['n_gpus']} GPUs")
-        for (i, r), x in zip(table1.rows, predicted, strict=True)
-    ]
+    found = [table1.check(i, x) for (i, _), x in zip(table1.rows, predicted, strict=True)]
     kind = lambda r: "measured" if int(r["model_parallel"]) > 1 else "bound"
-    return found + column("megatron_table2.tflops_per_gpu").each(ours, run_label, kind=kind)
+    return found + column("megatron_table2.tflops_per_gpu").each(ours, kind=kind)
 
 
 def layer_times() -> list[Check]:
@@ -306,13 +283,8 @@ def layer_times() -> list[Check]:
         return forward / 48, (x["t_work"] + x["t_tensor"] - forward) / 48
 
     table = "korthikanti_table4_layer_time_22B"
-    forward = column(f"{table}.forward_ms").each(
-        lambda r: times(r)[0], lambda r: f"{r['experiment']}, forward"
-    )
-    backward = column(f"{table}.backward_ms").each(
-        lambda r: times(r)[1], lambda r: f"{r['experiment']}, backward"
-    )
-    return by_line(forward, backward)
+    forward, backward = column(f"{table}.forward_ms"), column(f"{table}.backward_ms")
+    return by_line(forward.each(lambda r: times(r)[0]), backward.each(lambda r: times(r)[1]))
 
 
 FAMILIES = (training_flop, utilisation_rates, token_and_iteration_rates, training_days, days_and_dollars)
