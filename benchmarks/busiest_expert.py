@@ -2,8 +2,7 @@
 
     python benchmarks/busiest_expert.py [repeats]
 
-Target: under one second, and a total probability of one to 1e-12. Exits 1 when one is missed. The last line
-is skewed.
+Target: under one second, and a total probability of one to 1e-12. Exits 1 when one is missed.
 """
 
 import sys

@@ -4,8 +4,8 @@
     run.utilisation, run.latency, mean_longest(lengths, 32)
 
 The simulator schedules as `mini.serving.serve` does. It has no model and no turn objects: steps that are
-alike are taken at once, time is in seconds, a step's time may depend on the batch, and a full cache may
-evict. Source: yu2022.
+alike are taken at once, time is in seconds, a step's may depend on the batch, and a full cache may evict.
+Source: yu2022.
 """
 
 from __future__ import annotations
@@ -121,8 +121,7 @@ def simulate_batching(
     A prompt runs `prompt_chunk` tokens a step; the step that ends it puts out the first token. `kv_tokens`
     bounds the cache. Without `evict` each request reserves what it may come to need; with it only the
     prompt's, and when the cache is full the request admitted last goes back to the queue's head, to compute
-    its tokens again. Raises BadInput for what can never be served, and where a step takes no positive, finite
-    time.
+    its tokens again. Raises BadInput for what can never be served and for a step that takes no time.
     """
     arrival = np.asarray(arrival, dtype=float)
     prompt, output = _whole("prompt", prompt), _whole("output", output)
@@ -155,8 +154,7 @@ class _Server:
 
     By request: `size`, the cache it fills in the end, and `due`, tokens to put out from when it last took a
     slot. A row reads its prompt (`reading`), then puts out a token a step until it ends (`ending`, by step
-    and slot). `seats` has all taken slots in the order of admission; of a static batch also those that are
-    done.
+    and slot). `seats`: all taken slots in the order of admission, in a static batch also of those done.
     """
 
     def __init__(self, arrival, prompt, output, slots, continuous, step_time, chunk, room, evict):

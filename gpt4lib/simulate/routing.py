@@ -23,8 +23,8 @@ from ..spine.errors import BadInput, positive
 def reached(batch: int, *, experts: int, top_k: int) -> np.ndarray:
     """P(distinct experts = j), j = 0 to `experts`, uniform routing: one token after another.
 
-    From j experts a token reaches a new ones with probability C(experts - j, a) C(j, top_k - a) / C(experts,
-    top_k).
+    From j experts a token reaches a new ones with probability
+    C(experts - j, a) C(j, top_k - a) / C(experts, top_k).
 
     >>> reached(2, experts=4, top_k=2).round(4).tolist()
     [0.0, 0.0, 0.1667, 0.6667, 0.1667]
@@ -40,8 +40,8 @@ def reached(batch: int, *, experts: int, top_k: int) -> np.ndarray:
 def reached_of(routes: tuple, batch: int) -> np.ndarray:
     """The same for any routing law: `routes` as `sets` gives them, at most 20 experts.
 
-    Inclusion and exclusion over the sets A of experts: all tokens stay in A with probability P(route in
-    A)^batch.
+    Inclusion and exclusion over the sets A of experts: all tokens stay in A with
+    probability P(route in A)^batch.
     """
     members, p = routes
     experts = members.shape[1]

@@ -38,11 +38,8 @@ def _palm(model: str, table: str, known: list[tuple]) -> list[Check]:
         return dense_wall.decode_mfu(N=N, R_out=rate * row.batch, n=row.chips, F=tpu.bf16_flop_per_s)
 
     def most(r):
-        row, x = (
-            of[r["scenario"], r["phase"]][0],
-            {"mem_rate": tpu.bandwidth_bytes_per_s, "overhead": 1, "N": N},
-        )
-        return dense_wall.decode_rate(n=row.chips, weight_bytes=row.weight_bytes, **x)
+        row, x = of[r["scenario"], r["phase"]][0], {"mem_rate": tpu.bandwidth_bytes_per_s}
+        return dense_wall.decode_rate(N=N, n=row.chips, weight_bytes=row.weight_bytes, overhead=1, **x)
 
     rate = lambda r: lambda seconds: int(r["tokens"]) / seconds
     bounds = bound.each(most, where=decode, read=rate)

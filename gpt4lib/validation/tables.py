@@ -1,8 +1,7 @@
 """Validation: every published table of this library against the law that should return it.
 
 A `Check` is one printed cell and our number for it. `ours` never reads that cell: the tests change the cell
-and see that ours stays. Where constants are fitted on the same table, the row in question is left out of the
-fit.
+and see that ours stays. Where constants are fitted on the same table, the row is left out of the fit.
 """
 
 from __future__ import annotations
