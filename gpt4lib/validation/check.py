@@ -90,7 +90,7 @@ def value(cell: str, pattern: str = NUMBER) -> float:
     return number_in(cell, pattern)[0]
 
 
-def values(row: dict, *names: str) -> list[float]:
+def numbers_in(row: dict, *names: str) -> list[float]:
     """The first numbers of several cells of a row."""
     return [value(row[name]) for name in names]
 

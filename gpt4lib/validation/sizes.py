@@ -11,7 +11,7 @@ from ..facts.models import Model, model_of, published_models
 from ..systems.count import flop_per_token, parameters
 from ..systems.efficiency import gpt
 from ..systems.optimal_tokens import PIVOT, scaling_constants, scaling_fits
-from .check import Check, by_line, column, value, values
+from .check import Check, by_line, column, numbers_in, value
 
 _JOINT = {"E_start": 2.0732, "E_max": 290.4521}  # of the joint law's saturation, ludziejewski2025
 
@@ -134,7 +134,7 @@ def size_exponents() -> list[Check]:
 
 
 def _two_terms(row: dict) -> dict:
-    return dict(zip(("A", "alpha", "B", "beta"), values(row, "m", "mu", "n", "nu")))
+    return dict(zip(("A", "alpha", "B", "beta"), numbers_in(row, "m", "mu", "n", "nu")))
 
 
 def joint_law() -> list[Check]:

@@ -17,7 +17,7 @@ from ..systems import step
 from ..systems.efficiency import gpt, leave_one_out
 from ..systems.machine import Cluster, Layout
 from ..systems.planner import explain
-from .check import DAY, HOUR, Check, by_line, column, value, values
+from .check import DAY, HOUR, Check, by_line, column, numbers_in, value
 from .sizes import gpt_of, size_label
 
 A100 = "A100-SXM 80GB"
@@ -34,7 +34,7 @@ def training_flop() -> list[Check]:
     """Six FLOP per parameter and token: GPT-3's Table D.1, Chinchilla's optima, whole runs."""
 
     def gpt3(r):
-        active, N, D = values(r, "frac_active", "params_M", "tokens_B")
+        active, N, D = numbers_in(r, "frac_active", "params_M", "tokens_B")
         return architecture.compute(N=active * 1e6 * N, D=1e9 * D)
 
     def whole(r):  # GPT-3's FLOP are in Table D.1
@@ -52,7 +52,7 @@ def _run_of(name: str, N: float) -> dict:
 
 def _turing() -> dict:
     row = next(r for r in published("megatron_table1") if r["params_B"] == "529.6")
-    layers, heads, hidden = values(row, "layers", "heads", "hidden")
+    layers, heads, hidden = numbers_in(row, "layers", "heads", "hidden")
     return {"N": 530e9, "L": layers, "n_h": heads, "d_h": hidden / heads, "T": 2048}
 
 
@@ -101,7 +101,7 @@ def training_days() -> list[Check]:
 
     def ours(r):
         N = value(r["params"].split("(")[-1]) if "params" in r else 1e9 * value(r["params_B"])
-        n, rate = values(r, "n_gpus", "tflops_per_gpu")
+        n, rate = numbers_in(r, "n_gpus", "tflops_per_gpu")
         return time(k_train=8, N=N, D=value(r.get("tokens", "300e9")), n=n, F=1e12 * rate, mfu=1)
 
     names = ("megatron_training_time.days_published", "megatron_table2.days_for_300B_tokens")
@@ -113,15 +113,15 @@ def days_and_dollars() -> list[Check]:
     gpu_seconds = training_cost.gpu_seconds
 
     def cost(r):
-        hours, n = values(r, "accel_hours", "n_accel")
+        hours, n = numbers_in(r, "accel_hours", "n_accel")
         return training_cost.rental(price="2 USD/GPU/hour", n=n, t=hours / n * HOUR)
 
     def days(r):
-        per_trillion, n = values(r, "hfu_or_tflops_per_accel", "n_accel")
+        per_trillion, n = numbers_in(r, "hfu_or_tflops_per_accel", "n_accel")
         return gpu_seconds.solve("t")(gpu_time=per_trillion * HOUR, n=n)
 
     def rate(r):
-        N, D, n, t = values(r, "params", "tokens", "n_accel", "wall_time")
+        N, D, n, t = numbers_in(r, "params", "tokens", "n_accel", "wall_time")
         return architecture.compute(N=N, D=D) / gpu_seconds(n=n, t=t * DAY)
 
     deepseek = {"where": lambda r: r["model"] == "DeepSeek-V3 pre-training"}
