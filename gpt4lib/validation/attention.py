@@ -9,7 +9,7 @@ from ..facts.files import published
 from ..facts.models import published_model
 from ..systems import efficiency
 from ..systems.count import parameters
-from .check import Check, by_line, column, numbers_in, value
+from .check import Check, by_line, column, value
 from .sizes import chinchilla_shape
 from .training import share
 
