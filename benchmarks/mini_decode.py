@@ -41,12 +41,10 @@ def main():
     rates = {}
     for dtype in (np.float64, np.float32):
         times, meter = measure(batch, steps, dtype)
-        rates[dtype], read = batch / statistics.median(times), sum(meter.weight_bytes_read.values())
+        rates[dtype] = batch / statistics.median(times)
+        read, done = (sum(counts.values()) for counts in (meter.weight_bytes_read, meter.flop))
         print(f"{dtype.__name__}: {rates[dtype]:,.0f} tokens/s, median of {steps} steps of {batch} tokens")
-        print(
-            f"  a step reads {read / 1e6:,.0f} MB of weights and does "
-            f"{sum(meter.flop.values()) / 1e9:.2f} GFLOP"
-        )
+        print(f"  a step reads {read / 1e6:,.0f} MB of weights and does {done / 1e9:.2f} GFLOP")
     sys.exit(rates[np.float64] < TARGET)
 
 

@@ -1,6 +1,4 @@
-"""The miniature against a plain loop over tokens and heads, and its meter against the book's laws, on random
-shapes.
-"""
+"""The miniature against a plain loop over tokens and heads, its meter against the laws, on random shapes."""
 
 import math
 from collections import Counter
@@ -27,9 +25,7 @@ few = settings(max_examples=40)
 
 @st.composite
 def layouts(draw):
-    """A small shape: dense, routed or mixed; any sharing of heads; rotary or learned positions;
-    tied or not.
-    """
+    """A small shape: dense, routed or mixed; heads shared or not; either positions; tied or not."""
     pick = lambda *options: draw(st.sampled_from(options))
     n_kv, layers = pick(1, 2, 3), pick(1, 2, 3)
     keys = {
@@ -69,9 +65,7 @@ def close(a, b):
 
 
 def plain(model, tokens):  # long: the whole model once more, to be read beside the other
-    """(logits, chosen experts as (layer, expert) pairs) of one sequence: no batch, no cache, one head at a
-    time.
-    """
+    """(logits, chosen (layer, expert) pairs) of one sequence: no batch, no cache, one head at a time."""
     s, chosen = model.shape, []
 
     def norm(x, scale):
@@ -245,9 +239,7 @@ def test_prefill_and_decode_count_what_the_laws_say(shape, batch, prompt, dtype)
 
 
 def check_weights_read(model, meter, tokens):
-    """One pass: every matrix once, of the experts only those with tokens; of the first tables one row a
-    token.
-    """
+    """One pass: every matrix once, of experts only those with tokens, of the first tables one row a token."""
     s, counted, read = model.shape, parameters(model.shape), dict(meter.parameters_read)
     assert read.pop("embedding") == architecture.vocabulary_table(V=tokens, d=s.d_model)
     if s.positions == "learned":
@@ -297,9 +289,7 @@ def test_rows_of_different_lengths_count_real_tokens_only(shape, rows):
 
 
 def test_the_described_layout_in_small():
-    """16 experts, 2 a token, one key-value head: an eighth of the experts' FLOP, an eighth of the cache of 8
-    heads.
-    """
+    """16 experts, 2 a token, one key-value head: an eighth of the experts' FLOP and of 8 heads' cache."""
     model = Transformer(default_shape(layers=1, d_model=32, d_ff_expert=64))
     meter = Meter()
     model.forward(draw_tokens(model, 3, 5), model.cache(3, 5), meter=meter)

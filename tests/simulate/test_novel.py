@@ -1,6 +1,4 @@
-"""The shipped text and its n-gram models against counts by hand, the smoothing's definition and held-out
-text.
-"""
+"""The shipped text and its n-gram models against counts by hand, the smoothing's definition, unseen text."""
 
 import hashlib
 from collections import Counter

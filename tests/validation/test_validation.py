@@ -1,6 +1,4 @@
-"""The published tables: all of them are checked or excused, no check reads the number it predicts, and errors
-are bounded.
-"""
+"""The published tables: each checked or excused, no check reads the number it predicts, errors bounded."""
 
 import csv
 import importlib
@@ -66,6 +64,13 @@ def test_every_model_and_every_row_of_the_full_tables_is_there():
         if (table, name) not in partly:
             assert found == {i for i, _ in ck.rows_of(table)}, (table, name)
     assert {c.row for c in CHECKS if c.column == "published_total"} == set(published_models())
+
+
+def test_every_described_column_is_checked_by_its_law():
+    rows = read_csv("validation/columns.csv")
+    described = {(r["column"].partition(":")[0], r["law"]) for r in rows}
+    assert described == {(f"{c.table}.{c.column}", c.law) for c in CHECKS}
+    assert len(rows) == len({r["column"] for r in rows}) and {r["kind"] for r in rows} == set(ck.KINDS)
 
 
 def test_each_cell_is_checked_once_by_a_law():
@@ -200,9 +205,7 @@ def test_ours_stays_when_the_printed_number_changes(family, changed):
 
 
 def test_the_row_that_a_fit_starts_from_is_circular(changed):
-    """The test above can fail: the pivot's own number is what ours is made of, and so is every other row's
-    start.
-    """
+    """The test above can fail: ours is made of the pivot's own number, and every other row starts from it."""
     before = sizes.chinchilla_optima()
     pivots = [c for c in before if c.circular]
     assert [c.error for c in pivots] == pytest.approx([0, 0]) and len(pivots) == 2
@@ -370,7 +373,11 @@ def test_bad_input_is_named():
     with pytest.raises(BadInput, match="'none here'"):
         ck.value("none here")
     with pytest.raises(BadInput, match=r"kind takes one of measured, .*'guessed'"):
-        ck.column("models", "published_total", "count.parameters", kind="guessed", inputs="shape")
+        ck.Column("models", "published_total", "count.parameters", kind="guessed", inputs="shape")
+    with pytest.raises(
+        BadInput, match=r"unknown column 'models.publishd_total'; nearest known: models.published_total"
+    ):
+        ck.column("models.publishd_total")
     assert PIVOT == 1e10
 
 
