@@ -17,7 +17,7 @@ from .facts.given import ARTICLE, CONSTANTS, ORIGINS, STATED, Input, resolve, ro
 from .spine.errors import BadInput, pick
 from .spine.interval import Interval
 from .spine.law import Law
-from .spine.schema import TEXT, Kind, Mistakes, Reference, document, one_of, section, wrong
+from .spine.schema import TEXT, Kind, Mistakes, Reference, document, entries, one_of, section, wrong
 from .spine.stated import Stated, stated
 from .spine.text import display
 from .spine.text import written as as_written
@@ -33,12 +33,14 @@ VERDICTS = {
 }
 SYMBOLS = {verdict: symbol for verdict, (symbol, _) in VERDICTS.items()}
 _OF_LAWS = ("inputs", "inverse", "solve", "corrected_unit")  # what a claim without a law cannot have
-_REFERENCES = {
-    "type": "object",
-    "additionalProperties": {"type": "string", "pattern": f"^({'|'.join(ORIGINS)}):."},
-}
-_INPUTS = f"a table in which an input takes one of {', '.join(origin + ':…' for origin in ORIGINS)}"
-_LETTERS = {"type": "array", "items": {"type": "string"}}
+_INPUTS = Kind(
+    words=f"a table in which an input takes one of {', '.join(origin + ':…' for origin in ORIGINS)}",
+    rule={
+        "type": "object",
+        "additionalProperties": {"type": "string", "pattern": f"^({'|'.join(ORIGINS)}):."},
+    },
+)
+_LETTERS = Kind(words="a list of letters", rule={"type": "array", "items": {"type": "string"}})
 KEYS = {
     "id": TEXT.of("name of the claim", "training-cost-days", needed=True),
     "chapter": TEXT.of("page of the chapter", "05_training_cost", needed=True),
@@ -47,12 +49,8 @@ KEYS = {
     "stated": STATED,
     "law": Reference(kind="law", names=lambda: LAWS).of("law that checks the claim"),
     "solve": TEXT.of("letter that the law is solved for"),
-    "inputs": Kind(words=_INPUTS, rule=_REFERENCES).of(
-        "letters of the law, each with where its value stands"
-    ),
-    "inverse": Kind(words="a list of letters", rule=_LETTERS).of(
-        "letters to solve for: what would have to be"
-    ),
+    "inputs": _INPUTS.of("letters of the law, each with where its value stands"),
+    "inverse": _LETTERS.of("letters to solve for: what would have to be true"),
     "expect": one_of(*VERDICTS).of("the verdict that a test holds the claim to", needed=True),
     "note": TEXT.of("the reason for the verdict; {derived} and such are filled in"),
     "reason": TEXT.of("why there is nothing to compute"),
@@ -233,17 +231,17 @@ def claim(claim_id: str) -> Claim:
 @cache
 def load() -> Ledger:
     """The ledger shipped with the library. Raises BadInput that lists every mistake of its files."""
-    entries, article, constants = written()
-    return build(entries, article=article, constants=constants)
+    claims, article, constants = written()
+    return build(claims, article=article, constants=constants)
 
 
-def build(entries, *, article: dict, constants: dict) -> Ledger:
+def build(rows, *, article: dict, constants: dict) -> Ledger:
     """A ledger from (file name, entry) pairs.
 
     Raises BadInput that lists every mistake of every entry, a line each, with the file and the id or key.
     """
     found, read = [], {}
-    for where, entry in entries:
+    for where, entry in rows:
         if not isinstance(entry.get("id"), str):
             found.append(f"{where}: a claim without id ({str(entry)[:80]})")
         elif entry["id"] in read:
@@ -255,7 +253,7 @@ def build(entries, *, article: dict, constants: dict) -> Ledger:
         for key, row in table.items():
             lines = row_mistakes(row, keys)
             found += [f"{where}.toml: {key}: {line}" for line in lines]
-            broken |= {f"{origin}:{key}" for origin in ORIGINS if lines and origin != "claim"}
+            broken |= {f"{origin}:{key}" for origin in ORIGINS[1:] if lines}
     ids = {key: entry.given for key, entry in read.items()}
 
     def look(ref):
@@ -355,11 +353,6 @@ def schema() -> dict:
     law = {"required": ["stated", "note"]}
     none = {"required": ["reason"], "properties": dict.fromkeys(_OF_LAWS, False)}
     entry = section(KEYS) | {"if": {"required": ["law"]}, "then": law, "else": none}
-    claims = {"type": "array", "description": "claims, in the order of the chapter", "items": entry}
-    body = {
-        "type": "object",
-        "properties": {"claim": claims},
-        "required": ["claim"],
-        "additionalProperties": False,
-    }
+    body = section({"claim": entries("claim")})
+    body["properties"]["claim"]["items"] = entry
     return document("Claims", "Claims of the article with the laws that check them.", body)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from sympy import divisors
 
 from ..facts.devices import devices, hardware
 from ..facts.files import data_file, data_names, read_toml
@@ -102,9 +103,9 @@ def check(mapping: dict, where: str = "case") -> Case:
     found = Mistakes(wrong(top, KEYS["file"], beside=SECTIONS, homes=HOMES).values())
     name = top.get("name", where)
     shape = _shape(mapping.get("model", {}), where if TEXT(name) else name, found)
-    for key in PLAIN:
-        if key in mapping:
-            found += _section(key, mapping[key])
+    for key, part in _parts(mapping):
+        beside = ["layout"] if key == "training" else []
+        found += wrong(part, KEYS[key], f"[{key}]", beside=beside, homes=HOMES).values()
     sections = {key: mapping[key] if isinstance(mapping.get(key), dict) else {} for key in PLAIN}
     found += _together(**sections)
     if shape and sections["serving"]:
@@ -114,16 +115,15 @@ def check(mapping: dict, where: str = "case") -> Case:
     return _case(top, shape, sections, rows, where)
 
 
-def _section(name, given):
-    """What is wrong in [cluster], [training] or [serving]."""
-    if name != "training" or not isinstance(given, dict):
-        return list(wrong(given, KEYS[name], f"[{name}]", homes=HOMES).values())
-    own = {key: value for key, value in given.items() if key != "layout"}
-    found = wrong(own, KEYS[name], f"[{name}]", beside=["layout"], homes=HOMES)
-    return [
-        *found.values(),
-        *wrong(given.get("layout", {}), KEYS["training.layout"], "[training.layout]").values(),
-    ]
+def _parts(mapping):
+    """The sections of keys that a file has, [training.layout] on its own."""
+    for key in PLAIN:
+        if key in mapping:
+            given = mapping[key]
+            if key == "training" and isinstance(given, dict) and "layout" in given:
+                yield "training.layout", given["layout"]
+                given = {name: value for name, value in given.items() if name != "layout"}
+            yield key, given
 
 
 def _shape(given, name, found) -> Model | None:
@@ -301,36 +301,29 @@ def choice(allowed, near=None) -> str:
 
 def serving_layout(shape, serving: dict) -> list[str]:
     """What [serving] cannot divide: heads, widths or experts by its ranks, layers into its stages."""
-
-    def size(name):
-        value = serving.get(name, getattr(Server, name, 0))
-        return value if type(value) is int and value >= (name != "redundant_experts") else None
-
-    def fail(name, takes, value):
-        found.append(
-            f"[serving] {name} takes {takes}, got {value}" + ("" if name in serving else ", the default")
-        )
-
-    found, tensor, stages, ranks = [], size("tensor"), size("pipeline"), size("expert")
+    size = dict.fromkeys(("tensor", "pipeline", "expert"), 1) | {"redundant_experts": 0}
+    for name, least in size.items():  # what is wrong on its own counts as the least, which always divides
+        value = serving.get(name, getattr(Server, name, least))
+        size[name] = value if type(value) is int and value > least else least
     widths = {"d_ff": shape.d_ff if shape.dense_layers else 0, "d_ff_expert": shape.d_ff_expert}
-    for name, width in {"n_heads": shape.n_heads, **widths}.items():
-        if tensor and width % tensor:
-            fail("tensor", f"a divisor of {name} = {width}", tensor)
-            break
-    if stages and stages > shape.layers:
-        fail("pipeline", f"at most layers = {shape.layers}", stages)
-    experts, copies = shape.n_experts, size("redundant_experts") or 0
-    if not experts:
-        found += [
-            f"[serving] {name} takes no value above {least} without experts in [model], got {serving[name]}"
-            for name, least in (("expert", 1), ("redundant_experts", 0))
-            if (size(name) or 0) > least
-        ]
-    elif ranks and (held := experts + copies) % ranks:
-        words = f"n_experts + redundant_experts = {held}" if copies else f"n_experts = {experts}"
-        allowed = choice([i for i in range(1, held + 1) if held % i == 0], ranks)
-        fail("expert", f"a divisor of {words} ({allowed})", ranks)
-    return found
+    widths = {"n_heads": shape.n_heads, **widths}
+    split = next((f"{name} = {width}" for name, width in widths.items() if width % size["tensor"]), "")
+    experts, copies, ranks = shape.n_experts, size["redundant_experts"], size["expert"]
+    held = f"n_experts + redundant_experts = {experts + copies}" if copies else f"n_experts = {experts}"
+    uneven = experts and (experts + copies) % ranks
+    allowed = choice(divisors(experts + copies), ranks) if uneven else ""
+    alone = "without experts in [model]"
+    clashes = (
+        ("tensor", f"a divisor of {split}", split),
+        ("pipeline", f"at most layers = {shape.layers}", size["pipeline"] > shape.layers),
+        ("expert", f"a divisor of {held} ({allowed})", uneven),
+        ("expert", f"no value above 1 {alone}", not experts and ranks > 1),
+        ("redundant_experts", f"no value above 0 {alone}", not experts and copies),
+    )
+    lines = [
+        (name, f"[serving] {name} takes {takes}, got {size[name]}") for name, takes, bad in clashes if bad
+    ]
+    return [line + ("" if name in serving else ", the default") for name, line in lines]
 
 
 def training_limits(every, only):
