@@ -1,5 +1,6 @@
 """The schema: its rules against the package jsonschema, its lines, the shipped documents and files."""
 
+import copy
 import json
 import math
 import tomllib
@@ -18,6 +19,7 @@ from gpt4lib.facts.files import data_file
 from gpt4lib.spine import schema
 from gpt4lib.spine.errors import BadInput, nearest, pick, refuse
 from gpt4lib.workbench import keys as workbench
+from gpt4lib.workbench.file import check
 
 DATA = Path(str(data_file("units.txt"))).parent
 TABLES = {
@@ -123,3 +125,58 @@ def test_a_shipped_file_names_its_schema_and_keeps_it(file):
 
 def test_all_files_are_held_to_a_schema():
     assert len(FILES) == 20 and {p.stem for p in (DATA / "schema").iterdir()} == set(SCHEMAS)
+
+
+# ---- whatever stands in a file ----------------------------------------------------------------
+CASE = tomllib.loads(data_file("workbench/deepseek-v3.toml").read_text("utf-8"))
+MODEL = tomllib.loads(data_file("shapes/gpt4_multi_query.toml").read_text("utf-8"))
+CLAIMS, ARTICLE, CONSTANTS = facts_given.written()
+SECTIONS = {
+    (): (*workbench.KEYS["file"], *workbench.SECTIONS),
+    ("model",): (*models.KEYS, "shape"),
+    **{(name,): (*workbench.KEYS[name], "layout") for name in workbench.PLAIN},
+    ("training", "layout"): workbench.KEYS["training.layout"],
+    ("published", 0): workbench.KEYS["published"],
+}
+
+
+def put(tree, folders, key, value):
+    """A copy of a tree with another value in one place."""
+    tree = place = copy.deepcopy(tree)
+    for folder in folders:
+        place = place[folder] if isinstance(place, list) else place.setdefault(folder, {})
+    place[key] = value
+    return tree
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=values, at=st.sampled_from([(path, key) for path, keys in SECTIONS.items() for key in keys]))
+def test_any_value_in_a_workbench_file_is_read_or_refused(value, at):
+    try:
+        check(put(CASE, *at, value))
+    except BadInput as error:
+        assert "mistake" in str(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(changes=st.dictionaries(st.sampled_from([*models.KEYS, "x"]), values, max_size=4))
+def test_any_values_in_a_model_file_are_read_or_refused(changes):
+    try:
+        models.model_of(MODEL | changes)
+    except BadInput as error:
+        assert "mistake" in str(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    changes=st.dictionaries(st.sampled_from([*ledger.KEYS, "x"]), values, max_size=3),
+    row=st.dictionaries(st.sampled_from([*facts_given.CONSTANTS, "x"]), values, max_size=3),
+    entry=st.sampled_from([entry for _, entry in CLAIMS[::20]]),
+)
+def test_any_values_in_the_ledger_are_read_or_refused(changes, row, entry):
+    rows = [(name, {**e, **changes, "id": e["id"]} if e is entry else e) for name, e in CLAIMS[::20]]
+    key = next(iter(CONSTANTS))
+    try:
+        ledger.build(rows, article=ARTICLE, constants={**CONSTANTS, key: {**CONSTANTS[key], **row}})
+    except BadInput as error:
+        assert ".toml: " in str(error)
