@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 from .chapters.index import LAWS, find_law
-from .facts.given import ARTICLE, CONSTANTS, ORIGINS, STATED, Input, resolve, row_mistakes, written
+from .facts.given import ARTICLE_KEYS, CONSTANT_KEYS, ORIGINS, STATED, Input, resolve, row_mistakes, shipped
 from .spine.errors import BadInput, pick
 from .spine.interval import Interval
 from .spine.law import Law
 from .spine.schema import TEXT, Kind, Mistakes, Reference, document, entries, one_of, section, wrong
 from .spine.stated import Stated, stated
-from .spine.text import display
-from .spine.text import written as as_written
+from .spine.text import display, written
 from .spine.units import base_unit, unit_factor
 
 VERDICTS = {
@@ -41,7 +40,7 @@ _INPUTS = Kind(
     },
 )
 _LETTERS = Kind(words="a list of letters", rule={"type": "array", "items": {"type": "string"}})
-KEYS = {
+CLAIM_KEYS = {
     "id": TEXT.of("name of the claim", "training-cost-days", needed=True),
     "chapter": TEXT.of("page of the chapter", "05_training_cost", needed=True),
     "kind": one_of("stated", "implicit").of("whether the article says it or only implies it", needed=True),
@@ -80,7 +79,7 @@ class Claim:
     @property
     def stated_text(self) -> str:
         """The stated value as the ledger shows it."""
-        return self.shown or (as_written(self.stated) if self.stated else "–")
+        return self.shown or (written(self.stated) if self.stated else "–")
 
     @property
     def unit(self) -> str:
@@ -175,7 +174,7 @@ class Claim:
     def _named(self, *origins):
         """The inputs of some origins, with their values."""
         found = (i for i in self.inputs.values() if i.origin in origins)
-        return "; ".join(f"{i.meaning} ({as_written(i.stated)})" for i in found)
+        return "; ".join(f"{i.meaning} ({written(i.stated)})" for i in found)
 
     def record(self) -> dict:
         """The claim as a flat record: id, chapter, claim, stated, unit, derived, verdict, why."""
@@ -231,7 +230,7 @@ def claim(claim_id: str) -> Claim:
 @cache
 def load() -> Ledger:
     """The ledger shipped with the library. Raises BadInput that lists every mistake of its files."""
-    claims, article, constants = written()
+    claims, article, constants = shipped()
     return build(claims, article=article, constants=constants)
 
 
@@ -249,7 +248,7 @@ def build(rows, *, article: dict, constants: dict) -> Ledger:
         else:
             read[entry["id"]] = _Entry.read(where, entry)
     broken = {f"claim:{key}" for key, entry in read.items() if entry.broken}
-    for where, table, keys in (("article", article, ARTICLE), ("constants", constants, CONSTANTS)):
+    for where, table, keys in (("article", article, ARTICLE_KEYS), ("constants", constants, CONSTANT_KEYS)):
         for key, row in table.items():
             lines = row_mistakes(row, keys)
             found += [f"{where}.toml: {key}: {line}" for line in lines]
@@ -280,7 +279,7 @@ class _Entry:
     @classmethod
     def read(cls, where, given):
         """An entry with its keys and its stated value checked."""
-        lines = wrong(given, KEYS)
+        lines = wrong(given, CLAIM_KEYS)
         found = Mistakes(lines.values())
         sound = {key: value for key, value in given.items() if key not in lines}
         value = found.attempt(stated, sound["stated"]) if "stated" in sound else None
@@ -301,7 +300,7 @@ class _Entry:
 
     def _need(self, keys):
         missing = [key for key in keys if key not in self.given]
-        self.found.extend(f"{key} takes {KEYS[key].words}, got nothing" for key in missing)
+        self.found.extend(f"{key} takes {CLAIM_KEYS[key].words}, got nothing" for key in missing)
 
     def _unchecked(self):
         if stray := [key for key in _OF_LAWS if key in self.given]:
@@ -348,11 +347,11 @@ class _Entry:
             self.found.append(f"unknown symbol in inverse: {', '.join(map(repr, strange))}")
 
 
-def schema() -> dict:
+def claim_schema() -> dict:
     """The JSON Schema of a file of claims."""
     law = {"required": ["stated", "note"]}
     none = {"required": ["reason"], "properties": dict.fromkeys(_OF_LAWS, False)}
-    entry = section(KEYS) | {"if": {"required": ["law"]}, "then": law, "else": none}
+    entry = section(CLAIM_KEYS) | {"if": {"required": ["law"]}, "then": law, "else": none}
     body = section({"claim": entries("claim")})
     body["properties"]["claim"]["items"] = entry
     return document("Claims", "Claims of the article with the laws that check them.", body)

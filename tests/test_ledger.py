@@ -147,7 +147,7 @@ def test_every_mistake_of_every_entry_comes_at_once():
     ],
 )
 def test_an_editor_marks_what_is_refused(changes):
-    editor = Draft202012Validator(ledger.schema())
+    editor = Draft202012Validator(ledger.claim_schema())
     assert editor.is_valid({"claim": [ENTRY]})
     entry = {key: value for key, value in {**ENTRY, **changes}.items() if value is not None}
     assert not editor.is_valid({"claim": [entry]})

@@ -18,13 +18,13 @@ STATED = TEXT.of(
     pattern=r"^\s*(~|=|>=|<=|>|<)?\s*\d",
 )
 _SOURCE = Reference(kind="source", names=lambda: sorted(sources())).of("a key of references.bib")
-ARTICLE = {  # the keys of an entry of article.toml
+ARTICLE_KEYS = {  # the keys of an entry of article.toml
     "value": replace(STATED, needed=True),
     "meaning": TEXT.of("what it is, as a reader would say it", needed=True),
     "source": _SOURCE,
 }
-CONSTANTS = (
-    ARTICLE
+CONSTANT_KEYS = (
+    ARTICLE_KEYS
     | {  # of constants.toml
         "source": replace(_SOURCE, needed=True),
         "kind": one_of(*ORIGINS[2:5]).of("how sure it is", needed=True),
@@ -55,12 +55,12 @@ def given(ref: str) -> Stated:
 
 def look_up(ref: str) -> Input:
     """The input behind a reference: origin, meaning, stated value and source. Raises BadInput for none."""
-    claims, article, constants = written()
+    claims, article, constants = shipped()
     return resolve(ref, {entry["id"]: entry for _, entry in claims}, article, constants)
 
 
 @cache
-def written() -> tuple[list, dict, dict]:
+def shipped() -> tuple[list, dict, dict]:
     """What the data files hold: entries of the ledger as (file name, entry), article.toml, constants.toml."""
     found = []
     for name in data_names("ledger", ".toml"):
@@ -112,10 +112,10 @@ def _of_data_sheet(key):
     )
 
 
-def schema(name: str) -> dict:
+def fact_schema(name: str) -> dict:
     """The JSON Schema of article.toml or of constants.toml."""
     keys, about = {
-        "article": (ARTICLE, "Figures of the article that are no claims of their own, by name."),
-        "constants": (CONSTANTS, "Constants, outside facts and assumptions, by name."),
+        "article": (ARTICLE_KEYS, "Figures of the article that are no claims of their own, by name."),
+        "constants": (CONSTANT_KEYS, "Constants, outside facts and assumptions, by name."),
     }[name]
     return document(f"{name}.toml", about, {"type": "object", "additionalProperties": section(keys)})

@@ -67,11 +67,11 @@ class Model:
         return self.n_dense_layers if self.n_experts else self.layers
 
 
-KEYS = {key.name: key.metadata["kind"] for key in fields(Model)}
+MODEL_KEYS = {key.name: key.metadata["kind"] for key in fields(Model)}
 TYPES = {key.name: {"int": int, "bool": bool, "str": str}[key.type] for key in fields(Model)}
-REQUIRED = tuple(key for key, kind in KEYS.items() if kind.needed)
+REQUIRED = tuple(key for key, kind in MODEL_KEYS.items() if kind.needed)
 EXPERT_KEYS = ("top_k", "d_ff_expert", "expert_matrices", "n_shared_experts", "d_ff_shared")
-LATENT_KEYS = tuple(key for key in KEYS if key.startswith("mla_"))
+LATENT_KEYS = tuple(key for key in MODEL_KEYS if key.startswith("mla_"))
 
 
 def read_model(path) -> Model:
@@ -97,8 +97,8 @@ def model_mistakes(mapping: dict, homes: dict | None = None) -> list[str]:
     >>> model_mistakes({"layers": 0})[0]
     'layers takes a positive whole number, got 0'
     """
-    found = wrong(mapping, KEYS, homes=homes)
-    sound = {key: value for key, value in mapping.items() if key in KEYS and key not in found}
+    found = wrong(mapping, MODEL_KEYS, homes=homes)
+    sound = {key: value for key, value in mapping.items() if key in MODEL_KEYS and key not in found}
     model = SimpleNamespace(**{key: sound.get(key, kind()) for key, kind in TYPES.items()})
     for clashes in (_attention, _layers, _experts):
         for key, takes, clash, reads in clashes(model, mapping.keys()):
@@ -113,10 +113,10 @@ def model_mistakes(mapping: dict, homes: dict | None = None) -> list[str]:
 def _attention(m, given):
     latent = bool(given & set(LATENT_KEYS))
     for key in LATENT_KEYS:
-        yield key, f"{KEYS[key].words} (latent attention)", latent and key not in given, ()
+        yield key, f"{MODEL_KEYS[key].words} (latent attention)", latent and key not in given, ()
     for key in ("n_kv_heads", "d_head"):
         yield key, "no value beside the keys of latent attention", latent and key in given, ()
-        yield key, KEYS[key].words, not latent and key not in given, ()
+        yield key, MODEL_KEYS[key].words, not latent and key not in given, ()
     other = "another kind of positions than relative with latent attention"
     yield "positions", other, latent and m.positions == "relative", ()
     shared = m.n_kv_heads and m.n_heads % m.n_kv_heads
@@ -153,7 +153,7 @@ def keys_schema(left_out=()) -> dict:
     """The JSON Schema of a model's keys, with what keys ask of each other as far as it has words for it."""
     experts = {"properties": {"n_experts": {"minimum": 1}}, "required": ["n_experts"]}
     heads = {"n_kv_heads": False, "d_head": False}
-    return section(KEYS) | {
+    return section(MODEL_KEYS) | {
         "required": [key for key in REQUIRED if key not in left_out],
         "allOf": [
             {
@@ -166,7 +166,7 @@ def keys_schema(left_out=()) -> dict:
     }
 
 
-def schema() -> dict:
+def model_schema() -> dict:
     """The JSON Schema of a model file."""
     return document("Model file", "The layout of a transformer, one key a line.", keys_schema())
 

@@ -153,13 +153,13 @@ TEXT = Kind(words="a text", rule={"type": "string", "pattern": r"\S"})
 FLAG = Kind(words="true or false", rule={"type": "boolean"})
 COUNT = Kind(words="a positive whole number", rule={"type": "integer", "minimum": 1})
 WHOLE = Kind(words="a whole number of at least 0", rule={"type": "integer", "minimum": 0})
-NUMBER = _number("a positive number", exclusiveMinimum=0)
+POSITIVE = _number("a positive number", exclusiveMinimum=0)
 FROM_ZERO = _number("a number of at least 0", minimum=0)
 FROM_ONE = _number("a number of at least 1", minimum=1)
 SHARE = _number("a share from 0 to 1", minimum=0, maximum=1)
 PART = _number("a share above 0 and up to 1", exclusiveMinimum=0, maximum=1)
 COUNTS = or_list(COUNT, "a positive whole number or a list of them")
-RANGE = or_range(NUMBER, "a positive number or [low, high]")
+RANGE = or_range(POSITIVE, "a positive number or [low, high]")
 
 
 # ---- sections of keys ------------------------------------------------------------------------

@@ -308,7 +308,8 @@ def serving_layout(shape, serving: dict) -> list[str]:
     widths = {"d_ff": shape.d_ff if shape.dense_layers else 0, "d_ff_expert": shape.d_ff_expert}
     widths = {"n_heads": shape.n_heads, **widths}
     split = next((f"{name} = {width}" for name, width in widths.items() if width % size["tensor"]), "")
-    experts, copies, ranks = shape.n_experts, size["redundant_experts"], size["expert"]
+    copies, ranks = size["redundant_experts"], size["expert"]
+    experts = shape.n_experts
     held = f"n_experts + redundant_experts = {experts + copies}" if copies else f"n_experts = {experts}"
     uneven = experts and (experts + copies) % ranks
     allowed = choice(divisors(experts + copies), ranks) if uneven else ""

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 from ..facts.devices import devices
 from ..facts.files import data_names, sources
-from ..facts.models import KEYS as MODEL_KEYS
-from ..facts.models import keys_schema, published_models
+from ..facts.models import MODEL_KEYS, keys_schema, published_models
 from ..spine.schema import (
     COUNT,
     COUNTS,
     FLAG,
     FROM_ONE,
     FROM_ZERO,
-    NUMBER,
     PART,
+    POSITIVE,
     RANGE,
     SHARE,
     TEXT,
@@ -67,7 +66,7 @@ SOURCE = Source(words="a key of the bibliography, or a source in your own words 
 STAGE = Kind(words="a stage from 0 to 3", rule={"type": "integer", "minimum": 0, "maximum": 3})
 LOST = Kind(words="", rule={"type": "number", "minimum": 0, "maximum": 0.99})
 MFU = or_range(PART, "a share above 0 and up to 1, or [low, high]")
-NIC, NVLINK = (NUMBER.of(f"{link}, per GPU and one way") for link in ("network in Gb/s", "NVLink in GB/s"))
+NIC, NVLINK = (POSITIVE.of(f"{link}, per GPU and one way") for link in ("network in Gb/s", "NVLink in GB/s"))
 PRICE = RANGE.of("rent of a GPU for an hour in USD", 2.0, [1.5, 2.5])
 KEYS = {
     "file": {"name": TEXT.of("what the report calls the case"), "about": TEXT.of("a line below the name")},
@@ -86,10 +85,10 @@ KEYS = {
         "batch_tokens": COUNTS.of("tokens of a batch, or of the batches to try", 16777216, needed=True),
         "mfu": MFU.of("utilisation, instead of the planner's", 0.4),
         "lost_share": or_range(LOST, "a share from 0 to 0.99, or [low, high]").of("share of the time lost"),
-        "weight_bytes": NUMBER.of("bytes of a weight"),
-        "grad_bytes": NUMBER.of("bytes of a gradient"),
-        "opt_bytes": NUMBER.of("bytes of a parameter's optimiser state"),
-        "act_bytes": NUMBER.of("bytes of an activation"),
+        "weight_bytes": POSITIVE.of("bytes of a weight"),
+        "grad_bytes": POSITIVE.of("bytes of a gradient"),
+        "opt_bytes": POSITIVE.of("bytes of a parameter's optimiser state"),
+        "act_bytes": POSITIVE.of("bytes of an activation"),
         **{
             f"{kind}_overlap": SHARE.of(f"share of the {kind}-parallel transfers hidden behind work")
             for kind in ("tensor", "expert", "pipeline", "data")
@@ -112,16 +111,16 @@ KEYS = {
         "gpu": GPU.of("accelerator, by default the cluster's"),
         "context": COUNT.of("tokens in the cache of a sequence", 8192, needed=True),
         "batch": COUNT.of("sequences decoded together, by default as many as fit"),
-        "user_tokens_per_s": NUMBER.of("rate that a user gets, which limits the batch"),
+        "user_tokens_per_s": POSITIVE.of("rate that a user gets, which limits the batch"),
         "prompt": COUNT.of("tokens of a prompt"),
         "tensor": COUNT.of("tensor-parallel ranks, by default 8"),
         "pipeline": COUNT.of("pipeline stages, by default 1"),
         "expert": COUNT.of("expert-parallel ranks, by default 1"),
         "redundant_experts": WHOLE.of("copies of experts beside n_experts"),
         "micro_batches": COUNT.of("batches under way at once, by default one a stage"),
-        "weight_bytes": NUMBER.of("bytes of a weight"),
-        "kv_bytes": NUMBER.of("bytes of an entry of the cache"),
-        "act_bytes": NUMBER.of("bytes of an activation on the way between GPUs"),
+        "weight_bytes": POSITIVE.of("bytes of a weight"),
+        "kv_bytes": POSITIVE.of("bytes of an entry of the cache"),
+        "act_bytes": POSITIVE.of("bytes of an activation on the way between GPUs"),
         "compute": one_of(*PEAKS).of("format of the products, which sets the peak"),
         "nvlink_gb_per_s": NVLINK,
         "nic_gbit_per_s": NIC,
@@ -154,7 +153,7 @@ HOMES |= {f"[{name}]": KEYS[name] for name in PLAIN}
 SHAPE = Name(kind="model", names=lambda: [*published_models(), *data_names("shapes", ".toml")])
 
 
-def schema() -> dict:
+def workbench_schema() -> dict:
     """The JSON Schema of a workbench file, with what keys ask of each other as far as it has words for it."""
     parts = {name: section(KEYS[name]) for name in ("file", *PLAIN)}
     parts["training"]["properties"]["layout"] = section(KEYS["training.layout"])

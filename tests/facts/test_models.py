@@ -13,10 +13,10 @@ from gpt4lib.facts.models import (
     POSITIONS,
     model_mistakes,
     model_of,
+    model_schema,
     published_model,
     published_models,
     read_model,
-    schema,
 )
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.systems.count import PARTS, agrees, flop_per_token, parameters
@@ -144,61 +144,30 @@ small = st.integers(1, 6)
 @given(
     layers=small,
     d_model=st.integers(1, 40),
-    kv=small,
-    share=small,
     d_head=small,
     d_ff=st.integers(1, 50),
-    matrices=st.sampled_from([2, 3]),
+    mlp_matrices=st.sampled_from([2, 3]),
     vocab=st.integers(1, 99),
-    tied=st.booleans(),
+    tied_embeddings=st.booleans(),
     biases=st.booleans(),
     positions=st.sampled_from(POSITIONS),
+    kv=small,
+    share=small,
     experts=st.integers(0, 6),
     pick=small,
     inner=small,
     shared=st.integers(0, 3),
     dense=st.integers(0, 6),
 )
-def test_count_of_any_shape(
-    layers,
-    d_model,
-    kv,
-    share,
-    d_head,
-    d_ff,
-    matrices,
-    vocab,
-    tied,
-    biases,
-    positions,
-    experts,
-    pick,
-    inner,
-    shared,
-    dense,
-):
-    mapping = {
-        "name": "any",
-        "layers": layers,
-        "d_model": d_model,
-        "n_heads": kv * share,
-        "n_kv_heads": kv,
-        "d_head": d_head,
-        "d_ff": d_ff,
-        "mlp_matrices": matrices,
-        "vocab": vocab,
-        "tied_embeddings": tied,
-        "biases": biases,
-        "positions": positions,
-        "max_positions": 7,
-    }
+def test_count_of_any_shape(kv, share, experts, pick, inner, shared, dense, **plain):
+    mapping = {"name": "any", "n_heads": kv * share, "n_kv_heads": kv, "max_positions": 7, **plain}
     if experts:
         mapping |= {
             "n_experts": experts,
             "top_k": min(pick, experts),
             "d_ff_expert": inner,
             "n_shared_experts": shared,
-            "n_dense_layers": min(dense, layers),
+            "n_dense_layers": min(dense, plain["layers"]),
         }
     check(model_of(mapping))
 
@@ -468,7 +437,7 @@ def test_bad_shapes_name_key_and_file(change, key, takes):
 )
 def test_an_editor_marks_what_is_refused(change):
     """The shipped schema refuses what one key shows, or a missing one; not what widths ask of each other."""
-    editor = Draft202012Validator(schema())
+    editor = Draft202012Validator(model_schema())
     assert all(editor.is_valid(mapping) for mapping in (TINY, ROUTED, LATENT))
     broken = {key: value for key, value in {**TINY, **change}.items() if value is not None}
     assert not editor.is_valid(broken) and model_mistakes(broken)

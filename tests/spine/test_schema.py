@@ -23,10 +23,10 @@ from gpt4lib.workbench.file import check
 
 DATA = Path(str(data_file("units.txt"))).parent
 TABLES = {
-    "model": models.KEYS,
-    "claim": ledger.KEYS,
-    "article": facts_given.ARTICLE,
-    "constants": facts_given.CONSTANTS,
+    "model": models.MODEL_KEYS,
+    "claim": ledger.CLAIM_KEYS,
+    "article": facts_given.ARTICLE_KEYS,
+    "constants": facts_given.CONSTANT_KEYS,
     **workbench.KEYS,
 }
 KINDS = [(table, key) for table, keys in TABLES.items() for key in keys]
@@ -58,7 +58,9 @@ def test_no_key_takes_anything_and_each_says_what_it_means(table, key):
 
 
 def test_toml_tells_whole_numbers_from_others_and_pairs_rise():
-    assert schema.COUNT(2.0) and schema.COUNT(True) and schema.NUMBER(math.nan) and schema.NUMBER(math.inf)
+    assert (
+        schema.COUNT(2.0) and schema.COUNT(True) and schema.POSITIVE(math.nan) and schema.POSITIVE(math.inf)
+    )
     assert schema.RANGE([1, 1]) is None and schema.RANGE([2, 1]) and schema.RANGE([1, 2, 3])
     with pytest.raises(KeyError):  # a rule with a misspelt word is a mistake of ours
         schema.fits(3, {"type": "integer", "minimun": 1})
@@ -105,11 +107,11 @@ def test_the_shipped_schema_is_what_the_command_prints(kind, capsys):
 
 
 def test_a_schema_has_descriptions_names_examples_and_what_is_needed():
-    cluster = workbench.schema()["properties"]["cluster"]
+    cluster = workbench.workbench_schema()["properties"]["cluster"]
     gpu = cluster["properties"]["gpu"]
     assert "H100-SXM 80GB" in gpu["enum"] and gpu["examples"] and gpu["description"].startswith("accelerator")
     assert cluster["required"] == ["gpu", "n_gpus", "nic_gbit_per_s"]
-    assert set(models.schema()["required"]) == set(models.REQUIRED)
+    assert set(models.model_schema()["required"]) == set(models.REQUIRED)
 
 
 FILES = sorted(p for p in DATA.rglob("*.toml") if p.parent.name != "text")
@@ -130,10 +132,10 @@ def test_all_files_are_held_to_a_schema():
 # ---- whatever stands in a file ----------------------------------------------------------------
 CASE = tomllib.loads(data_file("workbench/deepseek-v3.toml").read_text("utf-8"))
 MODEL = tomllib.loads(data_file("shapes/gpt4_multi_query.toml").read_text("utf-8"))
-CLAIMS, ARTICLE, CONSTANTS = facts_given.written()
+CLAIMS, ARTICLE, CONSTANTS = facts_given.shipped()
 SECTIONS = {
     (): (*workbench.KEYS["file"], *workbench.SECTIONS),
-    ("model",): (*models.KEYS, "shape"),
+    ("model",): (*models.MODEL_KEYS, "shape"),
     **{(name,): (*workbench.KEYS[name], "layout") for name in workbench.PLAIN},
     ("training", "layout"): workbench.KEYS["training.layout"],
     ("published", 0): workbench.KEYS["published"],
@@ -159,7 +161,7 @@ def test_any_value_in_a_workbench_file_is_read_or_refused(value, at):
 
 
 @settings(max_examples=200, deadline=None)
-@given(changes=st.dictionaries(st.sampled_from([*models.KEYS, "x"]), values, max_size=4))
+@given(changes=st.dictionaries(st.sampled_from([*models.MODEL_KEYS, "x"]), values, max_size=4))
 def test_any_values_in_a_model_file_are_read_or_refused(changes):
     try:
         models.model_of(MODEL | changes)
@@ -169,8 +171,8 @@ def test_any_values_in_a_model_file_are_read_or_refused(changes):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    changes=st.dictionaries(st.sampled_from([*ledger.KEYS, "x"]), values, max_size=3),
-    row=st.dictionaries(st.sampled_from([*facts_given.CONSTANTS, "x"]), values, max_size=3),
+    changes=st.dictionaries(st.sampled_from([*ledger.CLAIM_KEYS, "x"]), values, max_size=3),
+    row=st.dictionaries(st.sampled_from([*facts_given.CONSTANT_KEYS, "x"]), values, max_size=3),
     entry=st.sampled_from([entry for _, entry in CLAIMS[::20]]),
 )
 def test_any_values_in_the_ledger_are_read_or_refused(changes, row, entry):

@@ -28,7 +28,7 @@ from gpt4lib.systems.serving import decode
 from gpt4lib.workbench import page, report
 from gpt4lib.workbench import text as workbench_text
 from gpt4lib.workbench.file import FIGURES, KEYS, NEEDED, check, examples, load_case
-from gpt4lib.workbench.keys import schema
+from gpt4lib.workbench.keys import workbench_schema
 
 CASES = {name: load_case(name) for name in examples()}
 REPORTS = {name: report.report(case) for name, case in CASES.items()}
@@ -303,7 +303,7 @@ UNSEEN = (  # what no schema sees: sizes that do not divide, data sheets, the le
 
 @pytest.mark.parametrize(("changes", "words"), MISTAKES, ids=range(len(MISTAKES)))
 def test_an_editor_marks_all_but_what_needs_sizes_and_data_sheets(changes, words):
-    broken, editor = changed("gpt-4", **changes), Draft202012Validator(schema())
+    broken, editor = changed("gpt-4", **changes), Draft202012Validator(workbench_schema())
     with pytest.raises(BadInput) as caught:
         check(broken)
     assert editor.is_valid(broken) == any(word in str(caught.value) for word in UNSEEN)
