@@ -14,7 +14,7 @@ from ..facts.given import given
 from ..facts.models import Model, model_mistakes, model_of, published_models, read_model
 from ..spine.errors import BadInput, nearest, refuse
 from ..spine.interval import Interval
-from ..spine.schema import TEXT, Mistakes, wrong
+from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import unit_factor
 from ..systems.machine import PEAKS, Cluster, Recipe, Server
 from .keys import FIGURES, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE
@@ -119,41 +119,39 @@ def _parts(mapping):
     """The sections of keys that a file has, [training.layout] on its own."""
     for key in PLAIN:
         if key in mapping:
-            given = mapping[key]
-            if key == "training" and isinstance(given, dict) and "layout" in given:
-                yield "training.layout", given["layout"]
-                given = {name: value for name, value in given.items() if name != "layout"}
-            yield key, given
+            part = mapping[key]
+            if key == "training" and isinstance(part, dict) and "layout" in part:
+                yield "training.layout", part["layout"]
+                part = {name: value for name, value in part.items() if name != "layout"}
+            yield key, part
 
 
-def _shape(given, name, found) -> Model | None:
+def _shape(asked, name, found) -> Model | None:
     """The model of [model]; None where something is wrong, which joins `found`."""
-    if not isinstance(given, dict) or not given:
-        takes = "a section of keys" if given else 'shape = "NAME" or the keys of a shape'
-        found.append(f"[model] takes {takes}, got {repr(given) if given else 'nothing'}")
+    if not isinstance(asked, dict) or not asked:
+        takes = "a section of keys" if asked else 'shape = "NAME" or the keys of a shape'
+        found.append(f"[model] takes {takes}, got {repr(asked) if asked else 'nothing'}")
         return None
-    if "shape" not in given:
-        keys = {"name": name} | given
+    if "shape" not in asked:
+        keys = {"name": name} | asked
         lines = model_mistakes(keys, homes=HOMES)
         found += [f"[model] {line}" for line in lines]
         return None if lines else model_of(keys)
-    beside = [key for key in given if key != "shape"]
-    lines = [f"{key} takes no value beside shape, got {given[key]!r}" for key in beside]
-    lines += filter(None, [SHAPE.mistake("shape", given["shape"])])
+    beside = [key for key in asked if key != "shape"]
+    lines = [f"{key} takes no value beside shape, got {asked[key]!r}" for key in beside]
+    lines += filter(None, [SHAPE.mistake("shape", asked["shape"])])
     found += [f"[model] {line}" for line in lines]
     if lines:
         return None
-    shape, known = given["shape"], published_models()
+    shape, known = asked["shape"], published_models()
     return known[shape].shape if shape in known else read_model(data_file(f"shapes/{shape}.toml"))
 
 
 def _rows(rows, found) -> list[Published]:
     """The published figures; what is wrong in one joins `found`."""
-    if isinstance(rows, dict):
-        found.append("[published] takes double brackets: [[published]], a section for each figure")
-        return []
     if not isinstance(rows, list):
-        found.append(f"[[published]] takes a section of keys, got {rows!r}")
+        once = "double brackets, one section a figure" if isinstance(rows, dict) else "a section of keys"
+        found.append(f"[[published]] takes {once}, got {rows!r}")
         return []
     read = []
     for i, row in enumerate(rows, 1):
@@ -173,7 +171,7 @@ def _together(cluster, training, serving):
     found, seq = [], training.get("seq")
     batches = training.get("batch_tokens", [])
     for batch in batches if isinstance(batches, list) else [batches]:
-        if _whole(seq) and _whole(batch) and batch % seq:
+        if COUNT(seq) is None and COUNT(batch) is None and batch % seq:
             such = f"multiples of seq = {seq:,}, such as {max(1, round(batch / seq)) * seq:,}"
             found.append(f"[training] batch_tokens takes {such}, got {batch:,}")
     if training and not cluster:
@@ -202,10 +200,6 @@ def _device(gpu, section, links):
     return found
 
 
-def _whole(x):
-    return type(x) is int and x > 0
-
-
 # ---- from keys to the library's objects -----------------------------------------------------
 def interval(value) -> Interval:
     """An interval of a number or of [low, high]."""
@@ -221,11 +215,8 @@ def _price(section):
 def _links(section):
     """Link rates in byte/second, as far as the section gives them."""
     units = {"nvlink_gb_per_s": ("nvlink_bytes_per_s", "GB"), "nic_gbit_per_s": ("nic_bytes_per_s", "Gb")}
-    return {
-        name: section[key] * unit_factor(unit, "byte")
-        for key, (name, unit) in units.items()
-        if key in section
-    }
+    there = {key: unit for key, unit in units.items() if key in section}
+    return {name: section[key] * unit_factor(unit, "byte") for key, (name, unit) in there.items()}
 
 
 def _case(top, shape, sections, rows, where):

@@ -313,7 +313,7 @@ def test_an_editor_marks_all_but_what_needs_sizes_and_data_sheets(changes, words
     ("mapping", "words"),
     [
         ({"model": {}}, '[model] takes shape = "NAME" or the keys of a shape, got nothing'),
-        ({"published": {"figure": "training.days"}}, "[published] takes double brackets"),
+        ({"published": {"figure": "training.days"}}, "[[published]] takes double brackets"),
         ({"published": [3]}, "[[published]] 1: takes a section of keys, got 3"),
         ({"cluster": {"gpu": ["A100-SXM 80GB"]}}, "[cluster] gpu takes a known accelerator"),
         ({"training": {"layout": 3}}, "[training.layout] takes a section of keys, got 3"),
