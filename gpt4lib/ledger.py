@@ -279,8 +279,12 @@ class _Entry:
     @classmethod
     def read(cls, where, given):
         """An entry with its keys and its stated value checked."""
-        lines = wrong(given, CLAIM_KEYS)
+        lines, law = wrong(given, CLAIM_KEYS), "law" in given
         found = Mistakes(lines.values())
+        missing = [key for key in (("stated", "note") if law else ("reason",)) if key not in given]
+        found += [f"{key} takes {CLAIM_KEYS[key].words}, got nothing" for key in missing]
+        if stray := [key for key in _OF_LAWS if key in given and not law]:
+            found.append(f"without a law there is no {', '.join(sorted(stray))}")
         sound = {key: value for key, value in given.items() if key not in lines}
         value = found.attempt(stated, sound["stated"]) if "stated" in sound else None
         return cls(where, given, sound, value, found)
@@ -292,24 +296,13 @@ class _Entry:
 
     def claim(self, look) -> Claim | None:
         """The claim, or None where something is wrong; `look` gives the input behind a reference."""
-        checked = self._checked(look) if "law" in self.given else self._unchecked()
+        checked = self._checked(look) if "law" in self.given else {"note": self.sound.get("reason")}
         if self.found:
             return None
         keys = {key: self.sound[key] for key in ("id", "chapter", "kind", "claim", "expect")}
         return Claim(**keys, stated=self.stated, shown=self.sound.get("show", ""), **checked)
 
-    def _need(self, keys):
-        missing = [key for key in keys if key not in self.given]
-        self.found.extend(f"{key} takes {CLAIM_KEYS[key].words}, got nothing" for key in missing)
-
-    def _unchecked(self):
-        if stray := [key for key in _OF_LAWS if key in self.given]:
-            self.found.append(f"without a law there is no {', '.join(sorted(stray))}")
-        self._need(["reason"])
-        return {"note": self.sound.get("reason")}
-
     def _checked(self, look):
-        self._need(["stated", "note"])
         law = find_law(self.sound["law"]) if "law" in self.sound else None
         if law and "solve" in self.sound:
             law = self.found.attempt(law.solve, self.sound["solve"])
@@ -320,10 +313,10 @@ class _Entry:
         inverse = tuple(self.sound.get("inverse", ()))
         if law:
             self._letters(law, inputs, inverse)
-        if self.sound.get("expect", "holds") != "holds" and not self.given.get("inverse"):
-            expected = self.sound["expect"]
+        expect = self.sound.get("expect", "holds")
+        if expect != "holds" and not self.given.get("inverse"):
             self.found.append(
-                f"a claim expected to be {expected!r} takes an inverse: what would have to be true"
+                f"a claim expected to be {expect!r} takes an inverse: what would have to be true"
             )
         note = self.sound.get("note", "")
         if strange := [name for name in _FIELD.findall(note) if name not in _FILL]:
@@ -341,7 +334,8 @@ class _Entry:
             elif given:
                 unit = law.quantities[name].unit
                 self.found.attempt(unit_factor, given.stated.written_unit, unit, place=place)
-        if missing := [s.name for s in law.symbols if s.name not in inputs]:
+        missing = [s.name for s in law.symbols if s.name not in inputs]
+        if missing and ("inputs" in self.sound or "inputs" not in self.given):
             self.found.append(f"no input for {', '.join(missing)}")
         if strange := [name for name in inverse if name not in law.quantities]:
             self.found.append(f"unknown symbol in inverse: {', '.join(map(repr, strange))}")

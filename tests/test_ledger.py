@@ -131,6 +131,14 @@ def test_every_mistake_of_every_entry_comes_at_once():
     assert len(lines) == len(expected)
 
 
+def test_inputs_that_cannot_be_read_are_not_told_as_missing_too():
+    with pytest.raises(BadInput) as error:
+        claim(inputs={"N": "13e12"})
+    assert str(error.value).count("\n") == 0 and "inputs takes a table" in str(error.value)
+    with pytest.raises(BadInput, match="no input for N, D"):
+        claim(inputs=None)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
