@@ -3,6 +3,7 @@ page.
 """
 
 import copy
+import dataclasses
 import json
 import math
 import re
@@ -13,6 +14,7 @@ import sympy
 import vl_convert
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from gpt4lib.chapters import training_step
 from gpt4lib.facts.devices import hardware
@@ -28,6 +30,7 @@ from gpt4lib.systems.serving import decode, prefill
 from gpt4lib.workbench import page, report
 from gpt4lib.workbench import text as workbench_text
 from gpt4lib.workbench.file import FIGURES, KEYS, NEEDED, check, examples, load_case
+from gpt4lib.workbench.keys import workbench_schema
 
 CASES = {name: load_case(name) for name in examples()}
 REPORTS = {name: report.report(case) for name, case in CASES.items()}
@@ -308,6 +311,44 @@ MISTAKES = [  # a change, and what its line must name
     ),
     ({"published": 3}, ["[[published]] takes a section of keys, got 3"]),
 ]
+
+
+UNSEEN = (  # what no schema sees: sizes that do not divide, data sheets, the ledger, 6e7 for a whole number
+    *("multiples of", "divisor", "at most layers", "60000000.0", "no sheet has", "less than the", "on A100"),
+    *("'kaplan20'", "claim:nothing", "in day", "[2, 1]", "got inf"),
+)
+
+
+@pytest.mark.parametrize(("changes", "words"), MISTAKES, ids=range(len(MISTAKES)))
+def test_an_editor_marks_all_but_what_needs_sizes_and_data_sheets(changes, words):
+    broken, editor = changed("gpt-4", **changes), Draft202012Validator(workbench_schema())
+    with pytest.raises(BadInput) as caught:
+        check(broken)
+    assert editor.is_valid(broken) == any(word in str(caught.value) for word in UNSEEN)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"model": {}}, '[model] takes shape = "NAME" or the keys of a shape, got nothing'),
+        ({"published": {"figure": "training.days"}}, "[[published]] takes double brackets"),
+        ({"published": [3]}, "[[published]] 1: takes a section of keys, got 3"),
+        ({"cluster": {"gpu": ["A100-SXM 80GB"]}}, "[cluster] gpu takes a known accelerator"),
+        ({"training": {"layout": 3}}, "[training.layout] takes a section of keys, got 3"),
+        ({"layers": 3}, "unknown key 'layers'; it belongs to [model]; its value is 3"),
+        ({"serving": {"compute": ["bf16"]}}, "[serving] compute takes one of bf16, fp8, int8, got ['bf16']"),
+    ],
+)
+def test_what_has_the_wrong_form_is_told_as_well(mapping, words):
+    with pytest.raises(BadInput) as caught:
+        check({"model": {"shape": "Llama-2-7B"}, **mapping})
+    assert words in str(caught.value)
+
+
+def test_the_keys_are_those_of_the_library():
+    fields = {kind: {f.name for f in dataclasses.fields(kind)} for kind in (Recipe, Layout)}
+    assert set(KEYS["training"]) > fields[Recipe]
+    assert set(KEYS["training.layout"]) == fields[Layout] - {"batch"}
 
 
 @pytest.mark.parametrize(("changes", "words"), MISTAKES, ids=range(len(MISTAKES)))
