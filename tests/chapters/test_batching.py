@@ -507,7 +507,7 @@ def test_lengths_run_to_forty_means_and_shares_to_a_millionth():
         ({"arrival": [0, -0.5]}, "arrival takes numbers of at least 0, got -0.5"),
         ({"prompt": [3, 0]}, "prompt takes numbers of at least 1, got 0"),
         ({"output": [5, 0]}, "output takes numbers of at least 1, got 0"),
-        ({"slots": 0}, "slots takes numbers of at least 1, got 0"),
+        ({"slots": 0}, "slots takes a positive whole number, got 0"),
         ({"prompt_chunk": 0.5}, "prompt_chunk takes numbers of at least 1, got 0.5"),
         ({"kv_tokens": 3}, "kv_tokens takes room for the longest request, 4, got 3"),
         ({"output": [2]}, "arrival, prompt and output take one entry a request, got 2, 2, 1"),

@@ -480,7 +480,7 @@ def test_memory_filled_by_hand():
 @pytest.mark.parametrize("size", [0, True, 1.0])
 def test_memory_takes_whole_sizes(name, size):
     sizes = {"layers": 1, "kv_heads": 1, "head_width": 1, "context": 1} | {name: size}
-    with pytest.raises(BadInput, match=f"{name} takes a whole number of at least 1, got {size!r}"):
+    with pytest.raises(BadInput, match=f"{name} takes a positive whole number, got {size!r}"):
         fill_cache(room_bytes=9, **sizes)
 
 
