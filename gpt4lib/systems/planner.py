@@ -1,11 +1,11 @@
 """Planner: every layout of one model on one cluster, what it takes, and the best of them.
 
-`plan` runs the laws of `gpt4lib.systems.step` over all layouts at once; `explain` takes one apart.
+`plan` runs the chains of `gpt4lib.systems.step` over all layouts at once; `explain` takes one apart.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
 
@@ -13,11 +13,10 @@ import numpy as np
 
 from ..facts.models import Model
 from ..spine.errors import BadInput, pick, positive
-from ..spine.law import Law
 from ..spine.text import fmt
 from .efficiency import Efficiency, fit
-from .machine import Cluster, Layout, Recipe
-from .step import finish, split, step_inputs
+from .machine import Cluster, DoesNotFit, Layout, Recipe
+from .step import before_kinds, of_kind, parts_of, ranks, step_inputs
 
 RECOMPUTE = ("none", "selective", "full")
 KIND = ("recompute", "sequence", "zero")
@@ -27,52 +26,55 @@ PIECE = 1 << 13  # layouts evaluated together: few enough for the processor's ca
 CLASHES = {  # what rules a layout out: in words, and as a test of the columns
     "gpus": (
         "tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
-        lambda x: x["tensor"] * x["pipeline"] * x["data"] != x["n"],
+        lambda tensor, pipeline, data, n, **_: tensor * pipeline * data != n,
     ),
     "heads": (
         "{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
-        lambda x: (
-            (x["n_h"] % x["tensor"] > 0) | (x["n_kv"] % x["tensor"] > 0) & (x["tensor"] % x["n_kv"] > 0)
-        ),
+        lambda n_h, n_kv, tensor, **_: (n_h % tensor > 0) | (n_kv % tensor > 0) & (tensor % n_kv > 0),
     ),
     "width": (
         "MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
-        lambda x: (x["d_ff"] % x["tensor"] > 0) | (x["d_exp"] % x["tensor"] > 0),
+        lambda d_ff, d_exp, tensor, **_: (d_ff % tensor > 0) | (d_exp % tensor > 0),
     ),
     "layers": (
         "{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
-        lambda x: x["L"] % (x["pipeline"] * x["chunks"]) > 0,
+        lambda L, pipeline, chunks, **_: L % (pipeline * chunks) > 0,
     ),
     "experts": (
         "{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
-        lambda x: (x["E"] % x["expert"] > 0) | (x["data"] % x["expert"] > 0),
+        lambda E, data, expert, **_: (E % expert > 0) | (data % expert > 0),
     ),
     "batch": (
         "a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
-        lambda x: x["batch"] % (x["data"] * x["micro_batch"]) > 0,
+        lambda batch, data, micro_batch, **_: batch % (data * micro_batch) > 0,
     ),
     "chunks": (
         "chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} micro-batches",
-        lambda x: (
-            (x["chunks"] > 1)
-            & ((x["pipeline"] == 1) | (x["batch"] % (x["data"] * x["micro_batch"] * x["pipeline"]) > 0))
+        lambda chunks, pipeline, batch, data, micro_batch, **_: (
+            (chunks > 1) & ((pipeline == 1) | (batch % (data * micro_batch * pipeline) > 0))
         ),
     ),
     "sequence": (
         "a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
-        lambda x: x["sequence"] & ((x["tensor"] == 1) | (x["T"] % x["tensor"] > 0)),
+        lambda sequence, T, tensor, **_: sequence & ((tensor == 1) | (T % tensor > 0)),
     ),
     "zero": (
         "ZeRO stage {zero} takes more than one data-parallel rank",
-        lambda x: (x["zero"] > 0) & (x["data"] == 1),
+        lambda zero, data, **_: (zero > 0) & (data == 1),
     ),
 }
 OF_SPLIT = ("gpus", "heads", "width", "layers", "experts")
+SIZES = ("tensor", "pipeline", "data", "expert", "chunks", "micro_batch", "batch")
+
+
+class NoLayout(BadInput):
+    """No layout divides model, cluster and batch; the message says what would."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and what each takes.
+    """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and what each
+    takes.
 
     `rejected` counts by reason what does not divide: splits of the model ("heads", "width", "layers",
     "experts"), splits for each batch ("batch"), and these with a micro-batch ("chunks").
@@ -126,9 +128,9 @@ class Plan:
         rows = np.flatnonzero(mask & self.feasible)
         if not len(rows):
             if not mask.any():
-                raise BadInput(f"no layout has {_named(fixed)}")
-            least = _excess(self.memory_bytes[mask].min(), self.capacity_bytes)
-            raise BadInput(f"no layout fits a GPU: the smallest needs {least}")
+                raise NoLayout(f"no layout has {_named(fixed)}")
+            least = self.memory_bytes[mask].min(), self.capacity_bytes
+            raise DoesNotFit(f"no layout fits a GPU: the smallest needs {_excess(*least)}", *least)
         return int(rows[self.mfu[rows].argmax()])
 
     def pareto(self, **fixed) -> np.ndarray:
@@ -139,7 +141,15 @@ class Plan:
         before = np.minimum.accumulate(np.append(np.inf, time[order]))[:-1]
         return rows[order[time[order] < before]]
 
-    def explain(self, layout) -> dict:
+    def within(self, only: dict) -> Plan:
+        """The plan of the layouts within limits such as `{"tensor": 8, "zero": (0, 1)}`."""
+        rows = np.ones(len(self), dtype=bool)
+        for name, values in only.items():
+            rows &= np.logical_or.reduce([self.where(**{name: x}) for x in np.atleast_1d(values).tolist()])
+        each = {name: getattr(self, name)[rows] for name in ("step_seconds", "memory_bytes", "mfu")}
+        return replace(self, columns={name: column[rows] for name, column in self.columns.items()}, **each)
+
+    def explain(self, layout) -> Step:
         """`explain` for a row, or for any layout of this model and cluster."""
         layout = layout if isinstance(layout, Layout) else self.layout(layout)
         given = {"seq": self.seq, "recipe": self.recipe, "efficiency": self.efficiency}
@@ -152,55 +162,27 @@ def plan(
     *,
     batch_tokens,
     seq: int,
-    recipe=Recipe(),
-    efficiency=None,
-    only=None,
+    recipe: Recipe | None = None,
+    efficiency: Efficiency | None = None,
+    only: dict | None = None,
     progress=None,
 ) -> Plan:
     """Step time, memory and utilisation of every layout of `shape` on all GPUs of `cluster`.
 
     `batch_tokens` is one batch or several to try, each a multiple of `seq`. `only` limits the search:
-    `{"tensor": 8, "zero": (0, 1)}`. `progress(done, total)` is called now and then. Raises BadInput
-    where no layout divides model, cluster and batch, and says what would.
+    `{"tensor": 8, "zero": (0, 1)}`. `progress(done, total)` is called now and then. Raises NoLayout where no
+    layout divides model, cluster and batch, and says what would, and BadInput for a size that cannot be.
     """
+    recipe, efficiency = recipe or Recipe(), efficiency or fit()
     known, rejected = step_inputs(shape, cluster, seq, recipe), {}
     searched = [name for name in Layout.__dataclass_fields__ if name != "batch"]
     only = {pick(name, searched, "dimension"): np.atleast_1d(x).tolist() for name, x in (only or {}).items()}
     batches = [_sequences(tokens, seq) for tokens in np.atleast_1d(batch_tokens).tolist()]
-    efficiency = efficiency or fit()
     splits = _enumerate(known, batches, only, rejected)
-    divided, several = (splits["tensor"] > 1) & (seq % splits["tensor"] == 0), splits["data"] > 1
-    pieces = []
-    for pair in product((False, True), repeat=2):
-        rows = np.flatnonzero((divided == pair[0]) & (several == pair[1]))
-        kinds = [
-            kind
-            for kind in LAYOUT_KINDS
-            if kind[1] <= pair[0]
-            and (pair[1] or not kind[2])
-            and all(value in only.get(name, (value,)) for name, value in zip(KIND, kind))
-        ]
-        pieces += [(rows[i : i + PIECE], kinds) for i in range(0, len(rows), PIECE)]
-    total, done, known = sum(len(rows) * len(kinds) for rows, kinds in pieces), 0, known | asdict(efficiency)
-    if not total:
-        raise BadInput(_nothing_divides(known, batches, only))
-    columns = {name: np.empty(total, np.int32) for name in splits} | {
-        name: np.empty(total, np.int8) for name in KIND
-    }
-    found = {name: np.empty(total) for name in ("t_step", "Q_rank", "mfu")}
-    for rows, kinds in pieces:
-        piece = {name: column[rows] for name, column in splits.items()}
-        x = split(known | {name: column.astype(float) for name, column in piece.items()})
-        for kind in kinds:
-            here, terms = slice(done, done := done + len(rows)), finish(x, *kind)
-            for name, column in piece.items():
-                columns[name][here] = column
-            for name, value in zip(KIND, (RECOMPUTE.index(kind[0]), *kind[1:])):
-                columns[name][here] = value
-            for name, column in found.items():
-                column[here] = terms[name]
-        if progress:
-            progress(done, total)
+    pieces = _pieces(splits, seq, only)
+    if not pieces:
+        raise NoLayout(_nothing_divides(known, batches, only))
+    columns, found = _evaluate(known | asdict(efficiency), splits, pieces, progress)
     return Plan(
         shape=shape,
         cluster=cluster,
@@ -216,61 +198,129 @@ def plan(
     )
 
 
-def explain(
-    shape: Model, cluster: Cluster, layout: Layout, *, seq: int, recipe=Recipe(), efficiency=None
-) -> dict:
-    """One layout, term by term: `seconds` add up to the step, `bytes` to the memory, `reasons` speak against it.
+def _pieces(splits: dict, seq: int, only: dict) -> list:
+    """Rows of `splits` that are evaluated together, each with the kinds of layout that make sense for them."""
+    divided, several = (splits["tensor"] > 1) & (seq % splits["tensor"] == 0), splits["data"] > 1
+    kinds = [kind for kind in LAYOUT_KINDS if all(x in only.get(name, (x,)) for name, x in zip(KIND, kind))]
+    found = []
+    for pair in product((False, True), repeat=2):
+        rows = np.flatnonzero((divided == pair[0]) & (several == pair[1]))
+        some = [kind for kind in kinds if kind[1] <= pair[0] and (pair[1] or not kind[2])]
+        found += [(rows[i : i + PIECE], some) for i in range(0, len(rows) if some else 0, PIECE)]
+    return found
 
-    Every law is called on its own, with its checks. A layout that does not divide has reasons only.
+
+def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, dict]:
+    """The columns of all layouts, and their step time, memory and utilisation by letter."""
+    total, done, parts = sum(len(rows) * len(kinds) for rows, kinds in pieces), 0, parts_of(known)
+    columns = {name: np.empty(total, np.int8 if name in KIND else np.int32) for name in (*splits, *KIND)}
+    found = {name: np.empty(total) for name in ("t_step", "Q_rank", "mfu")}
+    for rows, kinds in pieces:
+        piece = {name: column[rows] for name, column in splits.items()}
+        floats = {name: column.astype(float) for name, column in piece.items()}
+        x = before_kinds(parts).on_arrays(ranks(known | floats))
+        for kind in kinds:
+            here, terms = (
+                slice(done, done := done + len(rows)),
+                of_kind(*kind, "experts" in parts).on_arrays(x),
+            )
+            own = piece | dict(zip(KIND, (RECOMPUTE.index(kind[0]), *kind[1:])))
+            for name, column in columns.items():
+                column[here] = own[name]
+            for name, column in found.items():
+                column[here] = terms[name]
+        if progress:
+            progress(done, total)
+    return columns, found
+
+
+# ---- one layout, term by term ---------------------------------------------------------------
+@dataclass(frozen=True)
+class Step:
+    """One layout taken apart: `seconds` add up to `step_seconds`, `bytes` to `memory_bytes`, by part in
+    words.
+
+    `reasons` speak against the layout, `notes` do not; `terms` holds every letter of the laws. A layout that
+    does not divide has reasons only.
     """
-    x = step_inputs(shape, cluster, seq, recipe) | asdict(efficiency or fit()) | asdict(layout)
-    for name in ("tensor", "pipeline", "data", "expert", "chunks", "micro_batch", "batch"):
+
+    layout: Layout
+    reasons: list
+    notes: list
+    terms: dict
+    seconds: dict
+    bytes: dict
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of the step."""
+        return self.terms["t_step"]
+
+    @property
+    def memory_bytes(self) -> float:
+        """Bytes that a GPU needs."""
+        return self.terms["Q_rank"]
+
+    @property
+    def mfu(self) -> float:
+        """Utilisation, attention scores counted as work."""
+        return self.terms["mfu"]
+
+    @property
+    def flop_per_gpu_s(self) -> float:
+        """FLOP per second and GPU, repeated ones included."""
+        return self.terms["flop_per_gpu_s"]
+
+
+BYTES = {
+    "state": "Q_state",
+    "activations": "Q_act",
+    "embedding and loss": "Q_edge",
+    "layer at work": "Q_work",
+}
+
+
+def explain(
+    shape: Model,
+    cluster: Cluster,
+    layout: Layout,
+    *,
+    seq: int,
+    recipe: Recipe | None = None,
+    efficiency: Efficiency | None = None,
+) -> Step:
+    """One layout, term by term; every law is called on its own, with its checks.
+
+    Raises BadInput for a size that cannot be; a layout that does not divide or fit has its reasons.
+    """
+    x = step_inputs(shape, cluster, seq, recipe or Recipe()) | asdict(efficiency or fit()) | asdict(layout)
+    for name in SIZES:
         positive(name, x[name])
-    if (layout.recompute, layout.sequence, layout.zero) not in LAYOUT_KINDS:
+    kind = (layout.recompute, layout.sequence, layout.zero)
+    if kind not in LAYOUT_KINDS:
         takes = f"recompute of {RECOMPUTE}, sequence of True or False, zero of 0 to 3"
         raise BadInput(f"a layout takes {takes}, got {layout}")
-    reasons = [words.format(**x) for words, clash in CLASHES.values() if clash(x)]
+    reasons = [words.format(**x) for words, clash in CLASHES.values() if clash(**x)]
     if reasons:
-        return {"layout": layout, "reasons": reasons}
-    x = finish(split(x, Law.at), layout.recompute, layout.sequence, layout.zero, Law.at)
-    m = x["m"]
+        return Step(layout, reasons, [], {}, {}, {})
+    parts = parts_of(x)
+    x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(ranks(x))
     if x["Q_rank"] > x["memory"]:
         reasons = [f"it needs {_excess(x['Q_rank'], x['memory'])}"]
-    seconds = {
-        "forward and backward": m * (x["t_work"] - x["t_again"]),
-        "repeated": m * x["t_again"],
-        "tensor": m * x["t_tensor"],
-        "expert": m * x["t_expert"],
-        "pipeline": m * x["t_hop"],
-        "loss": m * x["t_head"],
-        "bubble": x["t_pipe"] - m * (x["t_stage"] + x["t_head"]),
-        "data": x["t_data"],
-        "optimiser": x["t_update"],
-    }
-    held = {
-        "state": "Q_state",
-        "activations": "Q_act",
-        "embedding and loss": "Q_edge",
-        "layer at work": "Q_work",
-    }
     wide = {"tensor": layout.tensor, "expert": layout.tensor * layout.expert * (layout.expert > 1)}
-    notes = [
-        f"{name}-parallel groups of {size} GPUs leave the node"
-        for name, size in wide.items()
-        if size > x["node"]
-    ]
-    return {
-        "layout": layout,
-        "reasons": reasons,
-        "notes": notes,
-        "step_seconds": x["t_step"],
-        "memory_bytes": x["Q_rank"],
-        "mfu": x["mfu"],
-        "flop_per_gpu_s": x["flop_per_gpu_s"],
-        "terms": x,
-        "seconds": {name: float(value) for name, value in seconds.items()},
-        "bytes": {name: float(x[term]) for name, term in held.items()},
-    }
+    outside = {name: size for name, size in wide.items() if size > x["node"]}
+    notes = [f"{name}-parallel groups of {size} GPUs leave the node" for name, size in outside.items()]
+    return Step(layout, reasons, notes, x, _seconds(**x), {name: x[term] for name, term in BYTES.items()})
+
+
+def _seconds(
+    m, t_work, t_again, t_tensor, t_expert, t_hop, t_head, t_stage, t_pipe, t_data, t_update, **_
+) -> dict:
+    """The seconds of a step by part."""
+    each = {"forward and backward": t_work - t_again, "repeated": t_again, "tensor": t_tensor}
+    each |= {"expert": t_expert, "pipeline": t_hop, "loss": t_head}
+    once = {"bubble": t_pipe - m * (t_stage + t_head), "data": t_data, "optimiser": t_update}
+    return {name: m * seconds for name, seconds in each.items()} | once
 
 
 # ---- which layouts there are ----------------------------------------------------------------
@@ -281,7 +331,7 @@ def _divisors(n: int) -> list[int]:
 def _keep(columns: dict, known: dict, clashes, rejected: dict) -> dict:
     """The columns without the rows that clash; `rejected` counts those by their first reason."""
     for why in clashes:
-        wrong = np.broadcast_to(CLASHES[why][1](known | columns), columns["tensor"].shape)
+        wrong = np.broadcast_to(CLASHES[why][1](**known | columns), columns["tensor"].shape)
         rejected[why] = rejected.get(why, 0) + int(wrong.sum())
         columns = {name: column[~wrong] for name, column in columns.items()}
     return columns
@@ -293,23 +343,23 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: dict) -> d
     def among(name, values):
         return [int(value) for value in values if value in only.get(name, (value,))]
 
-    names, n = ("tensor", "pipeline", "expert", "chunks"), known["n"]
-    every = product(
-        *(among(name, _divisors(size)) for name, size in zip(names, (n, n, known["E"], known["L"])))
+    n, most = (
+        known["n"],
+        {"tensor": known["n"], "pipeline": known["n"], "expert": known["E"], "chunks": known["L"]},
     )
-    rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, 4)
-    splits = dict(zip(names, rows.T))
+    every = product(*(among(name, _divisors(size)) for name, size in most.items()))
+    rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, len(most))
+    splits = dict(zip(most, rows.T))
     splits["data"] = n // (splits["tensor"] * splits["pipeline"])
     splits, found = _keep(splits, known, OF_SPLIT, rejected), []
     micro_batches = cache(lambda size: among("micro_batch", _divisors(size)))
     for dp in among("data", np.unique(splits["data"])):
         group = {name: column[splits["data"] == dp] for name, column in splits.items()}
-        whole, rows = [batch for batch in batches if batch % dp == 0], len(group["data"])
+        whole, rows = [batch for batch in batches if batch % dp == 0], int((splits["data"] == dp).sum())
         pairs = [(size, batch) for batch in whole for size in micro_batches(batch // dp)]
         columns = {name: np.repeat(column, len(pairs)) for name, column in group.items()}
-        columns |= dict(
-            zip(("micro_batch", "batch"), np.tile(np.array(pairs, dtype=int).reshape(-1, 2), (rows, 1)).T)
-        )
+        each = np.tile(np.array(pairs, dtype=int).reshape(-1, 2), (rows, 1)).T
+        columns |= dict(zip(("micro_batch", "batch"), each))
         rejected["batch"] = rejected.get("batch", 0) + rows * (len(batches) - len(whole))
         found.append(_keep(columns, known, ("chunks",), rejected))
     names = (*splits, "micro_batch", "batch")
@@ -328,28 +378,26 @@ def _sequences(tokens, seq: int) -> int:
 
 def _nothing_divides(known: dict, batches: list[int], only: dict) -> str:
     """Why no layout divides, and what would."""
-    n, batch = known["n"], max(batches)
+    n, heads, layers, batch = known["n"], known["n_h"], known["L"], max(batches)
     if only:
         return f"no layout of {n:,} GPUs and a batch of {batch:,} sequences has {_named(only)}"
     clashes = [CLASHES[why][1] for why in ("heads", "width")]
-    widths = [
-        t for t in _divisors(known["n_h"]) if not any(clash(known | {"tensor": t}) for clash in clashes)
-    ]
-    replicas = {t * p for t in widths for p in _divisors(known["L"])}
+    widths = [t for t in _divisors(heads) if not any(clash(**known | {"tensor": t}) for clash in clashes)]
+    replicas = {t * p for t in widths for p in _divisors(layers)}
     largest = max(replicas)
     least = -(-n // largest)
     if least > batch:
         return (
-            f"n_gpus = {n:,} makes at least {least:,} replicas (of up to {largest:,} GPUs each), and a batch has fewer "
-            f"sequences ({batch:,}): batch_tokens takes at least {least * known['T']:,}, or n_gpus at most "
+            f"n_gpus = {n:,} makes at least {least:,} replicas (of up to {largest:,} GPUs each), and a batch has "
+            f"fewer sequences ({batch:,}): batch_tokens takes at least {least * known['T']:,}, or n_gpus at most "
             f"{batch * largest:,}"
         )
     filled = sorted({size * dp for size in replicas for dp in _divisors(batch)})
     near = [max(x for x in filled if x < n), *[x for x in filled if x > n][:1]]
     return (
-        f"no layout fills n_gpus = {n:,}: tensor takes a divisor of {known['n_h']:,} heads, pipeline of {known['L']:,} "
-        f"layers, data of the {batch:,} sequences of a batch, and their product is all GPUs; clusters that can be "
-        f"filled have {' or '.join(f'{x:,}' for x in near)} GPUs"
+        f"no layout fills n_gpus = {n:,}: tensor takes a divisor of {heads:,} heads, pipeline of {layers:,} layers, "
+        f"data of the {batch:,} sequences of a batch, and their product is all GPUs; clusters that can be filled "
+        f"have {' or '.join(f'{x:,}' for x in near)} GPUs"
     )
 
 
