@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import Parameter, signature
 
 import numpy as np
@@ -25,12 +26,22 @@ class Link:
     law: Law | Callable
     sources: dict
 
+    @cached_property
+    def names(self) -> tuple:
+        """(input, known name) of the inputs that are no numbers."""
+        return tuple((name, of) for name, of in self.sources.items() if isinstance(of, str))
+
+    @cached_property
+    def numbers(self) -> dict:
+        """The inputs that are numbers."""
+        return {name: of for name, of in self.sources.items() if not isinstance(of, str)}
+
     def inputs(self, known: dict) -> dict:
         """The law's inputs by its own letters. Raises BadInput that names link, law and what is not known."""
         try:
-            return {name: known[of] if isinstance(of, str) else of for name, of in self.sources.items()}
+            return self.numbers | {name: known[of] for name, of in self.names}
         except KeyError:
-            missing = [of for of in self.sources.values() if isinstance(of, str) and of not in known]
+            missing = [of for _, of in self.names if of not in known]
             law = repr(self.law) if isinstance(self.law, Law) else self.law.__name__
             raise BadInput(f"{self.name} by {law} lacks {', '.join(missing)}") from None
 
@@ -79,7 +90,7 @@ class Chain:
         return Chain(*(new.get(step.name, step) for step in self.links if step.name not in without))
 
     def run(self, known: dict) -> dict:
-        """`known` and every result, each law called with its checks. Raises BadInput as they do, or for what is missing."""
+        """`known` and every result, each law called with its checks. Raises BadInput as they do, or for what lacks."""
         known = dict(known)
         for step in self.links:
             found = step.law(**step.inputs(known))
@@ -104,7 +115,7 @@ class Chain:
         for step in self.links:
             if not isinstance(step.law, Law):
                 raise BadInput(f"{step.name} is by {step.law.__name__}, and a browser takes laws only")
-            given = {name: of if isinstance(of, str) else repr(of) for name, of in step.inputs(names).items()}
+            given = {name: str(of) for name, of in step.inputs(names).items()}
             names[step.name] = browser_name(step.name)
             found.append((names[step.name], step.law.browser(given)))
         return found

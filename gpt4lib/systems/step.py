@@ -125,7 +125,8 @@ def over(whole, parts):
 
 def total(**parts):
     """The sum of the parts, 0 of none."""
-    return sum(parts.values())
+    first, *rest = parts.values() or (0.0,)
+    return sum(rest, first)
 
 
 def of_several(count, one, more):
@@ -207,6 +208,7 @@ def before_kinds(parts: tuple[str, ...]) -> Chain:
         link("link_expert", in_node, ranks="ep", stride="tp", outside="link_out"),
         link("sent", parallelism.stage_traffic, n_tok="n_own"),
         link("sent_hop", of_several, count="p", one=0.0, more="sent"),
+        link("hops", total, forward="v", backward="v"),
         link("link_hop", in_node, ranks="n", stride=1.0, outside="link_out"),
         _ring("data", "dp", "tp"),
         _ring("data_experts", "dp_experts", "tp_ep"),
@@ -241,12 +243,12 @@ def _transfer(name: str, passes: float, cover: str, overlap: str) -> Chain:
 
 def _replicas(name: str, width: str, zero: int) -> Chain:
     """Collectives, optimiser and state of the parameters that `width` ranks hold alike, under a stage of ZeRO."""
-    rank = {"N_total": f"N_{name}", "tp": 1.0, "p": 1.0}
+    rank, mine = {"N_total": f"N_{name}", "tp": 1.0, "p": 1.0}, "N_share" if zero else f"N_{name}"
     return Chain(
         link(f"sent_{name}", TRAFFIC[zero], dp=width, **rank),
         _transfer(name, 1.0, "t_cover", "data"),
-        link("N_rank", over, whole=f"N_{name}", parts=width if zero else 1.0),
-        _kernel(f"t_update_{name}", laws.kernels_of_update),
+        *([link("N_share", over, whole=f"N_{name}", parts=width)] if zero else []),
+        _kernel(f"t_update_{name}", laws.kernels_of_update, N_rank=mine),
         link(f"Q_state_{name}", STATE[zero], **rank | ({"dp": width} if zero else {})),
     )
 
@@ -277,7 +279,6 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
         laws.work,
         _transfer("tensor", runs, "t_work", "tensor"),
         _transfer("expert", runs, "t_work", "expert") if routed else link("t_expert", total),
-        link("hops", total, forward="v", backward="v"),
         _transfer("hop", "hops", "t_work", "pipeline"),
         laws.stage_time,
         laws.pipeline_time,

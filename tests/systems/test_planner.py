@@ -20,10 +20,9 @@ from gpt4lib.facts.models import model_of, published_model
 from gpt4lib.simulate.pipeline import pipeline_schedule
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.law import Law
-from gpt4lib.systems import step
+from gpt4lib.systems import efficiency, step
 from gpt4lib.systems.count import flop_per_token, parameters
-from gpt4lib.systems import efficiency
-from gpt4lib.systems.efficiency import Efficiency, predicted, fit, gpt, leave_one_out, runs
+from gpt4lib.systems.efficiency import Efficiency, fit, gpt, leave_one_out, predicted, runs
 from gpt4lib.systems.machine import Cluster, Layout, Recipe
 from gpt4lib.systems.planner import LAYOUT_KINDS, explain, plan
 
