@@ -1,10 +1,11 @@
-"""Layouts per second of the planner, the time and memory of a large search, and its errors against published runs.
+"""Layouts per second of the planner, time and memory of a large search, and its errors against published
+runs.
 
     python benchmarks/planner.py [repeats]
 
-Targets: 1,000,000 layouts a second in one process; GPT-3 on 1,024 A100s at every batch up to 1,536 sequences in
-30 s and 2 GB; the ten runs of Narayanan et al. 2021, each left out of the fit, within 4% on average and 10% at
-worst; the published training times within 3%. Exits 1 when one is missed.
+Targets: 1,000,000 layouts a second in one process; GPT-3 on 1,024 A100s at every batch up to 1,536 sequences
+in 30 s and 2 GB; the ten runs of Narayanan et al. 2021, each left out of the fit, within 4% on average and
+10% at worst; the published training times within 3%. Exits 1 when one is missed.
 """
 
 import resource
@@ -40,7 +41,7 @@ def search():
 
 def rate(shape, n, layout):
     """Predicted TFLOP per second and GPU."""
-    return explain(shape, Cluster(n_gpus=n, **A100), layout, seq=SEQ)["flop_per_gpu_s"] / 1e12
+    return explain(shape, Cluster(n_gpus=n, **A100), layout, seq=SEQ).flop_per_gpu_s / 1e12
 
 
 def main():
@@ -52,8 +53,8 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     best, median = layouts[0] / min(taken), layouts[0] / statistics.median(taken)
     print(
-        f"{layouts[0]:,} layouts of GPT-3 on 1,024 A100s: best {best:,.0f}, median {median:,.0f} layouts/s with the "
-        f"search itself; slowest search {max(taken):.2f} s; peak memory {peak / 1e9:.2f} GB"
+        f"{layouts[0]:,} layouts of GPT-3 on 1,024 A100s: best {best:,.0f}, median {median:,.0f} layouts/s "
+        f"with the search itself; slowest search {max(taken):.2f} s; peak memory {peak / 1e9:.2f} GB"
     )
 
     measured = np.array([r.measured for r in runs()])
@@ -61,7 +62,8 @@ def main():
     print("Narayanan et al. 2021, Table 1, each run left out of its fit, TFLOP/s per GPU:")
     for run, own, by in zip(runs(), leave_one_out(), miss):
         print(
-            f"  {run.shape.name:26s} measured {run.measured / 1e12:.0f}, predicted {own / 1e12:.1f} ({by:+.1%})"
+            f"  {run.shape.name:26s} measured {run.measured / 1e12:.0f}, "
+            f"predicted {own / 1e12:.1f} ({by:+.1%})"
         )
     print(f"  mean error {np.abs(miss).mean():.2%}, worst {np.abs(miss).max():.2%}")
     each = np.array([list(asdict(fit(i)).values()) for i in range(len(measured))])
@@ -81,14 +83,12 @@ def main():
         print(f"  {name}: measured {theirs:.0f}, predicted {own:.1f} ({own / theirs - 1:+.1%})")
 
     print(
-        "Korthikanti et al. 2022, Table 4, one layer of 22B on 8 GPUs, forward and backward ms, nothing fitted:"
+        "Korthikanti et al. 2022, Table 4, one layer of 22B on 8 GPUs, forward and backward ms, none fitted:"
     )
     kinds = (("none", False), ("none", True), ("full", False), ("selective", False), ("selective", True))
     for row, (recompute, sequence) in zip(published("korthikanti_table4_layer_time_22B"), kinds):
         layout = Layout(tensor=8, micro_batch=4, batch=4, recompute=recompute, sequence=sequence)
-        x = explain(gpt(heads=64, hidden=6144, layers=48), Cluster(n_gpus=8, **A100), layout, seq=SEQ)[
-            "terms"
-        ]
+        x = explain(gpt(heads=64, hidden=6144, layers=48), Cluster(n_gpus=8, **A100), layout, seq=SEQ).terms
         forward = x["t_fwd"] + x["t_tensor"] / (3 if recompute == "full" else 2)
         backward = x["t_work"] + x["t_tensor"] - forward
         own = " + ".join(f"{1e3 * t / 48:.1f}" for t in (forward, backward))
@@ -108,7 +108,8 @@ def main():
         days = 8 * float(row["tokens"]) * params / (int(row["n_gpus"]) * own * 1e12) / 86400
         off.append(abs(days / float(row["days_published"]) - 1))
         print(
-            f"  {row['model']} ({how}): published {row['days_published']}, predicted {days:.1f} ({off[-1]:.1%} off)"
+            f"  {row['model']} ({how}): published {row['days_published']}, predicted {days:.1f} "
+            f"({off[-1]:.1%} off)"
         )
     fast = best >= 1e6 and max(taken) < 30 and peak < 2e9
     sys.exit(not (fast and np.abs(miss).mean() <= 0.04 and np.abs(miss).max() <= 0.1 and max(off) <= 0.03))

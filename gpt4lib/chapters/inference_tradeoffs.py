@@ -1,8 +1,8 @@
 """Inference trade-offs: the time, memory and money of one pass through a model, in laws.
 
-A pass takes `n_tok` new tokens through all layers. It is on one stage at a time, so its time counts the GPUs of one
-stage, tp x ep; the p stages decide how many passes are under way at once. `gpt4lib.systems.serving` evaluates these
-laws for a model on a server.
+A pass takes `n_tok` new tokens through all layers. It is on one stage at a time, so its time counts the GPUs
+of one stage, tp x ep; the p stages decide how many passes are under way at once. `gpt4lib.systems.serving`
+evaluates these laws for a model on a server.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Chain:
         return Chain(*(new.get(step.name, step) for step in self.links if step.name not in without))
 
     def run(self, known: dict) -> dict:
-        """`known` and every result, each law called with its checks. Raises BadInput as they do, or for what lacks."""
+        """`known` and every result, each law called with its checks. Raises BadInput as they do."""
         known = dict(known)
         for step in self.links:
             found = step.law(**step.inputs(known))

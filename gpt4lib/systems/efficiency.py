@@ -44,8 +44,9 @@ class PublishedRun:
 
 
 def gpt(*, heads: int, hidden: int, layers: int) -> Model:
-    """A GPT of Narayanan et al. 2021: plain MLP of fourfold width, biases, 51,200 words, 2,048 learned positions."""
-    size = {"layers": layers, "d_model": hidden, "n_heads": heads, "n_kv_heads": heads, "d_head": hidden // heads}
+    """A GPT of Narayanan et al. 2021: plain MLP of fourfold width, biases, 51,200 words."""
+    size = {"layers": layers, "d_model": hidden, "d_head": hidden // heads}
+    size |= dict.fromkeys(("n_heads", "n_kv_heads"), heads)
     words = {"vocab": 51200, "tied_embeddings": True, "positions": "learned", "max_positions": 2048}
     rest = {"d_ff": 4 * hidden, "mlp_matrices": 2, "biases": True}
     return model_of({"name": f"GPT, {layers} layers of {hidden}", **size, **words, **rest})
@@ -53,7 +54,7 @@ def gpt(*, heads: int, hidden: int, layers: int) -> Model:
 
 @cache
 def runs() -> tuple[PublishedRun, ...]:
-    """The ten runs of Narayanan et al. 2021, Table 1; micro-batches, chunks and overlap are their scripts'."""
+    """The ten runs of Narayanan et al. 2021, Table 1, with what their scripts say of chunks and overlap."""
     found, names = [], ("heads", "hidden", "layers", "tp", "pp", "n_gpus", "batch")
     for row, script in zip(published("megatron_table1"), published("megatron_table1_runs"), strict=True):
         heads, hidden, layers, tp, p, n, batch = (int(row[name]) for name in names)
@@ -75,7 +76,7 @@ def _columns() -> dict:
 
 
 def predicted(efficiency: Efficiency) -> np.ndarray:
-    """FLOP per second and GPU of the published runs; a row for each of several constants, given as columns."""
+    """FLOP per second and GPU of the published runs; a row for each of constants given as columns."""
     x = ranks(_columns()) | asdict(efficiency)
     return (before_kinds(parts_of(x)) + of_kind("full", False, 0, False)).on_arrays(x)["flop_per_gpu_s"]
 
@@ -87,7 +88,7 @@ def _efficiency(free: np.ndarray) -> Efficiency:
 
 
 def _search(rows: list[int]):
-    """Levenberg-Marquardt: yields points, is sent the misses of all runs there, and returns the best for `rows`."""
+    """Levenberg-Marquardt: yields points, is sent the misses of all runs there, returns `rows`' best."""
     free, damping = np.array([1.0, 7.0, 1.0]), 1e-2
     now = (yield free[None])[0][rows]
     for _ in range(200):
@@ -125,7 +126,7 @@ def fits(left_out) -> list[Efficiency]:
 
 @cache
 def fit(without: int | None = None) -> Efficiency:
-    """The constants that predict the published runs best: least squares of logarithms, all runs or `without` one.
+    """The constants that predict the published runs, all or `without` one, best: least squares of logarithms.
 
     >>> fit().half_side > 1000 and 0.7 < fit().ceiling < 1
     True

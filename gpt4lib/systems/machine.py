@@ -14,7 +14,7 @@ PEAKS = {"bf16": "bf16_flop_per_s", "fp8": "fp8_flop_per_s", "int8": "int8_op_pe
 
 
 class DoesNotFit(BadInput):
-    """A model, layout or batch that needs more memory than there is: `needed` and `there` in bytes of one GPU."""
+    """A model, layout or batch that needs more memory than there is: `needed` and `there`, bytes of a GPU."""
 
     def __init__(self, words: str, needed: float, there: float):
         super().__init__(words)
@@ -120,7 +120,7 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Bytes per parameter and activation; the share of the work beside it behind which each transfer hides."""
+    """Bytes per parameter and activation; the share of the work beside it that hides each transfer."""
 
     weight_bytes: float = 2.0
     grad_bytes: float = 2.0

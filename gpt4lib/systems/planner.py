@@ -21,47 +21,33 @@ from .step import before_kinds, of_kind, parts_of, ranks, step_inputs
 RECOMPUTE = ("none", "selective", "full")
 KIND = ("recompute", "sequence", "zero")
 LAYOUT_KINDS = tuple(product(RECOMPUTE, (False, True), range(4)))
+RECIPE = Recipe()
 PIECE = 1 << 13  # layouts evaluated together: few enough for the processor's cache
 
-CLASHES = {  # what rules a layout out: in words, and as a test of the columns
-    "gpus": (
-        "tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
-        lambda tensor, pipeline, data, n, **_: tensor * pipeline * data != n,
+CLASHES = {  # what rules a layout out, as a test of its columns and of what is known, and in words
+    "gpus": lambda tensor, pipeline, data, n, **_: tensor * pipeline * data != n,
+    "heads": lambda n_h, n_kv, tensor, **_: (n_h % tensor > 0) | (n_kv % tensor > 0) & (tensor % n_kv > 0),
+    "width": lambda d_ff, d_exp, tensor, **_: (d_ff % tensor > 0) | (d_exp % tensor > 0),
+    "layers": lambda L, pipeline, chunks, **_: L % (pipeline * chunks) > 0,
+    "experts": lambda E, data, expert, **_: (E % expert > 0) | (data % expert > 0),
+    "batch": lambda batch, data, micro_batch, **_: batch % (data * micro_batch) > 0,
+    "chunks": lambda chunks, pipeline, batch, data, micro_batch, **_: (
+        (chunks > 1) & ((pipeline == 1) | (batch % (data * micro_batch * pipeline) > 0))
     ),
-    "heads": (
-        "{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
-        lambda n_h, n_kv, tensor, **_: (n_h % tensor > 0) | (n_kv % tensor > 0) & (tensor % n_kv > 0),
-    ),
-    "width": (
-        "MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
-        lambda d_ff, d_exp, tensor, **_: (d_ff % tensor > 0) | (d_exp % tensor > 0),
-    ),
-    "layers": (
-        "{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
-        lambda L, pipeline, chunks, **_: L % (pipeline * chunks) > 0,
-    ),
-    "experts": (
-        "{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
-        lambda E, data, expert, **_: (E % expert > 0) | (data % expert > 0),
-    ),
-    "batch": (
-        "a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
-        lambda batch, data, micro_batch, **_: batch % (data * micro_batch) > 0,
-    ),
-    "chunks": (
-        "chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} micro-batches",
-        lambda chunks, pipeline, batch, data, micro_batch, **_: (
-            (chunks > 1) & ((pipeline == 1) | (batch % (data * micro_batch * pipeline) > 0))
-        ),
-    ),
-    "sequence": (
-        "a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
-        lambda sequence, T, tensor, **_: sequence & ((tensor == 1) | (T % tensor > 0)),
-    ),
-    "zero": (
-        "ZeRO stage {zero} takes more than one data-parallel rank",
-        lambda zero, data, **_: (zero > 0) & (data == 1),
-    ),
+    "sequence": lambda sequence, T, tensor, **_: sequence & ((tensor == 1) | (T % tensor > 0)),
+    "zero": lambda zero, data, **_: (zero > 0) & (data == 1),
+}
+WORDS = {
+    "gpus": "tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
+    "heads": "{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
+    "width": "MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
+    "layers": "{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
+    "experts": "{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
+    "batch": "a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
+    "chunks": "chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} "
+    "micro-batches",
+    "sequence": "a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
+    "zero": "ZeRO stage {zero} takes more than one data-parallel rank",
 }
 OF_SPLIT = ("gpus", "heads", "width", "layers", "experts")
 SIZES = ("tensor", "pipeline", "data", "expert", "chunks", "micro_batch", "batch")
@@ -71,7 +57,7 @@ class NoLayout(BadInput):
     """No layout divides model, cluster and batch; the message says what would."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and what each
     takes.
@@ -134,7 +120,7 @@ class Plan:
         return int(rows[self.mfu[rows].argmax()])
 
     def pareto(self, **fixed) -> np.ndarray:
-        """Rows of the feasible layouts that no other beats in memory and time per sequence, by rising memory."""
+        """Rows of the feasible layouts that none beats in memory and time per sequence, by rising memory."""
         rows = np.flatnonzero(self.where(**fixed) & self.feasible)
         time = self.step_seconds[rows] / self.columns["batch"][rows]
         order = np.lexsort((time, self.memory_bytes[rows]))
@@ -161,10 +147,10 @@ def plan(
     cluster: Cluster,
     *,
     batch_tokens,
-    seq: int,
-    recipe: Recipe | None = None,
-    efficiency: Efficiency | None = None,
-    only: dict | None = None,
+    seq,
+    recipe=RECIPE,
+    efficiency=None,
+    only=None,
     progress=None,
 ) -> Plan:
     """Step time, memory and utilisation of every layout of `shape` on all GPUs of `cluster`.
@@ -173,7 +159,7 @@ def plan(
     `{"tensor": 8, "zero": (0, 1)}`. `progress(done, total)` is called now and then. Raises NoLayout where no
     layout divides model, cluster and batch, and says what would, and BadInput for a size that cannot be.
     """
-    recipe, efficiency = recipe or Recipe(), efficiency or fit()
+    efficiency = efficiency or fit()
     known, rejected = step_inputs(shape, cluster, seq, recipe), {}
     searched = [name for name in Layout.__dataclass_fields__ if name != "batch"]
     only = {pick(name, searched, "dimension"): np.atleast_1d(x).tolist() for name, x in (only or {}).items()}
@@ -183,23 +169,13 @@ def plan(
     if not pieces:
         raise NoLayout(_nothing_divides(known, batches, only))
     columns, found = _evaluate(known | asdict(efficiency), splits, pieces, progress)
-    return Plan(
-        shape=shape,
-        cluster=cluster,
-        seq=seq,
-        recipe=recipe,
-        efficiency=efficiency,
-        columns=columns,
-        step_seconds=found["t_step"],
-        memory_bytes=found["Q_rank"],
-        mfu=found["mfu"],
-        capacity_bytes=known["memory"],
-        rejected={why: count for why, count in rejected.items() if count},
-    )
+    rejected = {why: count for why, count in rejected.items() if count}
+    task = (shape, cluster, seq, recipe, efficiency)
+    return Plan(*task, columns, *found.values(), capacity_bytes=known["memory"], rejected=rejected)
 
 
 def _pieces(splits: dict, seq: int, only: dict) -> list:
-    """Rows of `splits` that are evaluated together, each with the kinds of layout that make sense for them."""
+    """Rows of `splits` that are evaluated together, with the kinds of layout that make sense for them."""
     divided, several = (splits["tensor"] > 1) & (seq % splits["tensor"] == 0), splits["data"] > 1
     kinds = [kind for kind in LAYOUT_KINDS if all(x in only.get(name, (x,)) for name, x in zip(KIND, kind))]
     found = []
@@ -240,36 +216,20 @@ class Step:
     """One layout taken apart: `seconds` add up to `step_seconds`, `bytes` to `memory_bytes`, by part in
     words.
 
-    `reasons` speak against the layout, `notes` do not; `terms` holds every letter of the laws. A layout that
-    does not divide has reasons only.
+    `reasons` speak against the layout, `notes` do not; `terms` holds every letter of the laws. `mfu` counts
+    attention scores, `flop_per_gpu_s` what is repeated too. A layout that does not divide has reasons only.
     """
 
     layout: Layout
     reasons: list
-    notes: list
-    terms: dict
-    seconds: dict
-    bytes: dict
-
-    @property
-    def step_seconds(self) -> float:
-        """Seconds of the step."""
-        return self.terms["t_step"]
-
-    @property
-    def memory_bytes(self) -> float:
-        """Bytes that a GPU needs."""
-        return self.terms["Q_rank"]
-
-    @property
-    def mfu(self) -> float:
-        """Utilisation, attention scores counted as work."""
-        return self.terms["mfu"]
-
-    @property
-    def flop_per_gpu_s(self) -> float:
-        """FLOP per second and GPU, repeated ones included."""
-        return self.terms["flop_per_gpu_s"]
+    notes: list = ()
+    terms: dict = None
+    seconds: dict = None
+    bytes: dict = None
+    step_seconds: float = None
+    memory_bytes: float = None
+    mfu: float = None
+    flop_per_gpu_s: float = None
 
 
 BYTES = {
@@ -281,28 +241,22 @@ BYTES = {
 
 
 def explain(
-    shape: Model,
-    cluster: Cluster,
-    layout: Layout,
-    *,
-    seq: int,
-    recipe: Recipe | None = None,
-    efficiency: Efficiency | None = None,
+    shape: Model, cluster: Cluster, layout: Layout, *, seq: int, recipe=RECIPE, efficiency=None
 ) -> Step:
     """One layout, term by term; every law is called on its own, with its checks.
 
     Raises BadInput for a size that cannot be; a layout that does not divide or fit has its reasons.
     """
-    x = step_inputs(shape, cluster, seq, recipe or Recipe()) | asdict(efficiency or fit()) | asdict(layout)
+    x = step_inputs(shape, cluster, seq, recipe) | asdict(efficiency or fit()) | asdict(layout)
     for name in SIZES:
         positive(name, x[name])
     kind = (layout.recompute, layout.sequence, layout.zero)
     if kind not in LAYOUT_KINDS:
         takes = f"recompute of {RECOMPUTE}, sequence of True or False, zero of 0 to 3"
         raise BadInput(f"a layout takes {takes}, got {layout}")
-    reasons = [words.format(**x) for words, clash in CLASHES.values() if clash(**x)]
+    reasons = [WORDS[why].format(**x) for why, clash in CLASHES.items() if clash(**x)]
     if reasons:
-        return Step(layout, reasons, [], {}, {}, {})
+        return Step(layout, reasons)
     parts = parts_of(x)
     x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(ranks(x))
     if x["Q_rank"] > x["memory"]:
@@ -310,7 +264,9 @@ def explain(
     wide = {"tensor": layout.tensor, "expert": layout.tensor * layout.expert * (layout.expert > 1)}
     outside = {name: size for name, size in wide.items() if size > x["node"]}
     notes = [f"{name}-parallel groups of {size} GPUs leave the node" for name, size in outside.items()]
-    return Step(layout, reasons, notes, x, _seconds(**x), {name: x[term] for name, term in BYTES.items()})
+    held = {name: x[term] for name, term in BYTES.items()}
+    whole = [x[term] for term in ("t_step", "Q_rank", "mfu", "flop_per_gpu_s")]
+    return Step(layout, reasons, notes, x, _seconds(**x), held, *whole)
 
 
 def _seconds(
@@ -331,7 +287,7 @@ def _divisors(n: int) -> list[int]:
 def _keep(columns: dict, known: dict, clashes, rejected: dict) -> dict:
     """The columns without the rows that clash; `rejected` counts those by their first reason."""
     for why in clashes:
-        wrong = np.broadcast_to(CLASHES[why][1](**known | columns), columns["tensor"].shape)
+        wrong = np.broadcast_to(CLASHES[why](**known | columns), columns["tensor"].shape)
         rejected[why] = rejected.get(why, 0) + int(wrong.sum())
         columns = {name: column[~wrong] for name, column in columns.items()}
     return columns
@@ -381,23 +337,23 @@ def _nothing_divides(known: dict, batches: list[int], only: dict) -> str:
     n, heads, layers, batch = known["n"], known["n_h"], known["L"], max(batches)
     if only:
         return f"no layout of {n:,} GPUs and a batch of {batch:,} sequences has {_named(only)}"
-    clashes = [CLASHES[why][1] for why in ("heads", "width")]
+    clashes = [CLASHES[why] for why in ("heads", "width")]
     widths = [t for t in _divisors(heads) if not any(clash(**known | {"tensor": t}) for clash in clashes)]
     replicas = {t * p for t in widths for p in _divisors(layers)}
     largest = max(replicas)
     least = -(-n // largest)
     if least > batch:
         return (
-            f"n_gpus = {n:,} makes at least {least:,} replicas (of up to {largest:,} GPUs each), and a batch has "
-            f"fewer sequences ({batch:,}): batch_tokens takes at least {least * known['T']:,}, or n_gpus at most "
-            f"{batch * largest:,}"
+            f"n_gpus = {n:,} makes at least {least:,} replicas (of up to {largest:,} GPUs each), and a batch "
+            f"has fewer sequences ({batch:,}): batch_tokens takes at least {least * known['T']:,}, or n_gpus "
+            f"at most {batch * largest:,}"
         )
     filled = sorted({size * dp for size in replicas for dp in _divisors(batch)})
     near = [max(x for x in filled if x < n), *[x for x in filled if x > n][:1]]
     return (
-        f"no layout fills n_gpus = {n:,}: tensor takes a divisor of {heads:,} heads, pipeline of {layers:,} layers, "
-        f"data of the {batch:,} sequences of a batch, and their product is all GPUs; clusters that can be filled "
-        f"have {' or '.join(f'{x:,}' for x in near)} GPUs"
+        f"no layout fills n_gpus = {n:,}: tensor takes a divisor of {heads:,} heads, pipeline of {layers:,} "
+        f"layers, data of the {batch:,} sequences of a batch, and their product is all GPUs; clusters that "
+        f"can be filled have {' or '.join(f'{x:,}' for x in near)} GPUs"
     )
 
 

@@ -23,35 +23,22 @@ from ..spine.errors import BadInput
 from .count import ServedModel
 from .machine import DoesNotFit, Server
 
-PASS = Chain(
-    link("Q_held", laws.held_weights),
-    link("Q_left", laws.memory_left, Q_w="Q_held"),
-    link("E_hit", experts_hit, B_seq="n_tok"),
-    laws.rank_weights,
-    laws.rank_cache,
-    laws.memory_time,
-    architecture.full,
-    laws.pass_flop,
-    laws.compute_time,
-    laws.core_time,
-    laws.tensor_time,
-    laws.split_time,
-    laws.expert_time,
-    laws.hop_time,
-    laws.pass_time,
-    laws.waiting,
-    laws.user_rate,
-    laws.cluster_rate,
+HOLD = Chain(link("Q_held", laws.held_weights), link("Q_left", laws.memory_left, Q_w="Q_held"))
+READ = Chain(link("E_hit", experts_hit, B_seq="n_tok"), laws.rank_weights, laws.rank_cache, laws.memory_time)
+COMPUTE = Chain(architecture.full, laws.pass_flop, laws.compute_time, laws.core_time)
+MOVE = Chain(laws.tensor_time, laws.split_time, laws.expert_time, laws.hop_time)
+RATES = Chain(laws.pass_time, laws.waiting, laws.user_rate, laws.cluster_rate)
+ROOM = Chain(link("Q_cache", laws.held_cache), link("B_max", laws.largest_batch))
+WORTH = Chain(
     link("N_pass", architecture.active, N_attn="N_fix"),
     link("n_serve", laws.cluster_gpus),
     link("mfu_serve", laws.serving_mfu, n="n_serve", N="N_pass"),
     link("c_tok", laws.token_cost, n="n_serve"),
-    link("Q_cache", laws.held_cache),
-    link("B_max", laws.largest_batch),
 )
+PASS = Chain(HOLD, READ, COMPUTE, MOVE, RATES, ROOM, WORTH)
 PROMPT = PASS.but(
     link("R_out", laws.prompt_rate)
-)  # a pass puts out a token of each sequence, or reads a whole prompt
+)  # rates count a token of each sequence, or here a whole prompt
 LETTERS = {
     "pass_seconds": "t_pass",
     "user_rate": "R_out",
@@ -100,7 +87,7 @@ class Pass:
 
     @property
     def seconds(self) -> dict:
-        """Seconds by part: memory, compute, tensor, split, expert, hop, layers; memory and compute may overlap."""
+        """Seconds by part, the first seven fields; those of memory and compute may overlap."""
         return {name.removesuffix("_seconds"): getattr(self, name) for name in list(vars(self))[:7]}
 
     @property
@@ -146,7 +133,7 @@ def _run(chain, model, server, batch, context, mean_context, tokens, hit, price)
     known = vars(model) | server.facts() | sizes | {"C_pair": model.pair_flop * mean_context}
     known |= {"n_tok": sizes["B_seq"] * tokens, "kv": model.entries * server.kv_bytes}
     known["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
-    known |= {} if hit is None else {"E_hit": np.asarray(hit, float)}
+    known |= {} if hit is None else {"E_hit": np.asarray(hit, float)[()]}
     known |= {} if server.divide_cache else {"t_split": 0.0 * sizes["B_seq"]}
     known |= {} if price is None else {"price": price}
     held, space = laws.held_weights.at(known), known["mem"] * known["usable"]

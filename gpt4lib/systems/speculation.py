@@ -39,7 +39,7 @@ def at_acceptance(law: Law, **inputs):
 
 
 def best_draft_length(*, accept, c_draft, most: int = 64):
-    """The draft length from 1 to `most` with the largest speed-up, the shorter of two that tie; takes arrays."""
+    """The draft length from 1 to `most` with the largest speed-up, the shorter of two that tie."""
     if not most >= 1:
         raise BadInput(f"most takes a whole number of at least 1, got {most!r}")
     rates, costs = np.broadcast_arrays(np.asarray(accept, dtype=float), np.asarray(c_draft, dtype=float))
@@ -51,7 +51,7 @@ def best_draft_length(*, accept, c_draft, most: int = 64):
 
 @dataclass(frozen=True)
 class Gain:
-    """The speed-up by drafts; time of a checking and of a draft pass over the oracle's plain pass, and that in seconds."""
+    """The speed-up by drafts; a checking and a draft pass over the oracle's plain one, and its seconds."""
 
     speed_up: np.ndarray
     check: np.ndarray

@@ -23,12 +23,13 @@ from ..facts.devices import hardware
 from ..facts.models import Model
 from ..spine.chain import Chain, link
 from ..spine.errors import BadInput, positive
+from ..spine.law import Law
 from .count import flop_per_token, parameters
 from .machine import Cluster, Recipe, one_way
 
 STATE = tuple(getattr(parallelism, f"zero_memory_{stage}") for stage in range(4))
 TRAFFIC = (parallelism.zero_traffic_0, parallelism.zero_traffic_1, laws.zero_step_2, laws.zero_step_3)
-SIDES = {  # of each part's matrix products: rows, inner side, columns, and the ranks among which these are divided
+SIDES = {  # of each part's matrix products: rows, inner side, columns, and the ranks that divide these
     "scores": ("T", "T", "d_qk", 1),
     "attention": ("n_tok", "d", "d_heads", "tp"),
     "positions": ("n_tok", "d", "d_heads", "tp"),
@@ -38,15 +39,8 @@ SIDES = {  # of each part's matrix products: rows, inner side, columns, and the 
     "router": ("n_tok", "d", "E", 1),
     "unembedding": ("n_tok", "d", "V", "tp"),
 }
-SHAPE = {
-    "L": "layers",
-    "d": "d_model",
-    "n_h": "n_heads",
-    "n_kv": "n_kv_heads",
-    "V": "vocab",
-    "top_k": "top_k",
-}
-SHAPE |= {"d_ff": "d_ff", "d_exp": "d_ff_expert", "d_shared": "d_ff_shared"}
+SHAPE = {"L": "layers", "d": "d_model", "V": "vocab", "n_h": "n_heads", "n_kv": "n_kv_heads"}
+SHAPE |= {"top_k": "top_k", "d_ff": "d_ff", "d_exp": "d_ff_expert", "d_shared": "d_ff_shared"}
 RANKS = {"tp": "tensor", "p": "pipeline", "dp": "data", "ep": "expert", "v": "chunks", "b": "micro_batch"}
 AGAIN = {  # what the backward pass repeats: seconds, and FLOP of a token
     "none": ({}, {}),
@@ -57,7 +51,7 @@ AGAIN = {  # what the backward pass repeats: seconds, and FLOP of a token
 
 # ---- what is known ------------------------------------------------------------------------------
 def step_inputs(shape: Model, cluster: Cluster, seq: int, recipe: Recipe) -> dict:
-    """Every input of the laws that no layout changes, by letter. Raises BadInput where a size or rate is not positive."""
+    """Every input of the laws that no layout changes, by letter. Raises BadInput for a bad size."""
     for name in ("n_gpus", "gpus_per_node"):
         positive(name, getattr(cluster, name))
     positive("seq", seq)
@@ -140,7 +134,7 @@ def in_node(ranks, stride, node, link_in, outside):
 
 
 def apart(tp, ep, node):
-    """Parts into which the experts of a group fall that exchange over the slower link: ranks, or else nodes."""
+    """Parts into which a group's experts fall that exchange over the slower link: ranks, or else nodes."""
     return np.where(tp * ep <= node, ep, ep / np.maximum(1.0, node / tp))
 
 
@@ -161,7 +155,7 @@ def attention_entries(n_h, n_kv, tp, d_qk, d_mix):
 
 # ---- the chains ---------------------------------------------------------------------------------
 def _product(part: str) -> Chain:
-    """The time of a part's matrix products: their size, a rank's FLOP, and how fast products of that size are."""
+    """The time of a part's matrix products: their size, a rank's FLOP, and the rate at that size."""
     rows, inner, columns, divided = SIDES[part]
     stages = {"p": 1.0} if part == "unembedding" else {}
     return Chain(
@@ -183,53 +177,58 @@ def _ring(name: str, ranks, stride) -> Chain:
     return Chain(slower, link(f"link_{name}", in_node, ranks=ranks, stride=stride, outside="ring"))
 
 
+def _either(name: str, count: str, one: Law, more: Law) -> Chain:
+    """The law of a single stage or chunk, or that of several."""
+    return Chain(link("one", one), link("more", more), link(name, of_several, count=count))
+
+
+_RANK = parallelism.rank_parameters
+SHARES = Chain(  # of a rank: tokens of a micro-batch, layers, and layers with experts
+    link("n_own", over, whole="n_tok", parts="tp"),
+    link("L_own", over, whole="L", parts="p"),
+    link("L_routed", over, whole="routed", parts="p"),
+)
+SENT = Chain(
+    link("sent_tensor", parallelism.tensor_traffic, L="L_own"),
+    link("apart", apart),
+    link("x_off", parallelism.off_rank, ranks="apart"),
+    link("sent_expert", parallelism.expert_traffic, L="L_routed", k="top_k", n_tok="n_own"),
+    link("sent", parallelism.stage_traffic, n_tok="n_own"),
+    link("sent_hop", of_several, count="p", one=0.0, more="sent"),
+    link("hops", total, forward="v", backward="v"),
+)
+LINKS = Chain(
+    *(_ring("tensor", "tp", 1.0), _ring("data", "dp", "tp"), _ring("data_experts", "dp_experts", "tp_ep")),
+    link("link_expert", in_node, ranks="ep", stride="tp", outside="link_out"),
+    link("link_hop", in_node, ranks="n", stride=1.0, outside="link_out"),
+)
+HELD = (
+    Chain(  # by a rank of the first stage: parameters, some on fewer replicas; entries, micro-batches, edges
+        link("N_copy", first_stage),
+        link("N_data", _RANK, N_split="N_layers"),
+        link("N_copy", over, whole="N_copies", parts="p"),
+        link("N_inside", _RANK, N_split="N_layers"),
+        link("N_data_experts", _RANK, N_split="N_experts", ranks="ranks_experts", N_copy=0.0),
+        link("d_att", attention_entries),
+        _either("in_flight", "v", laws.flying, laws.flying_interleaved),
+        _either("Q_edge", "p", laws.edge_of_one_stage, laws.edge),
+    )
+)
+
+
 @cache
 def before_kinds(parts: tuple[str, ...]) -> Chain:
     """The terms that recomputation, divided sequences and ZeRO leave alone, of a model with these parts."""
     work = {part: f"t_{part}" for part in parts if part != "unembedding"}
     return Chain(
-        parallelism.micro_batches,
-        laws.micro_batch,
-        parallelism.bubble_share,
+        *(parallelism.micro_batches, laws.micro_batch, parallelism.bubble_share),
         link("n_routed", routed_tokens),
         *map(_product, parts),
         link("t_products", total, **work),
         _kernel("t_softmax", laws.kernels_of_scores),
         _kernel("t_mem", laws.kernels_of_loss),
         link("t_head", laws.head_time, t_mm="t_unembedding"),
-        link("n_own", over, whole="n_tok", parts="tp"),
-        link("L_own", over, whole="L", parts="p"),
-        link("sent_tensor", parallelism.tensor_traffic, L="L_own"),
-        _ring("tensor", "tp", 1.0),
-        link("L_own", over, whole="routed", parts="p"),
-        link("apart", apart),
-        link("x_off", parallelism.off_rank, ranks="apart"),
-        link("sent_expert", parallelism.expert_traffic, L="L_own", k="top_k", n_tok="n_own"),
-        link("link_expert", in_node, ranks="ep", stride="tp", outside="link_out"),
-        link("sent", parallelism.stage_traffic, n_tok="n_own"),
-        link("sent_hop", of_several, count="p", one=0.0, more="sent"),
-        link("hops", total, forward="v", backward="v"),
-        link("link_hop", in_node, ranks="n", stride=1.0, outside="link_out"),
-        _ring("data", "dp", "tp"),
-        _ring("data_experts", "dp_experts", "tp_ep"),
-        link("N_copy", first_stage),
-        link("N_data", parallelism.rank_parameters, N_split="N_layers"),
-        link("N_copy", over, whole="N_copies", parts="p"),
-        link("N_inside", parallelism.rank_parameters, N_split="N_layers"),
-        link(
-            "N_data_experts",
-            parallelism.rank_parameters,
-            N_split="N_experts",
-            ranks="ranks_experts",
-            N_copy=0.0,
-        ),
-        link("d_att", attention_entries),
-        link("one", laws.flying),
-        link("more", laws.flying_interleaved),
-        link("in_flight", of_several, count="v"),
-        link("one", laws.edge_of_one_stage),
-        link("more", laws.edge),
-        link("Q_edge", of_several, count="p"),
+        *(SHARES, SENT, LINKS, HELD),
     )
 
 
@@ -242,7 +241,7 @@ def _transfer(name: str, passes: float, cover: str, overlap: str) -> Chain:
 
 
 def _replicas(name: str, width: str, zero: int) -> Chain:
-    """Collectives, optimiser and state of the parameters that `width` ranks hold alike, under a stage of ZeRO."""
+    """Collectives, optimiser and state of the parameters that `width` ranks hold alike, under ZeRO."""
     rank, mine = {"N_total": f"N_{name}", "tp": 1.0, "p": 1.0}, "N_share" if zero else f"N_{name}"
     return Chain(
         link(f"sent_{name}", TRAFFIC[zero], dp=width, **rank),
@@ -267,7 +266,7 @@ def _at_work(recompute: str, sequence: bool, zero: int) -> Chain:
 
 @cache
 def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
-    """The terms that follow those of `before_kinds` for layouts of one kind: memory, step time, utilisation."""
+    """What follows `before_kinds` for layouts of one kind: memory, step time, utilisation."""
     seconds, flop = AGAIN[recompute]
     runs = 2.0 + (recompute == "full")  # forward and backward, and forward again
     widths = {"data": "dp"} | ({"data_experts": "dp_experts"} if routed else {})
@@ -284,11 +283,8 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
         laws.pipeline_time,
         laws.whole_step if zero >= 2 else laws.last_backward,
         *(_replicas(name, width, zero) for name, width in widths.items()),
-        *(
-            link(sums, total, **{name: f"{sums}_{name}" for name in widths})
-            for sums in ("t_update", "Q_state")
-        ),
-        link("t_data", total, **{name: f"t_{name}" for name in widths}),
+        *(link(name, total, **{x: f"{name}_{x}" for x in widths}) for name in ("t_update", "Q_state")),
+        link("t_data", total, **{x: f"t_{x}" for x in widths}),
         laws.kept[recompute, sequence],
         laws.stage_activations,
         _at_work(recompute, sequence, zero),

@@ -164,7 +164,7 @@ def preset(case, found) -> dict:
     known = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_kv_heads, "V": s.vocab}
     known |= {"d_ff": inside[0], "E": max(1, s.n_experts), "k": max(1, s.top_k), "n_mat": inside[1]}
     if t:
-        printed = [row.published for row in found.published if row.figure == "training.mfu"]
+        printed = [row.published.value for row in found.published if row.figure == "training.mfu"]
         share = (printed or [t.mfu.value])[0] / factors()["mfu"]
         known |= {"gpu": t.gpu, "n": t.gpus, "D": t.tokens / factors()["D"], "mfu": round(2 * share) / 2}
     if served:
@@ -199,7 +199,7 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
 
 
 def _params() -> list:
-    """The sliders, the choice of a GPU, what its data sheet gives, and the laws, each from those before it."""
+    """The sliders, the choice of a GPU, what its data sheet gives, and the laws in their order."""
     import altair as alt
 
     found = []
@@ -213,7 +213,7 @@ def _params() -> list:
 
 
 def _bars() -> list:
-    """For each of `OUT` a bar from its start to where it stands, a point at its end, and label and value above."""
+    """For each of `OUT` a bar from its start to where it stands, a point there, and label and value above."""
     import altair as alt
 
     start, scales = values(), [unit_factor(unit, base_unit(unit)) for _, _, unit, _ in OUT]

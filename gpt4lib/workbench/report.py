@@ -9,7 +9,7 @@ Counts come from `gpt4lib.systems.count`, layouts from `gpt4lib.systems.planner`
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from math import prod
 
@@ -89,7 +89,7 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutsReport:
-    """What the planner finds: how many layouts, the best within the file's limits, and what its step is made of."""
+    """What the planner finds: how many layouts, the best within the file's limits, and what binds it."""
 
     layouts: int
     layouts_that_fit: int
@@ -161,16 +161,14 @@ class ServingReport:
     cost_usd_per_1000_tokens: Span | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Against:
     """A published figure, ours and the ratio."""
 
     figure: str
     words: str
     kind: str
-    published: float
-    published_low: float
-    published_high: float
+    published: Span
     ours: float
     ratio: float
     source: str
@@ -180,7 +178,7 @@ class Against:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything the laws say of a case; sections that the file does not have are None and named in `left_out`."""
+    """Everything the laws say of a case; sections that its file lacks are None and named in `left_out`."""
 
     name: str
     about: str
@@ -191,10 +189,19 @@ class Report:
     left_out: list[str]
 
     def record(self) -> dict:
-        """The report as nested dicts of plain numbers and texts, for JSON; a range is NAME, NAME_low, NAME_high."""
+        """The report as nested dicts of numbers and texts, for JSON; a range is NAME, NAME_low, NAME_high."""
         return _record(self)
 
 
+OF_STEP = {"mfu_with_scores": "mfu", "machine_flop_per_s_per_gpu": "flop_per_gpu_s"}
+OF_STEP |= {
+    "step_seconds": "step_seconds",
+    "memory_bytes_per_gpu": "memory_bytes",
+    "memory_bytes_by_part": "bytes",
+}
+OF_PASS = {"weight_bytes_per_gpu": "weight_bytes_held", "cache_bytes_per_gpu": "cache_bytes_held"}
+OF_PASS |= {"mfu": "mfu", "experts_hit": "experts_hit", "pass_seconds": "pass_seconds"}
+OF_PASS |= {"tokens_per_s_per_user": "user_rate", "tokens_per_s": "rate"}
 INLINE = (LayoutsReport, Layout)  # whose fields stand among those of the section that holds them
 
 
@@ -268,21 +275,15 @@ def _model(case: Case) -> ModelReport:
 
 # ---- training -------------------------------------------------------------------------------
 def _training(case: Case) -> TrainingReport:
-    t, cluster = case.training, case.cluster
-    known = {
-        "N": parameters(case.shape).active,
-        "n": cluster.n_gpus,
-        "F": hardware(cluster.device).bf16_flop_per_s,
-    }
+    t, cluster, every, clash = case.training, case.cluster, None, None
+    peak = hardware(cluster.device).bf16_flop_per_s
+    known = {"N": parameters(case.shape).active, "n": cluster.n_gpus, "F": peak}
     try:
-        every, clash = (
-            plan(case.shape, cluster, batch_tokens=t.batch_tokens, seq=t.seq, recipe=t.recipe),
-            None,
-        )
+        every = plan(case.shape, cluster, batch_tokens=t.batch_tokens, seq=t.seq, recipe=t.recipe)
     except NoLayout as error:  # a given utilisation needs no layout
         if t.mfu is None:
             raise
-        every, clash = None, str(error)
+        clash = str(error)
     layouts = None if every is None else _layouts(case, known, every)
     used, middle = (t.mfu, _middle(t.mfu)) if t.mfu else _utilisation(layouts.layout.mfu)
     ranges = {"D": _plain(t.tokens), "kernel": _plain(used), "lost": _plain(t.lost_share)}
@@ -307,13 +308,13 @@ def _training(case: Case) -> TrainingReport:
 
 
 def _utilisation(step: float) -> tuple[Interval, float]:
-    """The range of the planner's utilisation, as wide as it missed published runs that it had not seen, and itself."""
+    """The planner's utilisation, as wide as it missed published runs that it had not seen, and itself."""
     missed = np.array([run.measured for run in runs()]) / leave_one_out()
     return Interval(step * missed.min(), min(1.0, step * missed.max())), step
 
 
 def _cost(price: Interval, known: dict, ranges: dict, middles: dict) -> dict:
-    """The cost of the run: its range, and where 5, 50 and 95% of independent draws from the ranges lie below."""
+    """The cost of the run: its range, and what 5, 50 and 95% of independent draws lie below."""
     ranges, middles = ranges | {"price": _plain(price)}, middles | {"price": _middle(price)}
     drawn = np.atleast_1d(run_cost(**known, **draw(ranges, DRAWS)))
     below = {f"cost_usd_p{p}": float(np.percentile(drawn, p)) for p in (5, 50, 95)}
@@ -337,29 +338,23 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
         limits=case.training.only,
         layout=chosen,
         best_layout=place(every, every.best()),
-        mfu_with_scores=best.mfu,
         flop_per_s_per_gpu=best.mfu * known["F"],
-        machine_flop_per_s_per_gpu=best.flop_per_gpu_s,
-        step_seconds=best.step_seconds,
-        memory_bytes_per_gpu=best.memory_bytes,
         memory_bytes_limit=mine.capacity_bytes,
-        memory_bytes_by_part=best.bytes,
         step_share={name: value / best.step_seconds for name, value in best.seconds.items() if value},
         binds_step=max(beside, key=beside.get),
         binds_memory=max(best.bytes, key=best.bytes.get),
         mfu_if_memory_were_no_limit=place(mine, int(mine.mfu.argmax())).mfu,
         softmax_share=softmax,
         mfu_if_attention_were_fused=min(1.0, chosen.mfu / (1 - softmax)),
+        **{name: getattr(best, of) for name, of in OF_STEP.items()},
     )
 
 
 def softmax_seconds(step: Step) -> float:
-    """Seconds of a step in which scores go to memory and back, as in the planner's runs; fused kernels avoid it."""
+    """Seconds of a step in which scores go to memory and back, which fused kernels avoid."""
     once = step.terms["t_softmax"]
-    again = 0.0 if step.layout.recompute == "none" else once
-    return float(
-        pipeline_time.at(step.terms, t_stage=work.at(step.terms, t_fwd=once, t_again=again), t_head=0.0)
-    )
+    both = work(t_fwd=once, t_again=0.0 if step.layout.recompute == "none" else once)
+    return pipeline_time.at(step.terms, t_stage=both, t_head=0.0)
 
 
 def _placed(known: dict, found: Plan, row: int) -> Placed:
@@ -382,34 +377,25 @@ def _serving(case: Case) -> ServingReport:
 
     batch, why, limit = _batch(s, at)
     x, cache = at(batch), model.entries * server.kv_bytes
-    parts = {name: float(seconds) for name, seconds in x.seconds.items()}
-    first = (
-        prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt)).pass_seconds if s.prompt else None
-    )
+    first = s.prompt and prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt)).pass_seconds
     return ServingReport(
         gpu=server.gpu,
         gpus=int(x.n_gpus),
         context_tokens=s.context,
         kv_cache_bytes_per_token=cache,
         kv_cache_bytes_per_sequence=cache * s.context,
-        weight_bytes_per_gpu=x.weight_bytes_held,
-        cache_bytes_per_gpu=x.cache_bytes_held,
         memory_bytes_limit=hardware(server.gpu).memory_bytes * server.usable,
         layers_per_stage=case.shape.layers / server.pipeline,
         largest_batch=limit,
         batch=batch,
         batch_from=why,
         sequences_in_flight=server.facts()["m"] * batch,
-        experts_hit=float(x.experts_hit),
-        pass_seconds=x.pass_seconds,
-        pass_seconds_by_part={name: value for name, value in parts.items() if value},
+        pass_seconds_by_part={name: float(seconds) for name, seconds in x.seconds.items() if seconds},
         binds_pass=str(x.bound),
-        tokens_per_s_per_user=x.user_rate,
-        tokens_per_s=x.rate,
         tokens_per_s_per_gpu=x.rate / x.n_gpus,
-        mfu=x.mfu,
         first_token_seconds=first,
         cost_usd_per_1000_tokens=_thousand(s.price, x) if s.price else None,
+        **{name: getattr(x, of) for name, of in OF_PASS.items()},
     )
 
 
@@ -432,8 +418,9 @@ def _batch(s, at) -> tuple[int, str, int]:
         words = f"the cache of one sequence a pass, of {s.context:,} tokens, is {cache / 1e9:,.1f} {there}"
         raise DoesNotFit(words, cache, left)
     if s.batch and s.batch > limit:
-        words = f"batch = {s.batch:,} does not fit: its cache is {s.batch * cache / 1e9:,.1f} {there}, enough for {limit:,}"
-        raise DoesNotFit(words, s.batch * cache, left)
+        needed = s.batch * cache
+        words = f"does not fit: its cache is {needed / 1e9:,.1f} {there}, enough for {limit:,}"
+        raise DoesNotFit(f"batch = {s.batch:,} {words}", needed, left)
     if s.batch:
         return s.batch, "the file", limit
     if not s.user_rate or at(limit).user_rate >= s.user_rate:
@@ -455,7 +442,7 @@ def _thousand(price: Interval, x: Pass) -> Span:
 
 
 def largest(holds, limit: int) -> int:
-    """The largest whole number up to `limit` for which `holds`, which stops holding once; 0 where it never does."""
+    """The largest whole number up to `limit` for which `holds`, which stops holding once; 0 for none."""
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
@@ -470,14 +457,6 @@ def _against(row: Published, figures: dict) -> Against | None:
     ours = figures.get(section, {}).get(key)
     if ours is None:
         return None
-    (words, _, kind), value = FIGURES[row.figure], row.value
-    return Against(
-        words=words,
-        kind=kind,
-        published=_middle(value),
-        published_low=value.lo,
-        published_high=value.hi,
-        ours=ours,
-        ratio=ours / _middle(value),
-        **{name: x for name, x in asdict(row).items() if name != "value"},
-    )
+    (words, unit, kind), middle = FIGURES[row.figure], _middle(row.value)
+    published = Span(middle, row.value.lo, row.value.hi, unit)
+    return Against(row.figure, words, kind, published, ours, ours / middle, row.source, row.place, row.note)

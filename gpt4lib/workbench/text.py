@@ -64,8 +64,8 @@ def to_text(found: Report) -> str:
         lines += ["Against published figures", "-" * 25, *_published(found.published), ""]
     lines += [f"Left out: {text}." for text in found.left_out]
     lines += wrap(
-        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in 2021. "
-        "Serving is at data-sheet rates: what a real server reaches is less.",
+        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in "
+        "2021. Serving is at data-sheet rates: what a real server reaches is less.",
         WIDTH,
     )
     return "\n".join(lines)
@@ -75,8 +75,8 @@ def against(published: list[Against]) -> Table:
     """Published figures, ours, the ratio and the source; units stand in the first column's words."""
     rows = []
     for row in published:
-        ends = Interval(row.published_low, row.published_high)
-        printed = ends if row.figure in ("training.mfu", "training.days") else row.published
+        ends = Interval(row.published.low, row.published.high)
+        printed = ends if row.figure in ("training.mfu", "training.days") else row.published.value
         texts = (figure(row.figure, value) for value in (printed, row.ours))
         rows.append((row.words, *map(_short, texts), f"{row.ratio:.2f}", row.source))
     return Table(rows, ("figure", "published", "here", "ratio", "source"))
@@ -162,7 +162,7 @@ def _training(t: TrainingReport):
 
 def _layouts(x: LayoutsReport):
     counts = f"{number(x.layouts)} divide the cluster, {number(x.layouts_that_fit)} fit the memory"
-    memory = f"{fmt(x.memory_bytes_per_gpu, 'byte')} of {fmt(x.memory_bytes_limit, 'byte')}, mostly {x.binds_memory}"
+    needed, there = fmt(x.memory_bytes_per_gpu, "byte"), fmt(x.memory_bytes_limit, "byte")
     binds = f"{_binds(x.step_share, x.binds_step)}; utilisation if memory were no limit"
     saved, reached = fmt(x.softmax_share, "%"), fmt(x.mfu_if_attention_were_fused, "%")
     best = {f"best{' in limits' if x.limits else ''}": x.layout}
@@ -171,7 +171,7 @@ def _layouts(x: LayoutsReport):
         ("layouts", counts),
         *((label, f"{layout(each.layout)}: {fmt(each.mfu, '%')}") for label, each in best.items()),
         ("step", fmt(x.step_seconds, "second")),
-        ("memory of a GPU", memory),
+        ("memory of a GPU", f"{needed} of {there}, mostly {x.binds_memory}"),
         ("binds", f"{binds}: {fmt(x.mfu_if_memory_were_no_limit, '%')}"),
         ("fused attention", f"would save {saved} of the step and reach {reached}"),
     ]

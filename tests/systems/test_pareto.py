@@ -49,9 +49,7 @@ def test_a_point_is_what_the_serving_model_says():
     p = next(p for p in points(PALM, n_gpus=16, **TRIED) if p[3:] == (16, 1, 1, 16))
     # Sixteen ranks on two servers: the ring leaves a server over its eight network cards together.
     x = decode(PALM, Server(tensor=16, nvlink_bytes_per_s=8 * 25e9), batch=16, context=2048, price=1 / 3600)
-    assert (1 / p.seconds, p.cost, p.mfu) == pytest.approx(
-        (float(x.user_rate), float(x.cost), float(x.mfu))
-    )
+    assert (1 / p.seconds, p.cost, p.mfu) == pytest.approx((float(x.user_rate), float(x.cost), float(x.mfu)))
     slow = next(q for q in points(PALM, n_gpus=16, overhead=2.0, **TRIED) if q[3:] == p[3:])
     assert slow.seconds > 1.8 * p.seconds
 

@@ -125,12 +125,12 @@ def test_micro_batches_wait_their_turn_beyond_the_stages():
     few, even, many = (
         decode(MIXTURE, Server(pipeline=4, micro_batches=m), batch=8, context=10) for m in (2, 4, 12)
     )
-    assert float(few.user_rate) == pytest.approx(float(even.user_rate)) and float(
-        few.rate
-    ) == pytest.approx(float(even.rate) / 2)
-    assert float(many.rate) == pytest.approx(float(even.rate)) and float(
-        many.user_rate
-    ) == pytest.approx(float(even.user_rate) / 3)
+    assert float(few.user_rate) == pytest.approx(float(even.user_rate)) and float(few.rate) == pytest.approx(
+        float(even.rate) / 2
+    )
+    assert float(many.rate) == pytest.approx(float(even.rate)) and float(many.user_rate) == pytest.approx(
+        float(even.user_rate) / 3
+    )
 
 
 def test_departures_from_the_bound():
@@ -218,9 +218,7 @@ def test_properties(batch, context, tokens, pipeline, gpu):
     assert x.rate[1] >= x.rate[0] * 0.999  # a larger batch never serves fewer tokens, but for rounding
     assert 0 < x.mfu[0] <= 1 and x.experts_hit[0] <= 16
     assert x.user_rate[0] * batch * pipeline == pytest.approx(x.rate[0])
-    parts = [
-        getattr(x, f"{n}_seconds")[0] for n in ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
-    ]
+    parts = [part[0] for part in x.seconds.values()]
     assert max(parts[:2]) <= x.pass_seconds[0] <= sum(parts) * (1 + 1e-12)
 
 

@@ -559,7 +559,7 @@ def test_the_browser_computes_what_the_laws_compute(data):
 @settings(max_examples=15)
 @given(st.data())
 def test_the_browser_computes_the_serving_models_own_pass(data):
-    """The page's pass against `decode` of a model counted by its shape file's route, on a server of the same sizes."""
+    """The page's pass against `decode` of a model counted from its shape, on a server of the same sizes."""
     gpu, x = settings_of(data.draw)
     x |= {"n_kv": data.draw(st.sampled_from([i for i in range(1, x["n_h"] + 1) if x["n_h"] % i == 0]))}
     x |= {"k": min(x["k"], x["E"])}
