@@ -431,6 +431,16 @@ def test_terms_add_up_and_overlap_hides_what_has_cover():
     assert thin.seconds["data"] > 0  # stage 3 moves more than so little work covers
 
 
+@pytest.mark.parametrize("zero", range(4))
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_terms_of_divided_experts_add_up_too(recompute, zero):
+    layout = Layout(2, 2, 4, 4, batch=16, recompute=recompute, sequence=True, zero=zero)
+    x = explain(SHAPES[2], a100(16), layout, seq=32, efficiency=SOME)
+    assert sum(x.seconds.values()) == pytest.approx(x.step_seconds)
+    assert sum(x.bytes.values()) == pytest.approx(x.memory_bytes)
+    assert x.seconds["expert"] > 0 and (x.seconds["repeated"] > 0) == (recompute != "none")
+
+
 def test_groups_that_leave_the_node_are_slower_and_noted():
     def tensor(tp, node):
         layout = Layout(tensor=tp, data=32 // tp, batch=32)

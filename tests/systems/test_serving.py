@@ -131,6 +131,8 @@ def test_micro_batches_wait_their_turn_beyond_the_stages():
     assert float(many.rate) == pytest.approx(float(even.rate)) and float(many.user_rate) == pytest.approx(
         float(even.user_rate) / 3
     )
+    assert [float(x.n_gpus) for x in (few, even, many)] == [32.0] * 3
+    assert [float(x.in_flight) for x in (few, even, many)] == [16.0, 32.0, 96.0]
 
 
 def test_departures_from_the_bound():
