@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
+from math import isqrt
 
 import numpy as np
 
@@ -281,7 +282,8 @@ def _seconds(
 
 # ---- which layouts there are ----------------------------------------------------------------
 def _divisors(n: int) -> list[int]:
-    return [i for i in range(1, n + 1) if n % i == 0]
+    low = [i for i in range(1, isqrt(n) + 1) if n % i == 0]
+    return low + [n // i for i in reversed(low) if i * i < n]
 
 
 def _keep(columns: dict, known: dict, clashes, rejected: dict) -> dict:
