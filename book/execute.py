@@ -1,6 +1,8 @@
 """Run notebooks and store their outputs, with what the site and the README take from them.
 
-    python book/execute.py notebooks/*.ipynb
+    python book/execute.py [--all] notebooks/*.ipynb
+
+Those that hold the outputs of the present library already are passed over, unless `--all` is given.
 
 The alt text of a figure is computed in its cell (`show_figure(alt=...)`, a chart's description); it is
 copied into the cell's metadata, where MyST-NB looks for it. A cell with the metadata `save = "NAME"`
@@ -11,8 +13,10 @@ import base64
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import nbformat
+import outputs
 from nbclient import NotebookClient
 
 STATIC = Path(__file__).resolve().parent / "_static"
@@ -44,7 +48,7 @@ def saved_pictures(notebook):
                 yield cell.metadata["save"], base64.b64decode(output["data"]["image/png"])
 
 
-def execute(path):
+def run(path):
     """Run one notebook in its folder and write it back."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -59,10 +63,31 @@ def execute(path):
     nbformat.write(notebook, path)
     for name, picture in saved_pictures(notebook):
         (STATIC / f"{name}.png").write_bytes(picture)
-    return path
+
+
+def execute(paths):
+    """Run notebooks, two at a time; note each one's checksum when it has run; give their paths in order."""
+    ours, one_writes = outputs.library(), Lock()
+
+    def store(path):
+        run(path)
+        with one_writes:
+            outputs.keep(path, ours)
+        return path
+
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(store, paths)
+
+
+def main(arguments):
+    """Run what is asked for; say what was run."""
+    paths = [path for path in arguments if path != "--all"]
+    chosen = paths if "--all" in arguments else outputs.stale(paths)
+    for path in execute(chosen):
+        print(path)
+    if not chosen:
+        print("the outputs are those of the present library; make execute ALL=1 runs every notebook")
 
 
 if __name__ == "__main__":
-    with ThreadPoolExecutor(2) as pool:
-        for done in pool.map(execute, sys.argv[1:]):
-            print(done)
+    main(sys.argv[1:])

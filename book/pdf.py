@@ -1,9 +1,9 @@
-"""Print the built site into one PDF: every page in the order of the contents, figures and equations included.
+"""Print the built site into one PDF: every page in the order of the contents, with figures and equations.
 
     python book/pdf.py
 
-Reads `_build/html`, writes `_build/html/gpt-4-recomputed.pdf`, and shows the link to it on the landing page. Needs
-Chromium; without it says so and stops with status 2.
+Reads `_build/html`, writes `_build/html/gpt-4-recomputed.pdf`, and shows the link to it on the landing page.
+Needs Chromium; without it says so and stops with status 2.
 """
 
 import html
@@ -21,13 +21,15 @@ SITE = ROOT / "_build" / "html"
 TARGET = SITE / "gpt-4-recomputed.pdf"
 LINK = re.compile(r'<p class="pdf-link"[^>]*>.*?</p>', re.S)
 PAPER = """
-.gpt4-chart-live, .headerlink, .copybtn, .bd-header, .bd-sidebar-secondary, .prev-next-footer, .gpt4-chart-hint,
-.skip-link, #pst-back-to-top, details.above-input, .onlyprint.page-toc, #jb-print-toc { display: none !important }
+.gpt4-chart-live, .headerlink, .copybtn, .bd-header, .bd-sidebar-secondary, .prev-next-footer,
+.gpt4-chart-hint, .skip-link, #pst-back-to-top, details.above-input, .onlyprint.page-toc,
+#jb-print-toc { display: none !important }
 .gpt4-chart img { display: block !important }
 figure, .cell_output img, tr, .admonition > .admonition-title { break-inside: avoid }
 .cell_output img, figure img { max-height: 105mm; width: auto }
 h1, h2, h3 { break-after: avoid }
-.table-scroll, .cell_output, .highlight pre, div.math, .pst-scrollable-table-container { overflow: visible !important }
+.table-scroll, .cell_output, .highlight pre, div.math,
+.pst-scrollable-table-container { overflow: visible !important }
 .highlight pre { white-space: pre-wrap; font-size: 8.5pt }
 table { font-size: 8.5pt }
 body { font-size: 10.5pt }
@@ -102,7 +104,7 @@ def main() -> int:
     """Print all pages, join them, and show the link."""
     if find_chromium() is None:
         print(
-            "no PDF: it is printed by Chromium, and none was found (Debian and Ubuntu: apt-get install chromium)",
+            "no PDF: it is printed by Chromium, and none was found (Debian: apt-get install chromium)",
             file=sys.stderr,
         )
         return 2

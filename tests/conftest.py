@@ -14,8 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "site"), str(ROOT / "book"), str(ROOT / "book" / "_ext")]
 pytest.register_assert_rewrite("site_pages")
 from browser import chromium, find_chromium  # noqa: E402
-
-SITE = ROOT / "_build" / "html"
+from site_pages import READY, SITE, Visit, outside  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +35,18 @@ def site():
     if not (SITE / "index.html").exists():
         pytest.fail("the site is not built: run `make book`")
     return SITE
+
+
+@pytest.fixture
+def fresh(browser, site):
+    """A function that opens a page for one test alone."""
+    opened = []
+
+    def open_page(name, width=1280, ready=READY):
+        opened.append(Visit(browser, name, width, ready))
+        return opened[-1].page
+
+    yield open_page
+    for visit in opened:
+        assert not visit.problems and not outside(visit.requests)
+        visit.page.close()

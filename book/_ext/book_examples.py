@@ -1,4 +1,4 @@
-"""Directives that print examples and extracts: stated values, one claim step by step, a saved figure, how to cite."""
+"""Directives that print examples: stated values, one claim step by step, a saved figure, how to cite."""
 
 import json
 import re
@@ -48,23 +48,18 @@ class WorkedClaim(Facts):
     required_arguments = 1
 
     def run(self):
-        from gpt4lib.spine.text import written
-
         claim = ledger().load()[self.arguments[0]]
         known = {s.name: s for s in (*claim.law.symbols, *claim.law.constants)}
-        inputs = []
-        for name, i in claim.inputs.items():
-            values = dollars(written(i.stated)), dollars(read_as(i.stated.text))
-            inputs.append((f"${known[name].tex}$", f"{i.meaning} (*{i.origin}*)", *values))
-        meet = (
-            "have a point in common"
-            if claim.interval.meets(claim.target.interval)
-            else "have no point in common"
-        )
-        origins = ", ".join(sorted({i.origin for i in claim.inputs.values()}))
-        lines = [
-            f"**The claim.** “{dollars(claim.claim)}.” The ledger keeps the value as `{claim.stated.text}` and reads "
-            f"it as {dollars(read_as(claim.stated.text))}.",
+        lines = [*self.question(claim), *self.inputs(claim, known)]
+        lines += [*self.answer(claim), *self.inverse(claim, known)]
+        return self.markdown(lines)
+
+    @staticmethod
+    def question(claim):
+        """The claim as the ledger keeps it, and the law that checks it."""
+        return [
+            f"**The claim.** “{dollars(claim.claim)}.” The ledger keeps the value as `{claim.stated.text}` "
+            f"and reads it as {dollars(read_as(claim.stated.text))}.",
             "",
             f"**The law.** `{claim.law_name}` in the library:",
             "",
@@ -72,22 +67,43 @@ class WorkedClaim(Facts):
             claim.law.latex(),
             "$$",
             "",
-            "**The inputs.** Each with its precision and its origin:",
-            "",
-            *markdown_table(("symbol", "meaning (*origin*)", "stated", "read as"), inputs),
-            "",
-            f"**The range.** The law gives {dollars(claim.show(claim.derived))} at the central values. Over every "
-            f"combination of the inputs it gives {dollars(claim.show(claim.interval))}.",
-            "",
-            f"**The comparison.** The stated range and ours {meet}. Among the inputs are: {origins}. "
-            f"By the [rule](#read-rule) the verdict is {{claim}}`{claim.id}`.",
         ]
-        if claim.inverse and claim.verdict != "holds":
-            lines += ["", "**The inverse reading.** One of these alone would bring the stated value out:", ""]
-            for name in claim.inverse:
-                value = ledger().display(claim.must_be(name), known[name])
-                lines.append(f"- {known[name].meaning}: {dollars(value)}")
-        return self.markdown(lines)
+
+    @staticmethod
+    def inputs(claim, known):
+        """What goes in: symbol, meaning, stated value and range."""
+        from gpt4lib.spine.text import written
+
+        rows = []
+        for name, i in claim.inputs.items():
+            values = dollars(written(i.stated)), dollars(read_as(i.stated.text))
+            rows.append((f"${known[name].tex}$", f"{i.meaning} (*{i.origin}*)", *values))
+        table = markdown_table(("symbol", "meaning (*origin*)", "stated", "read as"), rows)
+        return ["**The inputs.** Each with its precision and its origin:", "", *table, ""]
+
+    @staticmethod
+    def answer(claim):
+        """What comes out, and how it compares."""
+        common = "a point" if claim.interval.meets(claim.target.interval) else "no point"
+        origins = ", ".join(sorted({i.origin for i in claim.inputs.values()}))
+        return [
+            f"**The range.** The law gives {dollars(claim.show(claim.derived))} at the central values. Over "
+            f"every combination of the inputs it gives {dollars(claim.show(claim.interval))}.",
+            "",
+            f"**The comparison.** The stated range and ours have {common} in common. Among the inputs are: "
+            f"{origins}. By the [rule](#read-rule) the verdict is {{claim}}`{claim.id}`.",
+        ]
+
+    @staticmethod
+    def inverse(claim, known):
+        """What one input alone would have to be, where the claim does not hold."""
+        if not claim.inverse or claim.verdict == "holds":
+            return []
+        lines = ["", "**The inverse reading.** One of these alone would bring the stated value out:", ""]
+        for name in claim.inverse:
+            value = ledger().display(claim.must_be(name), known[name])
+            lines.append(f"- {known[name].meaning}: {dollars(value)}")
+        return lines
 
 
 class Elasticities(Facts):
@@ -104,7 +120,7 @@ class Elasticities(Facts):
 
 
 class SavedFigure(Facts):
-    """A figure that a notebook saves (cell metadata `save`), with the alt text that its cell computed; unnumbered."""
+    """A figure that a notebook saves (cell metadata `save`), with its computed alt text; unnumbered."""
 
     required_arguments = 1
     has_content = True

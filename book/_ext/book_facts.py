@@ -4,8 +4,9 @@ What code knows is not typed into a page: it is printed by one of these, or by t
 The library is imported late, so that other builds of Sphinx need none of it.
 """
 
-import re
 import tomllib
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
@@ -25,6 +26,7 @@ def ledger():
     return module
 
 
+@cache
 def chapters():
     """The entries of chapters.toml by page, each with the number of its claims and how many hold."""
     found = {entry["page"]: entry for entry in tomllib.loads(CHAPTERS.read_text("utf-8"))["chapter"]}
@@ -125,22 +127,16 @@ class ChapterMap(Facts):
 
 
 class SymbolTable(Facts):
-    """Every symbol of gpt4lib.symbols under the headings of that file: notation, name in code, meaning and unit."""
+    """Every letter of the book under the heading it was declared with: notation, name in code, meaning and unit."""
 
     def run(self):
-        from gpt4lib.chapters.index import symbols
+        from gpt4lib.chapters.index import LETTERS
 
-        source, printed, rows = Path(symbols.__file__).read_text("utf-8"), [], []
-        for heading, name in re.findall(r"^# -+ (.+?) -+$|^(\w+) = (?:symbol|constant)\(", source, re.M):
-            if heading:
-                printed.append((heading, rows := []))
-            else:
-                rows.append(self.row(getattr(symbols, name)))
         found = []
-        for heading, rows in printed:
-            if rows:
-                found.append(nodes.rubric("", heading[0].upper() + heading[1:]))
-                found += self.markdown(markdown_table(("Symbol", "In code", "Meaning"), rows))
+        for heading, letters in groupby(LETTERS.values(), key=lambda letter: letter.heading):
+            found.append(nodes.rubric("", heading))
+            rows = [self.row(letter) for letter in letters]
+            found += self.markdown(markdown_table(("Symbol", "In code", "Meaning"), rows))
         return found
 
     @staticmethod
@@ -215,7 +211,7 @@ class TallyRole(Fact):
 
 
 class ChapterRole(Fact):
-    """{chapter}`02_architecture`: a chapter's title, linked when it is ready and marked when it is planned."""
+    """{chapter}`02_architecture`: a chapter's title, linked when it is ready, marked when it is planned."""
 
     def node(self, target, text):
         title = text or chapters()[target]["title"]

@@ -12,7 +12,7 @@ MIME = "application/vnd.vegalite.v5+json"  # the newest that JupyterLab shows
 class ChartRenderer:
     """MyST-NB renderer of Vega-Lite outputs (entry point `myst_nb.mime_renderers`)."""
 
-    mime_priority_overrides = [("html", MIME, 1)]
+    mime_priority_overrides = (("html", MIME, 1),)
 
     @staticmethod
     def handle_mime(renderer, data, inline):

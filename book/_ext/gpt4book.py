@@ -8,18 +8,24 @@ import html
 import json
 import logging
 import re
+import sys
 import textwrap
 from pathlib import Path
 
 import book_examples
 import book_facts
+import shortcuts
 import site_weight
 import vl_convert
 from docutils import nodes
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
 
+sys.path.append(str(book_facts.ROOT / "book"))
+import outputs
+
 NOTEBOOK_LINK = re.compile(r'(<a [^>]*href="(?![a-z]+:)[^"#?]*)\.ipynb((?:[#?][^"]*)?")')
+PROCESSES = 2 if sys.platform == "linux" else 1  # elsewhere a process cannot part safely in mid-work
 PRELOAD = re.compile(r'\s*<link rel="preload"[^>]*>')
 
 
@@ -39,22 +45,47 @@ def configure(app, config):
     config.mathjax_path = "mathjax/tex-svg.js"  # no fonts to load, which Firefox refuses for files
 
 
-def execute_in_parallel(app, env, docnames):
-    """Execute the notebooks that are not in the cache side by side; MyST-NB then finds them there."""
-    notebooks = [app.env.doc2path(name) for name in docnames if app.env.doc2path(name).endswith(".ipynb")]
-    if len(notebooks) > 1 and env.mystnb_config.execution_mode == "cache":
+def run_what_is_stale(app, env, docnames):
+    """Show the outputs that a notebook holds where they are still true; execute the others side by side.
+
+    What was executed lies in the cache, where MyST-NB finds it. The notebooks themselves stay as they are.
+    """
+    paths = [path for path in map(env.doc2path, docnames) if path.endswith(".ipynb")]
+    if not paths or env.mystnb_config.execution_mode != "cache":
+        return
+    stale = outputs.stale(paths)
+    kept = [Path(path).relative_to(app.srcdir).as_posix() for path in paths if path not in stale]
+    env.mystnb_config = env.mystnb_config.copy(execution_excludepatterns=kept)
+    if len(stale) > 1:
         cache = get_cache(env.mystnb_config.execution_cache_path)
-        for path in notebooks:
+        for path in stale:
             cache.add_nb_to_project(path)
         executor = load_executor("local-parallel", cache, logging.getLogger(__name__))
-        executor.run_and_cache(filter_uris=notebooks, timeout=env.mystnb_config.execution_timeout)
+        executor.run_and_cache(filter_uris=stale, timeout=env.mystnb_config.execution_timeout)
+
+
+def share_work(app, config):
+    """Read and write pages in several processes; `jupyter-book build` has no option for it.
+
+    The three extensions that do not say whether they stand that act in the first process only.
+    """
+    for name in ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering", "sphinx-mathjax-offline"):
+        if name in app.extensions:
+            app.extensions[name].parallel_read_safe = app.extensions[name].parallel_write_safe = True
+    app.parallel = max(app.parallel, PROCESSES)
+
+
+def load_library(app, env, docnames):
+    """Compute every verdict once, before the processes part."""
+    if docnames:
+        book_facts.ledger().load().counts()
 
 
 def add_scripts(app, page, template, context, doctree):
     """Load the chart and ledger scripts only where a page needs them, and Thebe nowhere.
 
-    MathJax and Vega are loaded by these scripts themselves. Links in a notebook's outputs name notebooks; on the site they lead to the pages. Docutils calls
-    the bibliography a list that has no items.
+    MathJax and Vega are loaded by these scripts themselves. Links in a notebook's outputs name notebooks; on
+    the site they lead to the pages. Docutils calls the bibliography a list that has no items.
     """
     body = NOTEBOOK_LINK.sub(r"\1.html\2", context.get("body", ""))
     body = context["body"] = body.replace(
@@ -85,11 +116,13 @@ def describe(app, page, template, context, doctree):
     )
 
 
-def write_vega(app):
-    """Write Vega, Vega-Lite and Vega-Embed as one script into the site."""
+def write_vega(app, error):
+    """Write Vega, Vega-Lite and Vega-Embed as one script into the site.
+
+    At the end: what vl_convert starts does not live on in processes that part from this one.
+    """
     target = Path(app.outdir, "_static", "vega.js")
-    if app.builder.format == "html" and not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    if not error and app.builder.format == "html" and not target.exists():
         bundle = vl_convert.javascript_bundle()
         target.write_text(f"(() => {{{bundle}}})();\n", encoding="utf-8")
 
@@ -131,11 +164,14 @@ def setup(app):
         app.add_directive(name, directive)
     for name, role in book_facts.ROLES.items():
         app.add_role(name, role())
+    shortcuts.take(app)
     app.connect("config-inited", configure, priority=100)
-    app.connect("builder-inited", write_vega)
-    app.connect("env-before-read-docs", execute_in_parallel)
+    app.connect("config-inited", share_work)
+    app.connect("env-before-read-docs", run_what_is_stale)
+    app.connect("env-before-read-docs", load_library)
     app.connect("html-page-context", add_scripts, priority=900)
     app.connect("html-page-context", describe)
+    app.connect("build-finished", write_vega)
     app.connect("build-finished", write_ledger)
     app.connect("build-finished", mend_theme)
     app.connect(

@@ -1,8 +1,8 @@
 """What a page has to load before it can be read, made small once the site is built.
 
-The theme brings an icon font of 1,400 icons twice, twelve style sheets and scripts that hold up the page. Here the
-icons in use become one small font, the rules in use one sheet, scripts wait for the page, and pictures say their
-size and come when they are near. Running it again changes nothing.
+The theme brings an icon font of 1,400 icons twice, twelve style sheets and scripts that hold up the page.
+Here the icons in use become one small font, the rules in use one sheet, scripts wait for the page, and
+pictures say their size and come when they are near. Running it again changes nothing.
 """
 
 import re
@@ -18,6 +18,7 @@ ICON = re.compile(r"fa-[a-z0-9-]+")
 SHEET = re.compile(r'[ \t]*<link\b[^>]*\brel="stylesheet"[^>]*>\n?')
 HREF = re.compile(r'href="([^"?]+)')
 CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
+WORD = re.compile(r"[A-Za-z_-][\w-]*")
 OPTIONAL = re.compile(r":(?:not|is|where)\([^)]*\)")
 SCRIPT = re.compile(r'<script (?!data-|defer|async)(?=[^>]*src=")')
 OPTIONS = re.compile(r'<script [^>]*src="[^"]*documentation_options\.js[^"]*"></script>')
@@ -26,9 +27,11 @@ IMPORT = re.compile(r"""@import\s+["']([^"']+)["'];""")
 PICTURE = re.compile(r'<img (?![^>]*\bwidth=)([^>]*\bsrc="([^"]+\.png)"[^>]*)>')
 FAMILY = "'Font Awesome 6 Free'"
 ICON_RULES = (
-    f"@font-face{{font-family:{FAMILY};font-weight:900;src:url(icons.woff) format('woff');font-display:block}}"
+    f"@font-face{{font-family:{FAMILY};font-weight:900;"
+    "src:url(icons.woff) format('woff');font-display:block}"
     f":root{{--fa-font-solid:normal 900 1em/1 {FAMILY}}}"
-    ".fa-solid,.fas{font:var(--fa-font-solid);display:inline-block;text-rendering:auto;-webkit-font-smoothing:antialiased}"
+    ".fa-solid,.fas{font:var(--fa-font-solid);display:inline-block;text-rendering:auto;"
+    "-webkit-font-smoothing:antialiased}"
     ".fa-lg{font-size:1.25em;line-height:.05em;vertical-align:-.075em}"
 )
 
@@ -105,6 +108,49 @@ def picture_size(found, page):
     return f'<img width="{width}" height="{height}" loading="lazy" {found[1]}>'
 
 
+def words_of(pages, static):
+    """Every word of the pages and of the scripts that write into them: what a class in use is among."""
+    scripts = (
+        path.read_text("utf-8", errors="ignore")
+        for path in static.rglob("*.js")
+        if not {"mathjax", "vendor"} & set(path.parts) and path.name != "vega.js"
+    )
+    return set(WORD.findall("\n".join([*pages.values(), *scripts])))
+
+
+def sheets_of(pages, static):
+    """The style sheets that the theme asks for, in order; a file keeps them for builds of only some pages."""
+    kept = static / "sheets.txt"
+    asked = [HREF.search(tag)[1] for page in sorted(pages) for tag in SHEET.findall(pages[page])]
+    names = kept.read_text("utf-8").split() if kept.exists() else []
+    names += [address.partition("_static/")[2] for address in asked if "joined.css" not in address]
+    kept.write_text("\n".join(dict.fromkeys(names)) + "\n", encoding="utf-8")
+    return [static / name for name in dict.fromkeys(names) if "fontawesome" not in name]
+
+
+def join_sheets(pages, static):
+    """Write one sheet of the rules and icons in use; return its text."""
+    words, joined = words_of(pages, static), []
+    for sheet in sheets_of(pages, static):
+        rules = tinycss2.parse_stylesheet(read(sheet), skip_comments=True, skip_whitespace=True)
+        joined.append(rebased(in_use(rules, words), sheet, static))
+    css = "\n".join(joined)
+    css = f"{icons(static, words, css)}\n{css}"
+    (static / "joined.css").write_text(css, encoding="utf-8")
+    return css
+
+
+def light(html, page, link, options):
+    """A page's HTML with the one sheet, scripts that wait, and pictures that say their size."""
+    place = SHEET.search(html)
+    if place is None:
+        return html
+    html = html[: place.start()] + link + SHEET.sub("", html[place.end() :])
+    html = OPTIONS.sub(lambda _: f"<script>{options}</script>", ICON_SCRIPT.sub("", html))
+    html = SCRIPT.sub("<script defer ", html)
+    return PICTURE.sub(lambda found: picture_size(found, page), html)
+
+
 def lighten(app, error):
     """Do all of it, on every page of a site that was built."""
     if error or app.builder.format != "html":
@@ -115,50 +161,11 @@ def lighten(app, error):
         for path in out.rglob("*.html")
         if "_static" not in path.relative_to(out).parts
     }
-    scripts = "".join(
-        p.read_text("utf-8", errors="ignore")
-        for p in static.rglob("*.js")
-        if not {"mathjax", "vendor"} & set(p.parts) and p.name != "vega.js"
-    )
-    text = "".join(pages.values()) + scripts
-    words = set(re.findall(r"[A-Za-z_-][\w-]*", text))
-    order = (
-        static / "sheets.txt"
-    )  # which sheets the theme asked for, kept for builds that rewrite only some pages
-    asked = [
-        HREF.search(tag)[1]
-        for page in sorted(pages)
-        for tag in SHEET.findall(pages[page])
-        if "joined.css" not in tag
-    ]
-    names = dict.fromkeys(
-        (order.read_text("utf-8").split() if order.exists() else [])
-        + [a.partition("_static/")[2] for a in asked]
-    )
-    order.write_text("\n".join(names) + "\n", encoding="utf-8")
-    joined = []
-    for name in names:
-        sheet = static / name
-        if "fontawesome" in name:
-            continue
-        rules = tinycss2.parse_stylesheet(read(sheet), skip_comments=True, skip_whitespace=True)
-        joined.append(rebased(in_use(rules, words), sheet, static))
-    css = "\n".join(joined)
-    css = f"{icons(static, words, css)}\n{css}"
-    (static / "joined.css").write_text(css, encoding="utf-8")
-    version, options = (
-        sha256(css.encode()).hexdigest()[:8],
-        (static / "documentation_options.js").read_text("utf-8"),
-    )
+    version = sha256(join_sheets(pages, static).encode()).hexdigest()[:8]
+    options = (static / "documentation_options.js").read_text("utf-8")
     for path, html in pages.items():
         root = "../" * (len(path.relative_to(out).parts) - 1)
         link = f'<link rel="stylesheet" href="{root}_static/joined.css?v={version}" />\n'
-        place = SHEET.search(html)
-        if place is None:
-            continue
-        new = html[: place.start()] + link + SHEET.sub("", html[place.end() :])
-        new = OPTIONS.sub(lambda _: f"<script>{options}</script>", ICON_SCRIPT.sub("", new))
-        new = SCRIPT.sub("<script defer ", new)
-        new = PICTURE.sub(lambda found: picture_size(found, path), new)
+        new = light(html, path, link, options)
         if new != html:
             path.write_text(new, encoding="utf-8")

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import sympy
-from sympy.printing.jscode import JavascriptCodePrinter
+from functools import cache
 
-_VEGA_WORDS = frozenset(
-    [
-        "E",
-        "PI",
-        "LN2",
-        "LN10",
-        "LOG2E",
-        "LOG10E",
-        "SQRT2",
-        "SQRT1_2",
-        "NaN",
-        "Infinity",
-        "datum",
-        "item",
-        "event",
-        "parent",
-        "width",
-        "height",
-        "data",
-    ]
-)
+_VEGA_WORDS = """E PI LN2 LN10 LOG2E LOG10E SQRT2 SQRT1_2 NaN Infinity
+datum item event parent width height data""".split()
 
 
-class _VegaPrinter(JavascriptCodePrinter):
-    """JavaScript without the cube root, which Vega does not know."""
+@cache
+def _printer():
+    """JavaScript without the cube root, which Vega does not know; made on first use, since SymPy's takes a while."""
+    import sympy
+    from sympy.printing.jscode import JavascriptCodePrinter
 
-    def _print_Pow(self, expr):
-        if expr.exp == sympy.Rational(1, 3):
-            return f"pow({self._print(expr.base)}, 1 / 3)"
-        return super()._print_Pow(expr)
+    class VegaPrinter(JavascriptCodePrinter):
+        def _print_Pow(self, expr):
+            if expr.exp == sympy.Rational(1, 3):
+                return f"pow({self._print(expr.base)}, 1 / 3)"
+            return super()._print_Pow(expr)
+
+    return VegaPrinter()
 
 
 def browser_name(name: str) -> str:
@@ -48,4 +34,4 @@ def browser_name(name: str) -> str:
 
 def browser_text(expr) -> str:
     """A SymPy expression as a Vega expression; its symbols' names stand for themselves."""
-    return _VegaPrinter().doprint(expr).replace("Math.", "")
+    return _printer().doprint(expr).replace("Math.", "")

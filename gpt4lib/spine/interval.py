@@ -51,17 +51,11 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
 
     symbols = sorted((s for s in box if s in expr.free_symbols), key=str)
     slopes = [sympy.factor(sympy.diff(expr, s)) if box[s].lo < box[s].hi else 0 * s for s in symbols]
-    problem = _Problem(
-        expr,
-        symbols,
-        sympy.lambdify(symbols, expr, "math"),
-        _over_intervals(symbols, expr),
-        [_over_intervals(symbols, slope) for slope in slopes],
-    )
+    at_point, over_box = sympy.lambdify(symbols, expr, "math"), _over_intervals(symbols, expr)
+    problem = _Problem(expr, symbols, at_point, over_box, [_over_intervals(symbols, s) for s in slopes])
     start = tuple((box[s].lo, box[s].hi) for s in symbols)
-    return Interval(
-        _minimum(problem, start, 1, tolerance, max_boxes), -_minimum(problem, start, -1, tolerance, max_boxes)
-    )
+    low, negative = (_minimum(problem, start, sign, tolerance, max_boxes) for sign in (1, -1))
+    return Interval(low, -negative)
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class _Problem:
 
 
 def _over_intervals(symbols, expr):
-    """The expression as a function of mpmath intervals, returning (lo, hi); unbounded where it cannot tell."""
+    """The expression as a function of intervals, returning (lo, hi); unbounded where it cannot tell."""
     import sympy
     from mpmath import iv
 
@@ -87,25 +81,14 @@ def _over_intervals(symbols, expr):
         for f in (max, min)
     }
     ends["Heaviside"] = lambda x, *_: iv.mpf([float(iv.mpf(x).a > 0), float(iv.mpf(x).b >= 0)])
-    function = sympy.lambdify(
-        symbols,
-        expr,
-        [ends, {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}],
-    )
+    known = {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}
+    function = sympy.lambdify(symbols, expr, [ends, known])
 
     def over(sides):
         try:
             result = iv.mpf(function(*(iv.mpf([lo, hi]) for lo, hi in sides)))
             lo, hi = float(result.a), float(result.b)
-        except (
-            ZeroDivisionError,
-            ValueError,
-            TypeError,
-            NameError,
-            AttributeError,
-            NotImplementedError,
-            OverflowError,
-        ):
+        except (ArithmeticError, ValueError, TypeError, NameError, AttributeError, NotImplementedError):
             return -INF, INF
         return (-INF if math.isnan(lo) else lo), (INF if math.isnan(hi) else hi)
 
@@ -132,11 +115,8 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         for half in _halves(sides):
             half = _shrink(problem, half, sign)
             best = min(best, *(sign * _value(problem, probe) for probe in _probes(half)))
-            low_half = (
-                sign * _value(problem, tuple(lo for lo, _ in half))
-                if all(a == b for a, b in half)
-                else bound(half)
-            )
+            point = tuple(lo for lo, hi in half if lo == hi)
+            low_half = sign * _value(problem, point) if len(point) == len(half) else bound(half)
             if low_half <= best:
                 heapq.heappush(heap, (low_half, len(heap) + count * 1e-6, half))
         if not heap:
@@ -157,7 +137,7 @@ def _shrink(problem, sides, sign):
             down, up = slope(sides)
             if down >= 0 or up <= 0:
                 end = lo if (down >= 0) == (sign > 0) else hi
-                sides = sides[:i] + ((end, end),) + sides[i + 1 :]
+                sides = (*sides[:i], (end, end), *sides[i + 1 :])
                 changed = True
     return sides
 
@@ -167,7 +147,7 @@ def _halves(sides):
     i = max(range(len(sides)), key=lambda j: _width(*sides[j]))
     lo, hi = sides[i]
     cut = max(2 * lo, 1.0) if hi == INF else (math.sqrt(lo * hi) if lo > 0 and hi / lo > 4 else (lo + hi) / 2)
-    return (sides[:i] + (part,) + sides[i + 1 :] for part in ((lo, cut), (cut, hi)))
+    return ((*sides[:i], part, *sides[i + 1 :]) for part in ((lo, cut), (cut, hi)))
 
 
 def _width(lo, hi):

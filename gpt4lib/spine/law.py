@@ -19,33 +19,15 @@ from .errors import BadInput
 from .interval import Interval, image
 from .units import base_unit, parse_unit, to_unit, unit_factor
 
-_GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "zeta",
-        "omega",
-        "lambda",
-        "mu",
-        "rho",
-        "tau",
-        "phi",
-        "eta",
-        "kappa",
-        "sigma",
-        "ell",
-    ]
-)
+_GREEK = "alpha beta gamma delta zeta omega lambda mu rho tau phi eta kappa sigma ell".split()
 _elsewhere = count()
 
 
 class Quantity(sympy.Symbol):
     """A positive SymPy symbol that knows its unit, meaning and LaTeX; a constant also its value.
 
-    Made by `symbol`, `constant` and, in a chapter, by what `letters` returns. Two quantities are equal when name,
-    unit and meaning are. `place` is (chapter, number): where it is declared, which is the order of typesetting.
+    Made by `symbol`, `constant` and, in a chapter, by what `letters` returns. Two quantities are equal when
+    name, unit and meaning are. `place` is (chapter, number): where it is declared, the order of typesetting.
     """
 
     __slots__ = ("at_most", "heading", "meaning", "place", "source", "tex", "unit", "value")
@@ -103,7 +85,7 @@ def constant(
 
 
 def letters(chapter: float, heading: str) -> tuple:
-    """Functions that declare a chapter's letters in order: `symbol`, `share` (from 0 to 1, no unit) and `constant`.
+    """Functions that declare a chapter's letters in order: `symbol`, `share` (from 0 to 1) and `constant`.
 
     They take name, [value,] unit, meaning, [source,] and LaTeX, where it is not the name: N_ref stands for
     N_{\\mathrm{ref}}, beta_in for \\beta_{\\mathrm{in}}.
@@ -138,8 +120,9 @@ def _tex(short):
 class Law:
     """lhs = rhs, an equation between quantities.
 
-    >>> N, D, C = symbol("N", "parameter", "size"), symbol("D", "token", "tokens"), symbol("C", "FLOP", "compute")
-    >>> compute = Law(C, constant("k", 6, "FLOP/parameter/token", "2 forward, 4 backward") * N * D)
+    >>> N, D = symbol("N", "parameter", "size"), symbol("D", "token", "tokens")
+    >>> k = constant("k", 6, "FLOP/parameter/token", "2 forward, 4 backward")
+    >>> compute = Law(symbol("C", "FLOP", "compute"), k * N * D)
     >>> compute(N=280e9, D="13e12 token")
     2.184e+25
     >>> compute.solve("D")(C=2.184e25, N=280e9)
@@ -209,16 +192,16 @@ class Law:
         return float(result) if result.ndim == 0 else result
 
     def at(self, known, **own):
-        """The value with what the law needs from `known`, a mapping by name that may hold more; `own` goes first.
+        """The value with what the law needs from `known`, a mapping that may hold more; `own` goes first.
 
-        Raises BadInput as a call does, also where `known` lacks an input.
+        >>> mfu, t = symbol("mfu", "1", "utilisation"), symbol("t", "second", "time")
+        >>> Law(t, 1 / mfu * symbol("w", "second", "work")).at({"w": 3, "mfu": 0.5, "other": 1}, mfu=0.25)
+        12.0
+
+        Raises BadInput as a call does, also where an input is missing from both.
         """
-        given = {
-            name: (own if name in own else known)[name]
-            for name in self._needs
-            if name in own or name in known
-        }
-        return self(**given)
+        given = {name: known[name] for name in self._needs if name in known}
+        return self(**given | {name: own[name] for name in self._needs if name in own})
 
     def on_arrays(self, known, **own):
         """The same without the checks of a call: for millions of values that are known to be right."""
@@ -290,25 +273,22 @@ class Law:
                 roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
             except NotImplementedError:
                 roots = []
-        roots = [r for r in roots if self._returns(r, x)] or [
-            r for r in roots if self._returns(r, x, exactly=True)
-        ]
+        near = [root for root in roots if self._returns(root, x)]
+        roots = near or [root for root in roots if self._returns(root, x, exactly=True)]
         if len(roots) != 1:
-            raise BadInput(
-                f"{self.lhs} = {self.rhs} has {len(roots) or 'no'} closed positive solution for {x}"
-            )
+            many = len(roots) or "no"
+            raise BadInput(f"{self.lhs} = {self.rhs} has {many} closed positive solution for {x}")
         return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
 
     def _returns(self, root, x, exactly: bool = False) -> bool:
-        rng, number = random.Random(0), sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
-        for _ in range(4):
-            point = {
-                s: number(rng.randint(1, 999)) / 1000 * (s.at_most or rng.choice([1, 10, 1000]))
-                for s in self.symbols
-            }
-            constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
-            there = self.rhs.subs({**constants, **point})
-            back = root.subs({self.lhs: there, **constants, **{s: v for s, v in point.items() if s != x}})
+        rng = random.Random(0)  # not mutated: a seed
+        number = sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
+        constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
+        for _ in range(4):  # not mutated: how often it is tried
+            point = {s: number(rng.randint(1, 999)) / 1000 for s in self.symbols}
+            point = {s: part * (s.at_most or rng.choice([1, 10, 1000])) for s, part in point.items()}
+            there = self.rhs.xreplace(constants | point)
+            back = root.xreplace(constants | {s: v for s, v in point.items() if s != x} | {self.lhs: there})
             want = point.get(x, x.value)
             if not sympy.Abs(sympy.N(back) - want) <= 1e-9 * want:
                 return False

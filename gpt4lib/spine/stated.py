@@ -29,7 +29,7 @@ _STATED = re.compile(
 
 
 def stated(text: str) -> Stated:
-    """Read "~1.8e12 parameter", "90-100 day", "> 10", "=16": a value with the precision it was stated at.
+    """Read "~1.8e12 parameter", "90-100 day", "> 10", "=16": a value with the precision of its statement.
 
     A plain or `~` number is known to half a unit of its last significant digit; trailing zeros of a
     whole number count as significant only among its first two digits ("25,000" is 24,500 to 25,500).
@@ -42,13 +42,13 @@ def stated(text: str) -> Stated:
     """
     match = _STATED.fullmatch(str(text).strip())
     if not match:
-        raise BadInput(
-            f"a stated value takes a form such as '~1.8e12 parameter', '90-100 day', '> 10' or '=16', got {text!r}"
-        )
-    mark, a, b, unit = match["mark"], _number(match["a"]), match["b"], (match["unit"] or "1").strip()
+        forms = "'~1.8e12 parameter', '90-100 day', '> 10' or '=16'"
+        raise BadInput(f"a stated value takes a form such as {forms}, got {text!r}")
+    mark, first, b, unit = match.groups("")
+    a, unit = _number(first), unit.strip() or "1"
     parse_unit(unit)
     base = base_unit(unit)
-    if b is not None:
+    if b:
         if mark in (">", "<", ">=", "<="):
             raise BadInput(f"a stated range takes no {mark!r}, got {text!r}")
         value, low, high = (a + _number(b)) / 2, a, _number(b)
@@ -59,7 +59,7 @@ def stated(text: str) -> Stated:
     elif mark == "=":
         value = low = high = a
     else:
-        half = half_unit(match["a"])
+        half = half_unit(first)
         value, low, high = a, max(a - half, 0.0), a + half
     factor = unit_factor(unit, base)
     return Stated(str(text).strip(), value * factor, Interval(low * factor, high * factor), base, unit)

@@ -10,26 +10,15 @@ from .interval import Interval
 from .stated import parts
 from .units import base_unit, unit_factor
 
-_PREFIXES = (
-    (1e18, "E"),
-    (1e15, "P"),
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1, ""),
-    (1e-3, "m"),
-    (1e-6, "µ"),
-)
+_PREFIXES = tuple(zip((1e18, 1e15, 1e12, 1e9, 1e6, 1e3, 1, 1e-3, 1e-6), (*"EPTGMk", "", "m", "µ")))
 _WORDS = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"), (1, ""))
-_TIMES = (
-    (2 * 365.25 * 86400, 365.25 * 86400, "years"),
-    (2 * 86400, 86400, "days"),
-    (2 * 3600, 3600, "hours"),
-    (120, 60, "min"),
-    (1, 1, "s"),
-    (1e-3, 1e-3, "ms"),
-    (0, 1e-6, "µs"),
+_YEAR = 365.25 * 86400
+_TIMES = tuple(  # from how many seconds on, the unit in seconds, its name
+    zip(
+        (2 * _YEAR, 2 * 86400, 2 * 3600, 120, 1, 1e-3, 0),
+        (_YEAR, 86400, 3600, 60, 1, 1e-3, 1e-6),
+        ("years", "days", "hours", "min", "s", "ms", "µs"),
+    )
 )
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _PREFIXED = {
@@ -90,9 +79,7 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
         return "−" + fmt(-value, unit, digits)
     if unit in ("%", "percent"):
         text = number(100.0 * value, digits)
-        return (
-            number(value, digits) if "10⁻" in text else f"{text}%"
-        )  # a power of ten carries no percent sign
+        return number(value, digits) if "10⁻" in text else f"{text}%"  # a power of ten has no percent sign
     base = base_unit(unit)
     if (unit not in ("", "1") and base == "1") or (base != unit and unit_factor(unit, base) != 1):
         raise BadInput(f"fmt takes a base unit or '%', got {unit!r}")
@@ -100,26 +87,34 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
         return number(value, digits)
     if not math.isfinite(value):
         return f"{number(value)}{_COUNTED.get(base, ' ' + base)}"
+    return (_money if base.startswith("USD") and base not in _COUNTED else _amount)(value, base, digits)
+
+
+def _money(value, base, digits):
+    """Dollars, and the prices that readers know by another unit."""
     if base == "USD/GPU/second":
         return f"${number(float(value) * 3600, digits)} per GPU-hour"
     if base == "USD/joule":
         return f"${number(value * 3.6e6, digits)} per kWh"
     if base == "USD/GPU":
-        return f"{fmt(value, 'USD', digits)} per GPU"
-    if base == "USD":
-        scale, word = _pick(value, _WORDS, digits)
-        text = f"{value:,.2f}" if scale == 1 and 0.1 <= value < 1000 else number(value / scale, digits)
-        return f"${text}{word}"
+        return f"{_money(value, 'USD', digits)} per GPU"
+    if base != "USD":
+        return _amount(value, base, digits)
+    scale, word = _pick(value, _WORDS, digits)
+    text = f"{value:,.2f}" if scale == 1 and 0.1 <= value < 1000 else number(value / scale, digits)
+    return f"${text}{word}"
+
+
+def _amount(value, base, digits):
+    """Times, amounts with a prefix, and things counted in words."""
     if base == "second":
-        least, scale, name = next(row for row in _TIMES if value >= row[0])
+        _, scale, name = next(row for row in _TIMES if value >= row[0])
         return f"{number(value / scale, digits)} {name}"
     if base == "GPU*second":
         scale, word = _pick(value / 3600, _WORDS, digits)
         return f"{number(value / 3600 / scale, digits)}{word} GPU-hours"
     if base in _PREFIXED:
-        if value >= 1e21 or value == 0:
-            return f"{number(value, digits)} {_PREFIXED[base]}"
-        scale, prefix = _pick(value, _PREFIXES, digits)
+        scale, prefix = (1, "") if value >= 1e21 or value == 0 else _pick(value, _PREFIXES, digits)
         return f"{number(value / scale, digits)} {prefix}{_PREFIXED[base]}"
     scale, word = (1, "") if isinstance(value, int) and value < 1e6 else _pick(value, _WORDS, digits)
     return f"{number(value / scale if scale > 1 else value, digits)}{word}{_COUNTED.get(base, ' ' + base)}"
@@ -138,23 +133,18 @@ def written(stated) -> str:
     for text in filter(None, numbers):
         value, plain = float(text.replace(",", "").replace("_", "")), re.sub(r"[eE].*|[,_]", "", text)
         digits = len((plain if "." in plain else plain.rstrip("0")).replace(".", "").lstrip("0")) or 1
-        if (
-            stated.unit in _PREFIXED and stated.written_unit != stated.unit
-        ):  # a prefix stays as it was written
+        if stated.unit in _PREFIXED and stated.written_unit != stated.unit:  # a prefix stays as written
             shown.append(f"{number(value, digits)} {_plain(stated.written_unit)}")
         else:
             shown.append(fmt(value * unit_factor(stated.written_unit, stated.unit), unit, digits))
-    return ("" if mark == "=" else mark + " " * (mark in ("<", ">", "<=", ">="))) + _span(shown[0], shown[-1])
+    mark = {"=": "", "~": "~"}.get(mark, f"{mark} " if mark else "")
+    return mark + _span(shown[0], shown[-1])
 
 
 def _plain(unit):
     """A unit as prose has it: "TFLOP/token" is TFLOP per token."""
-    return (
-        unit.replace("/token", " per token")
-        .replace("/second", "/s")
-        .replace("/GPU", " per GPU")
-        .replace("watt", "W")
-    )
+    spelt = {"/token": " per token", "/second": "/s", "/GPU": " per GPU", "watt": "W"}
+    return re.sub("/token|/second|/GPU|watt", lambda found: spelt[found[0]], unit)
 
 
 def _span(low, high):

@@ -85,11 +85,8 @@ def to_unit(value, unit: str, name: str, *, at_most: float | None = None):
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         raise BadInput(f"{takes}, got {value!r}") from None
-    for wrong, what in (
-        (np.isnan(array), "NaN"),
-        (np.isinf(array), "an infinite value"),
-        (array < 0, "a negative value"),
-    ):
+    kinds = {"NaN": np.isnan(array), "an infinite value": np.isinf(array), "a negative value": array < 0}
+    for what, wrong in kinds.items():
         if wrong.any():
             raise BadInput(f"{takes}, got {what} ({array[wrong].flat[0]:g})")
     if at_most is not None and (array > at_most).any():

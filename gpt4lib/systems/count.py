@@ -11,6 +11,7 @@ from itertools import product
 
 from ..chapters import architecture
 from ..chapters.architecture import attention, mlp
+from ..chapters.mqa import latent_cache
 from ..chapters.vision_io import cross
 from ..facts.files import data_file, published
 from ..facts.models import Model, model_of, published_model, read_model
@@ -22,8 +23,9 @@ from ..spine.stated import Stated, stated
 class ServedModel:
     """What a pass needs to know of a model. A dense model has one expert, which every token uses.
 
-    `N_fix` is read by every pass; `N_held` adds the embedding table. `entries` are the cache entries of one token,
-    `kv_splits` the ranks that can share them by heads, `pair_flop` the score FLOP of a token per token of context.
+    `N_fix` is read by every pass; `N_held` adds the embedding table. `entries` are the cache entries of one
+    token, `kv_splits` the ranks that can share them by heads, `pair_flop` the score FLOP of a token per token
+    of context.
     """
 
     name: str
@@ -57,48 +59,33 @@ def serving_view(shape: Model) -> ServedModel:
     s, parts = shape, parameters(shape).parts
     flop = flop_per_token(s, 1.0)
     pair = flop.pop("scores")
-    routed, mixed = s.n_experts or 1, s.mla_d_value if s.latent else s.d_head
     inside = parts["experts"] if s.n_experts else parts["mlp"]
     held = sum(parts.values()) - inside
-    entries = s.layers * (s.mla_kv_rank + s.mla_d_rope if s.latent else 2 * s.n_kv_heads * s.d_head)
+    sizes = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "E": s.n_experts or 1, "k": s.top_k or 1}
     return ServedModel(
         name=s.name,
         N_fix=held - (0 if s.tied_embeddings else parts["embedding"]),
         N_held=held,
-        N_exp=inside / routed,
-        E=routed,
-        k=s.top_k or 1,
+        N_exp=inside / (s.n_experts or 1),
         C_tok=sum(flop.values()),
         pair_flop=pair,
-        entries=entries,
-        L=s.layers,
-        d=s.d_model,
+        entries=_one(latent_cache if s.latent else architecture.token_cache, _letters(s), kv_bytes=1),
         kv_splits=1 if s.latent else s.n_kv_heads,
-        n_h=s.n_heads,
-        d_h=mixed,
+        d_h=s.mla_d_value if s.latent else s.d_head,
+        **sizes,
     )
 
 
 def served_model(name: str) -> ServedModel:
-    """A model by name: a shape file of `data/shapes` ("gpt4_multi_query") or a row of `data/models.csv`."""
-    try:
-        return serving_view(read_model(data_file(f"shapes/{name}.toml")))
-    except BadInput:
-        return serving_view(published_model(name).shape)
+    """A model by name: a shape file of `data/shapes` ("gpt4_multi_query") or a row of `data/models.csv`.
+
+    Raises BadInput that names the nearest known ones.
+    """
+    path = data_file("models.csv").parent / "shapes" / f"{name}.toml"
+    return serving_view(read_model(path) if path.is_file() else published_model(name).shape)
 
 
-PARTS = (
-    "embedding",
-    "unembedding",
-    "positions",
-    "attention",
-    "mlp",
-    "experts",
-    "shared_experts",
-    "router",
-    "norms",
-    "biases",
-)
+PARTS = "embedding unembedding positions attention mlp experts shared_experts router norms biases".split()
 
 
 @dataclass(frozen=True)
@@ -111,43 +98,72 @@ class Count:
     active_parts: dict
 
 
+_KEYS = dict(  # letters of the laws, keys of a model
+    pair.split("=")
+    for pair in """L=layers d=d_model n_h=n_heads n_kv=n_kv_heads d_h=d_head V=vocab n_pos=max_positions
+    E=n_experts n_mat=mlp_matrices d_ff=d_ff r_q=mla_q_rank r_kv=mla_kv_rank d_nope=mla_d_nope
+    d_rope=mla_d_rope d_v=mla_d_value""".split()
+)
+
+
+def _letters(s: Model) -> dict:
+    """A model's sizes by the letters of the laws; experts' widths and layers are given where needed."""
+    return {letter: getattr(s, key) for letter, key in _KEYS.items()} | {"n_norm": 2 if s.biases else 1}
+
+
+def _one(law, sizes: dict, **own) -> int:
+    return int(law.exact(**{letter.name: (sizes | own)[letter.name] for letter in law.symbols}))
+
+
 def parameters(shape: Model) -> Count:
     """Parameters by part, exact. Both vocabulary tables count as active.
 
-    >>> parameters(model_of({"name": "tiny", "layers": 1, "d_model": 4, "n_heads": 2, "n_kv_heads": 1, "d_head": 2,
-    ...     "d_ff": 8, "mlp_matrices": 2, "vocab": 10, "tied_embeddings": True, "positions": "rotary"})).total
+    >>> tiny = {"name": "tiny", "layers": 1, "d_model": 4, "n_heads": 2, "n_kv_heads": 1, "d_head": 2}
+    >>> tiny |= {"d_ff": 8, "mlp_matrices": 2, "vocab": 10, "tied_embeddings": True, "positions": "rotary"}
+    >>> parameters(model_of(tiny)).total
     164
     """
-    s, parts = shape, dict.fromkeys(PARTS, 0)
-    parts["embedding"] = _one(architecture.vocabulary_table, V=s.vocab, d=s.d_model)
+    s, sizes, parts = shape, _letters(shape), dict.fromkeys(PARTS, 0)
+    parts["embedding"] = _one(architecture.vocabulary_table, sizes)
     parts["unembedding"] = 0 if s.tied_embeddings else parts["embedding"]
-    parts["attention"] = _attention(s)
-    parts["norms"] = _one(architecture.norms, n_norm=2 if s.biases else 1, d=s.d_model, L=s.layers)
+    parts["attention"] = sum(_one(law, sizes) for law in _attention(s))
+    parts["norms"] = _one(architecture.norms, sizes)
     if s.latent:
-        parts["norms"] += _one(architecture.latent_norms, L=s.layers, r_q=s.mla_q_rank, r_kv=s.mla_kv_rank)
-    if s.positions == "learned":
-        parts["positions"] = _one(architecture.learned_positions, n_pos=s.max_positions, d=s.d_model)
-    if s.positions == "relative":
-        parts["positions"] = _one(
-            architecture.relative_positions, L=s.layers, d=s.d_model, n_h=s.n_heads, d_h=s.d_head
-        )
+        parts["norms"] += _one(architecture.latent_norms, sizes)
+    if s.positions in ("learned", "relative"):
+        parts["positions"] = _one(getattr(architecture, f"{s.positions}_positions"), sizes)
     if s.dense_layers:
-        parts["mlp"] = _one(
-            architecture.mlp, L=s.dense_layers, n_mat=s.mlp_matrices, d=s.d_model, d_ff=s.d_ff
-        )
+        parts["mlp"] = _one(architecture.mlp, sizes, L=s.dense_layers)
     active = dict(parts)
     if s.n_experts:
-        one = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices, "d": s.d_model}
-        each, shared = (
-            _one(architecture.mlp, d_ff=s.d_ff_expert, **one),
-            _one(architecture.mlp, d_ff=s.d_ff_shared, **one),
-        )
-        parts["router"] = active["router"] = _one(architecture.router, L=one["L"], d=s.d_model, E=s.n_experts)
-        parts["shared_experts"] = active["shared_experts"] = s.n_shared_experts * shared
-        parts["experts"], active["experts"] = s.n_experts * each, s.top_k * each
+        routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
+        each = _one(architecture.mlp, sizes, **routed, d_ff=s.d_ff_expert)
+        shared = s.n_shared_experts * _one(architecture.mlp, sizes, **routed, d_ff=s.d_ff_shared)
+        every_token = {"router": _one(architecture.router, sizes, L=routed["L"]), "shared_experts": shared}
+        parts |= every_token | {"experts": s.n_experts * each}
+        active |= every_token | {"experts": s.top_k * each}
     if s.biases:
-        parts["biases"], active["biases"] = _biases(s, s.n_experts), _biases(s, s.top_k)
+        parts["biases"], active["biases"] = _biases(s, sizes, s.n_experts), _biases(s, sizes, s.top_k)
     return Count(sum(parts.values()), sum(active.values()), parts, active)
+
+
+def _attention(s: Model) -> tuple:
+    if not s.latent:
+        return (architecture.attention,)
+    query = architecture.latent_query if s.mla_q_rank else architecture.direct_query
+    return query, architecture.latent_rest
+
+
+def _biases(s: Model, sizes: dict, experts: int) -> int:
+    biases = _one(architecture.latent_bias if s.latent else architecture.attention_bias, sizes)
+    if s.dense_layers:
+        biases += _one(architecture.mlp_bias, sizes, L=s.dense_layers)
+    if s.n_experts:
+        routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
+        biases += experts * _one(architecture.mlp_bias, sizes, **routed, d_ff=s.d_ff_expert)
+        biases += s.n_shared_experts * _one(architecture.mlp_bias, sizes, **routed, d_ff=s.d_ff_shared)
+        biases += _one(architecture.router_bias, sizes, L=routed["L"])
+    return biases
 
 
 def printed(text: str) -> Stated:
@@ -167,10 +183,11 @@ def agrees(counted: int, text: str) -> bool:
 
 
 def flop_per_token(shape: Model, context: float) -> dict:
-    """Forward FLOP of one token by part: 2 per active matrix entry, plus the attention scores over `context` tokens.
+    """2 FLOP per active matrix entry, plus the attention scores over `context` tokens: forward, by part.
 
     Embedding look-ups, norms and biases cost no matrix product. Pass the mean context of a causal
-    sequence to get its mean. A position matrix counts as applied once per token.
+    sequence to get its mean. A position matrix counts as applied once per token. Raises BadInput for a
+    context that is no number of tokens.
     """
     if isinstance(context, bool) or not isinstance(context, (int, float)) or not 0 <= context < math.inf:
         raise BadInput(f"context takes a number of tokens of at least 0, got {context!r}")
@@ -183,50 +200,6 @@ def flop_per_token(shape: Model, context: float) -> dict:
     qk, value = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
     flop["scores"] = float(architecture.pairs(L=s.layers, n_h=s.n_heads, d_qk=qk, d_v=value, S=context))
     return flop
-
-
-def _one(law, **widths) -> int:
-    return int(law.exact(**widths))
-
-
-def _attention(s: Model) -> int:
-    if not s.latent:
-        return _one(
-            architecture.attention, L=s.layers, d=s.d_model, d_h=s.d_head, n_h=s.n_heads, n_kv=s.n_kv_heads
-        )
-    widths = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "d_nope": s.mla_d_nope, "d_rope": s.mla_d_rope}
-    query = (
-        _one(architecture.latent_query, r_q=s.mla_q_rank, **widths)
-        if s.mla_q_rank
-        else _one(architecture.direct_query, **widths)
-    )
-    return query + _one(architecture.latent_rest, r_kv=s.mla_kv_rank, d_v=s.mla_d_value, **widths)
-
-
-def _biases(s: Model, experts: int) -> int:
-    widths = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads}
-    if s.latent:
-        biases = _one(
-            architecture.latent_bias,
-            d_nope=s.mla_d_nope,
-            d_rope=s.mla_d_rope,
-            d_v=s.mla_d_value,
-            r_q=s.mla_q_rank,
-            r_kv=s.mla_kv_rank,
-            **widths,
-        )
-    else:
-        biases = _one(architecture.attention_bias, d_h=s.d_head, n_kv=s.n_kv_heads, **widths)
-    if s.dense_layers:
-        biases += _one(
-            architecture.mlp_bias, L=s.dense_layers, n_mat=s.mlp_matrices, d=s.d_model, d_ff=s.d_ff
-        )
-    if s.n_experts:
-        one = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices, "d": s.d_model}
-        biases += experts * _one(architecture.mlp_bias, d_ff=s.d_ff_expert, **one)
-        biases += s.n_shared_experts * _one(architecture.mlp_bias, d_ff=s.d_ff_shared, **one)
-        biases += _one(architecture.router_bias, L=one["L"], E=s.n_experts)
-    return biases
 
 
 def fitting_shapes(
@@ -258,39 +231,25 @@ def fitting_shapes(
             for heads in range(divide_heads, 4 * width // head, divide_heads):
                 shared = attention(L=layers, d=width, d_h=head, n_h=heads, n_kv=heads if multi_head else 1)
                 if attention_range.contains(shared):
-                    found.append(
-                        {
-                            "d": width,
-                            "n_h": heads,
-                            "d_h": head,
-                            "a_w": heads * head / width,
-                            "n_mat": matrices,
-                            "r_ff": float(ratio),
-                            "d_ff": int(inner),
-                            "N_attn": shared,
-                            "N_exp": one_expert,
-                        }
-                    )
+                    of_width = {"d": width, "n_h": heads, "d_h": head, "a_w": heads * head / width}
+                    of_mlp = {"n_mat": matrices, "r_ff": float(ratio), "d_ff": int(inner)}
+                    found.append(of_width | of_mlp | {"N_attn": shared, "N_exp": one_expert})
     return found
 
 
 def flamingo(model: str, component: str) -> dict:
-    """A row of Flamingo's Table 4: {"n_x": layers or blocks, "d": width, "n_h": heads, "d_h": width of a head}.
+    """A row of Flamingo's Table 4: n_x layers or blocks, width d, n_h heads, width of a head d_h.
 
     Raises BadInput that names the nearest known ones.
     """
     rows = {f"{r['model']}: {r['component']}": r for r in published("flamingo_table4_shapes")}
     row = rows[pick(f"{model}: {component}", rows, "row of Table 4")]
-    return {
-        "n_x": int(row["L"]),
-        "d": int(row["D"]),
-        "n_h": int(row["H"]),
-        "d_h": int(row["D"]) // int(row["H"]),
-    }
+    layers, width, heads = (int(row[key]) for key in "LDH")
+    return {"n_x": layers, "d": width, "n_h": heads, "d_h": width // heads}
 
 
 def flamingo_blocks(model: str, component: str = "GATED XATTN-DENSE", *, n_x=None, d_vis=None) -> float:
-    """Parameters of a Flamingo's blocks by Table 4; other blocks or another width of the visual tokens if given.
+    """Parameters of a Flamingo's blocks by Table 4; other blocks or another visual width if given.
 
     Without `d_vis` visual tokens are as wide as the blocks, which makes it the count of the resampler too.
 
@@ -303,22 +262,9 @@ def flamingo_blocks(model: str, component: str = "GATED XATTN-DENSE", *, n_x=Non
 
 
 def flamingo_text(model: str, *, layers=None) -> int:
-    """Parameters of a Flamingo's frozen text model by Table 4, counted as a Chinchilla; with other layers if given."""
+    """Parameters of a Flamingo's frozen text model by Table 4, counted as a Chinchilla, or of more layers."""
     row = flamingo(model, "Frozen LM")
-    return parameters(
-        model_of(
-            {
-                "name": model,
-                "layers": layers or row["n_x"],
-                "d_model": row["d"],
-                "n_heads": row["n_h"],
-                "n_kv_heads": row["n_h"],
-                "d_head": row["d_h"],
-                "d_ff": 4 * row["d"],
-                "mlp_matrices": 2,
-                "vocab": 32_000,
-                "tied_embeddings": True,
-                "positions": "relative",
-            }
-        )
-    ).total
+    heads = {"n_heads": row["n_h"], "n_kv_heads": row["n_h"], "d_head": row["d_h"]}
+    sizes = {"layers": layers or row["n_x"], "d_model": row["d"], "d_ff": 4 * row["d"], "vocab": 32_000}
+    kind = {"mlp_matrices": 2, "tied_embeddings": True, "positions": "relative"}
+    return parameters(model_of({"name": model} | heads | sizes | kind)).total

@@ -15,7 +15,7 @@ from ..spine.interval import Interval
 # ---- published fits -----------------------------------------------------------------------
 @dataclass(frozen=True)
 class Fit:
-    """A published answer to "how many tokens for this size?": `tokens(size)`; `span(size)` where its error is known."""
+    """A published answer: `tokens(size)`, and `span(size)` where its error is known."""
 
     label: str
     source: str
@@ -76,17 +76,15 @@ def scaling_fits() -> dict[str, Fit]:
     refit, row, llama = _by_law("refit-mean"), scaling_row("refit-mean"), scaling_row("llama3")
     a = [float(row["a_N"]) + sign * 1.645 * float(row["a_N_se"]) for sign in (-1, 1)]
     a_l, twenty = float(llama["a_N"]), given("fact:chinchilla-tokens").value
+    of_llama = _by_exponent(float(llama["N_ref"]), float(llama["D_ref"]), a_l, 1 - a_l)
+    of_refit = _span(PIVOT, refit(PIVOT), a, [1 - a[1], 1 - a[0]])
     return {
         "kaplan": Fit("Kaplan 2020", "kaplan2020", _by_law("kaplan-joint")),
-        "refit": Fit(
-            "Besiroglu refit", "besiroglu2024", refit, _span(PIVOT, refit(PIVOT), a, [1 - a[1], 1 - a[0]])
-        ),
+        "refit": Fit("Besiroglu refit", "besiroglu2024", refit, of_refit),
         "c4": Fit("Muennighoff C4", "muennighoff2023", _by_law("muennighoff")),
         "rule": Fit("20 a parameter", "hoffmann2022", lambda size: tokens_by_rule(N=size, q=twenty)),
         "1": _chinchilla("1", "chinchilla_table3_optimal", "tokens"),
         "2": _chinchilla("2", "chinchilla_tableA3_optimal", "tokens_2"),
-        "llama3": Fit(
-            "Llama 3", "llama3", _by_exponent(float(llama["N_ref"]), float(llama["D_ref"]), a_l, 1 - a_l)
-        ),
+        "llama3": Fit("Llama 3", "llama3", of_llama),
         "3": Fit("Chinchilla 3", "hoffmann2022", _by_law("chinchilla-3")),
     }

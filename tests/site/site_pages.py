@@ -1,13 +1,9 @@
-"""The built site in headless Chromium: how a page is opened, and the checks that every page passes.
-
-`test_site_wide.py` and `test_site_phone.py` run the checks; two files, so that two processes share the work.
-"""
+"""The built site in headless Chromium: how a page is opened, and how axe-core looks at it."""
 
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +23,7 @@ class Visit:
     """One page at one width, with everything it asked for and complained about."""
 
     def __init__(self, browser, name, width, ready=READY):
+        self.name, self.width = name, width
         self.problems, self.requests = [], []
         self.page = browser.new_page(viewport={"width": width, "height": 900})
         self.page.on("console", lambda m: m.type in ("error", "warning") and self.problems.append(m.text))
@@ -36,10 +33,9 @@ class Visit:
         self.open(name, ready)
 
     def open(self, name, ready=READY):
-        """Load a page of the site and wait until equations and charts stand, or for what `ready` waits for."""
-        self.page.goto(
-            (SITE / name.partition("#")[0].partition("?")[0]).as_uri() + re.sub(r"^[^#?]*", "", name)
-        )
+        """Load a page of the site and wait until all stands, or for what `ready` waits for."""
+        path = SITE / name.partition("#")[0].partition("?")[0]
+        self.page.goto(path.as_uri() + re.sub(r"^[^#?]*", "", name))
         self.page.evaluate(ready)
         return self.page
 
@@ -49,103 +45,69 @@ def outside(urls):
     return [u for u in urls if urlsplit(u).scheme not in ("file", "data", "blob")]
 
 
-@pytest.fixture(scope="module", params=PAGES)
-def visit(request, browser, site):
-    """Each page at the width of the file that asks, loaded once for all the checks."""
-    visit = Visit(browser, request.param, request.module.WIDTH)
-    visit.name, visit.width = request.param, request.module.WIDTH
-    yield visit
-    visit.page.close()
-
-
-@pytest.fixture
-def fresh(browser, site):
-    """A function that opens a page for one test alone."""
-    opened = []
-
-    def open_page(name, width=1280, ready=READY):
-        opened.append(Visit(browser, name, width, ready))
-        return opened[-1].page
-
-    yield open_page
-    for visit in opened:
-        assert not visit.problems and not outside(visit.requests)
-        visit.page.close()
-
-
-def test_page_is_quiet_and_asks_nobody(visit):
-    assert visit.requests and outside(visit.requests) == []
-    assert visit.problems == []
-
-
-def test_page_does_not_scroll_sideways(visit):
-    wide = visit.page.evaluate("""() => [document.documentElement.scrollWidth, document.body.scrollWidth]
-        .map((width) => width - document.documentElement.clientWidth)""")
-    assert max(wide) <= 0
-
-
-def test_nothing_is_cut_off(visit):
-    """What reaches beyond the screen lies in a box that scrolls and that the keyboard reaches."""
-    lost = visit.page.evaluate("""() => [...document.querySelectorAll("article *")].filter((node) => {
-        const box = node.getBoundingClientRect();
-        if (!box.width || !box.height || box.right <= innerWidth + 1) return false;
-        for (let up = node; up && up.tagName !== "ARTICLE"; up = up.parentElement) {
-          const style = getComputedStyle(up);
-          if (/auto|scroll/.test(style.overflowX)) return up.tabIndex < 0 && !up.querySelector("a, button, input");
-          if (style.position === "fixed" || style.clipPath !== "none" || up.tagName === "MJX-ASSISTIVE-MML") return false;
-        }
-        return true;
-      }).map((node) => node.outerHTML.slice(0, 120))""")
-    assert lost == []
-
-
-def test_equations_are_set(visit):
-    sources, set_, broken = (
-        visit.page.evaluate("""() => ["article .math", "article mjx-container", "mjx-container merror, [data-mjx-error]"]
-        .map((query) => document.querySelectorAll(query).length)""")
-    )
-    assert broken == 0
-    assert set_ >= sources
-
-
-def test_charts_are_live(visit):
-    charts = visit.page.locator(".gpt4-chart")
-    for chart in charts.all():
-        assert chart.locator("canvas, svg.marks").count() == 1
-        assert chart.locator("img").is_hidden()
-        box = chart.locator("canvas, svg.marks").bounding_box()
-        assert box["height"] > 100 and box["width"] <= visit.width
-
-
-def test_one_header_and_one_search(visit):
-    assert visit.page.locator("header.bd-header").count() <= 1
-    assert visit.page.locator("h1:visible").count() == 1
-    visible = visit.page.locator("input[type=search]:visible:not(#ledger-search)")
-    assert visible.count() <= 1 + (visit.name == "search.html")
-
+# ---- axe-core -----------------------------------------------------------------------------
 
 SLIM = """() => {
   document.querySelectorAll("mjx-container").forEach((node) => node.remove());
   const seen = new Set();
   for (const token of document.querySelectorAll(".highlight span")) {
-    const kind = [token.className, token.parentElement.className, token.closest(".highlight").parentElement.className].join("|");
+    const box = token.closest(".highlight").parentElement;
+    const kind = [token.className, token.parentElement.className, box.className].join("|");
     if (seen.has(kind)) token.replaceWith(...token.childNodes);
     else seen.add(kind);
   }
 }"""
+# Marks texts for the rule on contrast: of those with the same ink on the same grounds, up to the page, three.
+MARK = """() => {
+  const GROUND = ["backgroundColor", "backgroundImage", "opacity", "position", "zIndex", "float", "filter",
+                  "mixBlendMode", "transform", "clipPath", "overflow"];
+  const INK = ["color", "fontSize", "fontWeight", "textShadow", "webkitTextFillColor", "webkitTextStroke"];
+  const numbers = new Map(), grounds = new Map(), kinds = new Map();
+  const number = (text) => numbers.get(text) ?? numbers.set(text, numbers.size).get(text);
+  const look = (style, names) => names.map((name) => style[name]).join();
+  const ground = (node) => {
+    if (!node) return "";
+    if (!grounds.has(node))
+      grounds.set(node, number(`${ground(node.parentElement)} on ${look(getComputedStyle(node), GROUND)}`));
+    return grounds.get(node);
+  };
+  const says = (node) => /^(INPUT|SELECT|TEXTAREA)$/.test(node.tagName) ||
+    [...node.childNodes].some((part) => part.nodeType === Node.TEXT_NODE && part.data.trim());
+  for (const node of document.querySelectorAll("body *")) {
+    node.removeAttribute("data-look");
+    if (!says(node) || !node.checkVisibility({ checkVisibilityCSS: true })) continue;
+    const box = node.getBoundingClientRect();
+    if (!box.width || !box.height || box.right + scrollX <= 0 || box.bottom + scrollY <= 0) continue;
+    const kind = `${look(getComputedStyle(node), INK)} on ${ground(node)}`;
+    kinds.set(kind, (kinds.get(kind) || 0) + 1);
+    if (kinds.get(kind) <= 3) node.setAttribute("data-look", kinds.size);
+  }
+  axe.configure({ rules: [{ id: "color-contrast", selector: "[data-look]" }] });
+}"""
+
+
+def prepare(page):
+    """Bring axe-core into a page, which is spent after it.
+
+    Equations are MathJax's own and are taken out; of the code's coloured words one of each kind stays,
+    because ten thousand of them would be looked at one by one. Colours change at once.
+    """
+    page.add_style_tag(
+        content="*, ::before, ::after { transition: none !important; animation: none !important }"
+    )
+    page.evaluate(SLIM)
+    page.evaluate(f"window.axe || (() => {{ {AXE_SCRIPT} }})()")
 
 
 def violations(page, theme, what=""):
-    """What axe-core finds serious or critical, by rule. The page is spent after it.
+    """What axe-core finds serious or critical in a prepared page, by rule. `what` narrows the rules.
 
-    Equations are MathJax's own and are taken out; of the code's coloured words one of each kind stays, because
-    ten thousand of them would be looked at one by one. `what` narrows the rules.
+    Nothing is fetched for it (`preload`): no rule that is in use needs it.
     """
-    page.evaluate(SLIM)
     page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
     page.wait_for_timeout(100)
-    page.evaluate(f"window.axe || (() => {{ {AXE_SCRIPT} }})()")
-    found = page.evaluate(f"axe.run({{{what} resultTypes: ['violations']}})")["violations"]
+    page.evaluate(MARK)
+    found = page.evaluate(f"axe.run({{{what} resultTypes: ['violations'], preload: false}})")["violations"]
     return {
         v["id"]: [n["html"][:150] for n in v["nodes"]][:4]
         for v in found

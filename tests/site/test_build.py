@@ -5,7 +5,9 @@ import re
 import subprocess
 from pathlib import Path
 
+import execute
 import gpt4book
+import outputs
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,8 @@ def files():
         ".idea",
         ".vscode",
         "gpt4lib.egg-info",
+        ".ruff_cache",
+        ".import_linter_cache",
     }
     for path in ROOT.rglob("*"):
         if path.is_file() and path.suffix in kinds and not skip & set(path.relative_to(ROOT).parts):
@@ -109,7 +113,7 @@ def test_notebook_links_lead_to_pages():
 
 def test_make_help_names_every_target():
     text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("book", "test", "lab", "execute", "clean", "help"):
+    for target in ("book", "test", "lint", "format", "lab", "execute", "clean", "help"):
         assert re.search(rf"make {target}\b", text) or target == "help"
 
 
@@ -148,6 +152,43 @@ def test_there_are_notebooks():
     assert {p.stem for p in NOTEBOOKS} >= {"02_architecture", "05_training_cost", "12_ledger"}
 
 
+def test_stored_outputs_are_those_of_this_library():
+    """The site is built from them: each notebook's checksums are those of the library and of its code."""
+    old = [path.stem for path in outputs.stale(NOTEBOOKS)]
+    assert old == [], "the library or these notebooks have changed since: run make execute"
+    assert set(outputs.stored()) == {path.stem for path in NOTEBOOKS}
+
+
+def notebook_of(source, text, **cell):
+    """A notebook of one code cell that prints a text, as JSON."""
+    cell |= {"cell_type": "code", "source": source, "outputs": [{"output_type": "stream", "text": text}]}
+    return json.dumps({"cells": [{"cell_type": "markdown", "source": "# Title"}, cell]})
+
+
+def test_a_checksum_sees_what_changes_outputs_and_nothing_else(tmp_path):
+    sums, path, library = tmp_path / "outputs.sum", tmp_path / "a.ipynb", tmp_path / "gpt4lib"
+    (library / "__pycache__").mkdir(parents=True)
+    (library / "law.py").write_bytes(b"x = 1\n")
+    ours = outputs.library(tmp_path)
+    (library / "law.py").write_bytes(b"x = 1\r\n")
+    (library / "__pycache__" / "law.pyc").write_bytes(b"compiled")
+    assert outputs.library(tmp_path) == ours
+    (library / "law.py").write_bytes(b"x = 2\n")
+    assert outputs.library(tmp_path) != ours
+    path.write_text(notebook_of("a\nb", "1\n"))
+    outputs.keep(path, outputs.library(), sums)
+    path.write_text(
+        notebook_of(["a\n", "b"], ["1\n"], metadata={"tags": ["hide-input"]}).replace("Title", "T")
+    )
+    assert outputs.stale([path], sums) == []
+    for changed in (notebook_of("a\nc", "1\n"), notebook_of("a\nb", "2\n")):
+        path.write_text(changed)
+        assert outputs.stale([path], sums) == [path]
+    path.write_text(notebook_of("a\nb", "1\n"))
+    outputs.keep(path, "another library", sums)
+    assert outputs.stale([path], sums) == [path]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_every_cell_is_executed_in_order(path):
     counts = [c["execution_count"] for _, c in cells(path)]
@@ -181,7 +222,6 @@ def test_every_figure_has_alt_text_with_a_number(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_alt_text_is_the_computed_one(path):
     """What the site shows as alt text is what the cell computed (`make execute` copies it)."""
-    import execute
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -216,7 +256,9 @@ def test_notebook_defines_no_long_functions(path):
         code = "\n".join(
             line for line in "".join(cell["source"]).splitlines() if not line.startswith(("%", "!"))
         )
-        for node in ast.walk(ast.parse(code)):
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.end_lineno - node.lineno >= 5:
-                long.append(f"cell {number}: {node.name}")
+        long += [
+            f"cell {number}: {node.name}"
+            for node in ast.walk(ast.parse(code))
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.end_lineno - node.lineno >= 5
+        ]
     assert long == []

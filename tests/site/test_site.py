@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from site_pages import LEDGER, PAGES, ROOT, SITE, fresh  # noqa: F401 (a fixture)
+from site_pages import LEDGER, PAGES, ROOT, SITE
 
 
 def test_there_are_pages(site):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from site_pages import PAGES, SITE, fresh  # noqa: F401 (a fixture)
+from site_pages import PAGES, SITE, Visit, outside
 
 CURVES = r"""(chart) => {
   const data = chart.view.getState({ data: () => true }).data, found = [];
@@ -60,11 +60,32 @@ def law_values(meta, x, sliders):
     return law(**{k: v for k, v in given.items() if k in known}) / meta["factors"]["y"]
 
 
+@pytest.fixture(scope="module")
+def reader(browser, site):
+    """A function that scrolls to a chart; a page stays open while its charts are asked for in turn."""
+    visits = {}
+
+    def go(name, number):
+        if name not in visits:
+            leave()
+            visits[name] = Visit(browser, name, 1280, "() => 0")
+        visits[name].page.evaluate(NEAR % number)
+        return visits[name]
+
+    def leave():
+        for visit in visits.values():
+            visit.page.close()
+        visits.clear()
+
+    yield go
+    leave()
+
+
 @pytest.mark.parametrize("name, number, spec", CHARTS)
-def test_sliders_redraw_the_law(fresh, name, number, spec):
+def test_sliders_redraw_the_law(reader, name, number, spec):
     """Each slider changes the curve, and the browser's numbers are those of NumPy."""
-    page = fresh(name, ready=NEAR % number)
-    meta = spec["usermeta"]
+    visit = reader(name, number)
+    page, meta = visit.page, spec["usermeta"]
     chart = page.locator(".gpt4-chart").nth(number)
     handle = chart.element_handle()
     sliders = {p["name"]: p for p in spec["params"] if p.get("bind", {}).get("input") == "range"}
@@ -85,6 +106,7 @@ def test_sliders_redraw_the_law(fresh, name, number, spec):
         assert page.evaluate(SIGNAL, [handle, slider]) != param["value"]
         x, y = np.array(after).T
         np.testing.assert_allclose(y, law_values(meta, x, values), rtol=1e-9)
+    assert not visit.problems and not outside(visit.requests)
 
 
 @pytest.mark.parametrize("name, number, spec", CHARTS[:1])
@@ -112,7 +134,8 @@ def test_change_of_theme_keeps_the_sliders(fresh, name, number, spec):
     chart.locator(f'input[name="{slider}"]').focus()
     page.keyboard.press("End")
     moved = page.evaluate(SIGNAL, [chart.element_handle(), slider])
-    page.evaluate("""async () => { const root = document.documentElement, chart = document.querySelector(".gpt4-chart");
+    page.evaluate("""async () => {
+      const root = document.documentElement, chart = document.querySelector(".gpt4-chart");
       const old = chart.view; root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
       while (chart.view === old) await new Promise((done) => setTimeout(done, 20)); }""")
     assert moved == next(p["bind"]["max"] for p in spec["params"] if p.get("name") == slider)
@@ -158,12 +181,14 @@ def test_the_workbench_is_on_the_site():
     assert [p.values[0] for p in WORKBENCH] == ["notebooks/14_workbench.html"]
 
 
-@pytest.mark.parametrize("name, number, spec", EVERY)
-def test_picture_stands_where_scripts_do_not_run(browser, site, name, number, spec):
+@pytest.mark.parametrize("name", dict.fromkeys(chart.values[0] for chart in EVERY))
+def test_pictures_stand_where_scripts_do_not_run(browser, site, name):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((SITE / name).as_uri())
-    picture = page.locator(".gpt4-chart img").nth(number)
-    assert picture.is_visible() and re.search(r"\d", picture.get_attribute("alt"))
-    assert picture.bounding_box()["height"] > 100
+    pictures = page.locator(".gpt4-chart img").all()
+    assert len(pictures) == sum(chart.values[0] == name for chart in EVERY)
+    for picture in pictures:
+        assert picture.is_visible() and re.search(r"\d", picture.get_attribute("alt"))
+        assert picture.bounding_box()["height"] > 100
     context.close()

@@ -1,4 +1,4 @@
-"""What a page of the built site loads: one sheet, the icons it shows, and heavy scripts only on approach; and the PDF."""
+"""What a page of the built site loads: one sheet, its icons, heavy scripts only on approach; and the PDF."""
 
 import re
 
