@@ -15,14 +15,18 @@ from .parallelism import (
     N_rank,
     Q_rank,
     Q_state,
-    _pass_of_grad,
-    _pass_of_weights,
     b,
+    dp,
     grad_bytes,
+    gradient,
     opt_bytes,
+    payload,
+    ranks,
+    ring_pass,
     sent,
     t_fwd,
     v,
+    weights_of_rank,
     zero_traffic_3,
 )
 
@@ -148,9 +152,8 @@ t_open = symbol("t_open", "second", "time of a transfer that nothing hides")
 open_time = Law(t_open, t_comm - overlap * Min(t_comm, t_cover), "Time of a transfer that nothing hides")
 last_backward = Law(t_cover, k_back * t_fwd + t_again, "The backward pass of the last micro-batch")
 whole_step = Law(t_cover, m * t_work, "The work on all micro-batches")
-zero_step_2 = Law(
-    sent, m * _pass_of_grad + _pass_of_weights, "Stage 2 over a step: the gradient of every micro-batch"
-)
+_once = [ring_pass.rhs.xreplace({ranks: dp, payload: law.rhs}) for law in (gradient, weights_of_rank)]
+zero_step_2 = Law(sent, m * _once[0] + _once[1], "Stage 2 over a step: the gradient of every micro-batch")
 zero_step_3 = Law(sent, m * zero_traffic_3.rhs, "Stage 3 over a step: all of it for every micro-batch")
 
 # The step: the slowest stage also computes the loss.

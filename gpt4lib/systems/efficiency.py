@@ -14,7 +14,7 @@ import numpy as np
 from ..facts.files import published
 from ..facts.models import Model, model_of
 from .machine import Cluster, Layout, Recipe
-from .step import before_kinds, of_kind, parts_of, ranks, step_inputs
+from .step import before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _columns() -> dict:
 
 def predicted(efficiency: Efficiency) -> np.ndarray:
     """FLOP per second and GPU of the published runs; a row for each of constants given as columns."""
-    x = ranks(_columns()) | asdict(efficiency)
+    x = with_ranks(_columns()) | asdict(efficiency)
     return (before_kinds(parts_of(x)) + of_kind("full", False, 0, False)).on_arrays(x)["flop_per_gpu_s"]
 
 
@@ -99,7 +99,8 @@ def _search(rows: list[int]):
         move = np.linalg.solve(square + lift, -slope.T @ now)
         there = (yield (free + move)[None])[0][rows]
         if there @ there < now @ now:
-            free, now, damping = free + move, there, damping / 5
+            free, now = free + move, there
+            damping /= 5
         else:
             damping *= 5
         if np.abs(move).max() < 1e-7:

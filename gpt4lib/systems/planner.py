@@ -17,7 +17,7 @@ from ..spine.errors import BadInput, pick, positive
 from ..spine.text import fmt
 from .efficiency import Efficiency, fit
 from .machine import Cluster, DoesNotFit, Layout, Recipe
-from .step import before_kinds, of_kind, parts_of, ranks, step_inputs
+from .step import before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
 RECOMPUTE = ("none", "selective", "full")
 KIND = ("recompute", "sequence", "zero")
@@ -136,7 +136,7 @@ class Plan:
         each = {name: getattr(self, name)[rows] for name in ("step_seconds", "memory_bytes", "mfu")}
         return replace(self, columns={name: column[rows] for name, column in self.columns.items()}, **each)
 
-    def explain(self, layout) -> Step:
+    def explain(self, layout) -> Explained:
         """`explain` for a row, or for any layout of this model and cluster."""
         layout = layout if isinstance(layout, Layout) else self.layout(layout)
         given = {"seq": self.seq, "recipe": self.recipe, "efficiency": self.efficiency}
@@ -189,13 +189,14 @@ def _pieces(splits: dict, seq: int, only: dict) -> list:
 
 def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, dict]:
     """The columns of all layouts, and their step time, memory and utilisation by letter."""
-    total, done, parts = sum(len(rows) * len(kinds) for rows, kinds in pieces), 0, parts_of(known)
+    total, done = sum(len(rows) * len(kinds) for rows, kinds in pieces), 0
+    parts = parts_of(known)
     columns = {name: np.empty(total, np.int8 if name in KIND else np.int32) for name in (*splits, *KIND)}
     found = {name: np.empty(total) for name in ("t_step", "Q_rank", "mfu")}
     for rows, kinds in pieces:
         piece = {name: column[rows] for name, column in splits.items()}
         floats = {name: column.astype(float) for name, column in piece.items()}
-        x = before_kinds(parts).on_arrays(ranks(known | floats))
+        x = before_kinds(parts).on_arrays(with_ranks(known | floats))
         for kind in kinds:
             here, terms = (
                 slice(done, done := done + len(rows)),
@@ -213,7 +214,7 @@ def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, 
 
 # ---- one layout, term by term ---------------------------------------------------------------
 @dataclass(frozen=True)
-class Step:
+class Explained:
     """One layout taken apart: `seconds` add up to `step_seconds`, `bytes` to `memory_bytes`, by part in
     words.
 
@@ -243,7 +244,7 @@ BYTES = {
 
 def explain(
     shape: Model, cluster: Cluster, layout: Layout, *, seq: int, recipe=RECIPE, efficiency=None
-) -> Step:
+) -> Explained:
     """One layout, term by term; every law is called on its own, with its checks.
 
     Raises BadInput for a size that cannot be; a layout that does not divide or fit has its reasons.
@@ -257,9 +258,9 @@ def explain(
         raise BadInput(f"a layout takes {takes}, got {layout}")
     reasons = [WORDS[why].format(**x) for why, clash in CLASHES.items() if clash(**x)]
     if reasons:
-        return Step(layout, reasons)
+        return Explained(layout, reasons)
     parts = parts_of(x)
-    x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(ranks(x))
+    x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(with_ranks(x))
     if x["Q_rank"] > x["memory"]:
         reasons = [f"it needs {_excess(x['Q_rank'], x['memory'])}"]
     wide = {"tensor": layout.tensor, "expert": layout.tensor * layout.expert * (layout.expert > 1)}
@@ -267,7 +268,7 @@ def explain(
     notes = [f"{name}-parallel groups of {size} GPUs leave the node" for name, size in outside.items()]
     held = {name: x[term] for name, term in BYTES.items()}
     whole = [x[term] for term in ("t_step", "Q_rank", "mfu", "flop_per_gpu_s")]
-    return Step(layout, reasons, notes, x, _seconds(**x), held, *whole)
+    return Explained(layout, reasons, notes, x, _seconds(**x), held, *whole)
 
 
 def _seconds(
@@ -336,7 +337,8 @@ def _sequences(tokens, seq: int) -> int:
 
 def _nothing_divides(known: dict, batches: list[int], only: dict) -> str:
     """Why no layout divides, and what would."""
-    n, heads, layers, batch = known["n"], known["n_h"], known["L"], max(batches)
+    n, heads, layers = (known[name] for name in ("n", "n_h", "L"))
+    batch = max(batches)
     if only:
         return f"no layout of {n:,} GPUs and a batch of {batch:,} sequences has {_named(only)}"
     clashes = [CLASHES[why] for why in ("heads", "width")]

@@ -25,7 +25,7 @@ from .machine import DoesNotFit, Server
 
 HOLD = Chain(link("Q_held", laws.held_weights), link("Q_left", laws.memory_left, Q_w="Q_held"))
 READ = Chain(link("E_hit", experts_hit, B_seq="n_tok"), laws.rank_weights, laws.rank_cache, laws.memory_time)
-COMPUTE = Chain(architecture.full, laws.pass_flop, laws.compute_time, laws.core_time)
+MULTIPLY = Chain(architecture.full, laws.pass_flop, laws.compute_time, laws.core_time)
 MOVE = Chain(laws.tensor_time, laws.split_time, laws.expert_time, laws.hop_time)
 RATES = Chain(laws.pass_time, laws.waiting, laws.user_rate, laws.cluster_rate)
 ROOM = Chain(link("Q_cache", laws.held_cache), link("B_max", laws.largest_batch))
@@ -35,19 +35,19 @@ WORTH = Chain(
     link("mfu_serve", laws.serving_mfu, n="n_serve", N="N_pass"),
     link("c_tok", laws.token_cost, n="n_serve"),
 )
-PASS = Chain(HOLD, READ, COMPUTE, MOVE, RATES, ROOM, WORTH)
+PASS = Chain(HOLD, READ, MULTIPLY, MOVE, RATES, ROOM, WORTH)
 PROMPT = PASS.but(
     link("R_out", laws.prompt_rate)
 )  # rates count a token of each sequence, or here a whole prompt
-LETTERS = {
+NAMES = {
     "pass_seconds": "t_pass",
     "user_rate": "R_out",
     "rate": "R_serve",
     "mfu": "mfu_serve",
     "cost": "c_tok",
 }
-LETTERS |= {"n_gpus": "n_serve", "experts_hit": "E_hit", "batch_limit": "B_max", "left_bytes": "Q_left"}
-LETTERS |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache"}
+NAMES |= {"n_gpus": "n_serve", "experts_hit": "E_hit", "batch_limit": "B_max", "left_bytes": "Q_left"}
+NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _named(x: dict) -> Pass:
     parts["layers"] = x["t_layer"] * x["L"] + 0.0 * x["t_mem"]
     seconds = {f"{name}_seconds": part for name, part in parts.items()}
     return Pass(
-        **seconds, **{name: x.get(letter) for name, letter in LETTERS.items()}, in_flight=x["m"] * x["B_seq"]
+        **seconds, **{name: x.get(letter) for name, letter in NAMES.items()}, in_flight=x["m"] * x["B_seq"]
     )
 
 

@@ -1,6 +1,6 @@
 """Step time: what one layout of a model on a cluster takes, in seconds and bytes, term by term.
 
-    x = (before_kinds(parts) + of_kind("full", False, 1, routed)).run(ranks(known | asdict(layout)))
+    x = (before_kinds(parts) + of_kind("full", False, 1, routed)).run(with_ranks(known | asdict(layout)))
 
 Two chains of the laws of `gpt4lib.chapters.training_step`, for one layout or for arrays of them: the terms
 that recomputation, divided sequences and ZeRO leave alone, and the rest for layouts of one kind. Ranks stand
@@ -98,7 +98,7 @@ def _shape_inputs(s: Model, seq: int) -> dict:
     return known | {f"N_{name}": parts[part] for name, part in tables.items()}
 
 
-def ranks(x: dict) -> dict:
+def with_ranks(x: dict) -> dict:
     """`x`, facts and layouts, with the layouts' widths by letter and their products."""
     x = x | {letter: x[field] for letter, field in RANKS.items()}
     tp, p, dp, ep = (x[letter] for letter in ("tp", "p", "dp", "ep"))
@@ -117,7 +117,7 @@ def over(whole, parts):
     return whole / parts
 
 
-def total(**parts):
+def summed(**parts):
     """The sum of the parts, 0 of none."""
     first, *rest = parts.values() or (0.0,)
     return sum(rest, first)
@@ -183,7 +183,7 @@ def _either(name: str, count: str, one: Law, more: Law) -> Chain:
 
 
 _RANK = parallelism.rank_parameters
-SHARES = Chain(  # of a rank: tokens of a micro-batch, layers, and layers with experts
+OWN = Chain(  # of a rank: tokens of a micro-batch, layers, and layers with experts
     link("n_own", over, whole="n_tok", parts="tp"),
     link("L_own", over, whole="L", parts="p"),
     link("L_routed", over, whole="routed", parts="p"),
@@ -195,9 +195,9 @@ SENT = Chain(
     link("sent_expert", parallelism.expert_traffic, L="L_routed", k="top_k", n_tok="n_own"),
     link("sent", parallelism.stage_traffic, n_tok="n_own"),
     link("sent_hop", of_several, count="p", one=0.0, more="sent"),
-    link("hops", total, forward="v", backward="v"),
+    link("hops", summed, forward="v", backward="v"),
 )
-LINKS = Chain(
+RINGS = Chain(
     *(_ring("tensor", "tp", 1.0), _ring("data", "dp", "tp"), _ring("data_experts", "dp_experts", "tp_ep")),
     link("link_expert", in_node, ranks="ep", stride="tp", outside="link_out"),
     link("link_hop", in_node, ranks="n", stride=1.0, outside="link_out"),
@@ -224,11 +224,11 @@ def before_kinds(parts: tuple[str, ...]) -> Chain:
         *(parallelism.micro_batches, laws.micro_batch, parallelism.bubble_share),
         link("n_routed", routed_tokens),
         *map(_product, parts),
-        link("t_products", total, **work),
+        link("t_products", summed, **work),
         _kernel("t_softmax", laws.kernels_of_scores),
         _kernel("t_mem", laws.kernels_of_loss),
         link("t_head", laws.head_time, t_mm="t_unembedding"),
-        *(SHARES, SENT, LINKS, HELD),
+        *(OWN, SENT, RINGS, HELD),
     )
 
 
@@ -258,10 +258,10 @@ def _at_work(recompute: str, sequence: bool, zero: int) -> Chain:
     if recompute == "full":
         anew = [link("Q_anew", laws.kept["none", sequence])]
     if zero == 3:
-        rank = link("N_rank", total, dense="N_inside", experts="N_data_experts")
+        rank = link("N_rank", summed, dense="N_inside", experts="N_data_experts")
         gathered = [rank, link("Q_gathered", laws.gathered_layer)]
     held = {step.name: step.name for step in (anew + gathered) if step.name.startswith("Q")}
-    return Chain(*anew, *gathered, link("Q_work", total, **held))
+    return Chain(*anew, *gathered, link("Q_work", summed, **held))
 
 
 @cache
@@ -272,19 +272,19 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
     widths = {"data": "dp"} | ({"data_experts": "dp_experts"} if routed else {})
     return Chain(
         _kernel("t_mem", laws.kernels[sequence]),
-        link("t_fwd", total, products="t_products", kernels="t_mem"),
-        link("t_again", total, **seconds),
-        link("C_again", total, **flop),
+        link("t_fwd", summed, products="t_products", kernels="t_mem"),
+        link("t_again", summed, **seconds),
+        link("C_again", summed, **flop),
         laws.work,
         _transfer("tensor", runs, "t_work", "tensor"),
-        _transfer("expert", runs, "t_work", "expert") if routed else link("t_expert", total),
+        _transfer("expert", runs, "t_work", "expert") if routed else link("t_expert", summed),
         _transfer("hop", "hops", "t_work", "pipeline"),
         laws.stage_time,
         laws.pipeline_time,
         laws.whole_step if zero >= 2 else laws.last_backward,
         *(_replicas(name, width, zero) for name, width in widths.items()),
-        *(link(name, total, **{x: f"{name}_{x}" for x in widths}) for name in ("t_update", "Q_state")),
-        link("t_data", total, **{x: f"t_{x}" for x in widths}),
+        *(link(name, summed, **{x: f"{name}_{x}" for x in widths}) for name in ("t_update", "Q_state")),
+        link("t_data", summed, **{x: f"t_{x}" for x in widths}),
         laws.kept[recompute, sequence],
         laws.stage_activations,
         _at_work(recompute, sequence, zero),

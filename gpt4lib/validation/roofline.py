@@ -63,7 +63,8 @@ def predict_product(
             raise BadInput(f"{name} takes positive numbers, got {value!r}")
     if top_k > experts:
         raise BadInput(f"top_k takes at most experts = {experts}, got {top_k}")
-    each, matrices, width = rows * columns, 1 if experts == 1 else 2, ELEMENT_BYTES[dtype]
+    each, width = rows * columns, ELEMENT_BYTES[dtype]
+    matrices = 1 if experts == 1 else 2
     x = dict.fromkeys(("tp", "ep", "transfer", "ceiling", "overlap"), 1.0) | {
         "mem_rate": bandwidth,
         "F": peak,

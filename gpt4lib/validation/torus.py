@@ -34,7 +34,6 @@ TORUS = {
     "WS": _READ + Chain(laws.stationary_time),
     "WG": _READ + Chain(laws.gathered_time),
 }  # weights stay, or move
-PARTS = {"t_mem": "t_mem", "t_peak": "t_mm", "t_comm": "t_comm", "L": "L"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def pass_parts(
     link, one way, in bytes per second (default: the paper's 270 GB/s of a chip over its six links).
     """
     link = given("fact:tpu-v4-chip-links").value / LINKS if link is None else link
-    shape, tpu, prefill = served(row.model, padded=padded), hardware("TPU v4"), row.phase == "prefill"
+    shape, tpu = served(row.model, padded=padded), hardware("TPU v4")
+    prefill = row.phase == "prefill"
     model, (side, *others) = serving_view(shape), SLICES[row.chips]
     links_x, links_yz = links_of_axes(row.chips) if rings is None else (1 + rings, 2 * (1 + rings))
     x = vars(model) | dict.fromkeys(("ep", "transfer", "ceiling", "E_hit"), 1.0)
@@ -101,7 +101,7 @@ def pass_parts(
     x |= {"torus_x": side, "torus_yz": prod(others)}
     x |= {"n_mat": shape.mlp_matrices, "d_ff": shape.d_ff, "n_kv": shape.n_kv_heads}
     found = TORUS["WS" if row.layout.startswith("WS") else "WG"].run(x)
-    return {name: found[letter] for name, letter in PARTS.items()}
+    return {"t_peak": found["t_mm"]} | {letter: found[letter] for letter in ("t_mem", "t_comm", "L")}
 
 
 def predict(row: Row, ceiling: float, layer_seconds: float, **how) -> float:

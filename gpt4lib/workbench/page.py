@@ -30,7 +30,7 @@ from ..systems.serving import PASS
 # ---- a model of one kind of layer: untied tables, no biases, positions without parameters ------
 _routers = architecture.router.rhs * Min(E - 1, Integer(1))
 _matrices = N_attn + N_emb + N_route + k * N_exp
-COUNT = Chain(
+COUNTED = Chain(
     architecture.attention,
     architecture.mlp,
     architecture.vocabulary_table,
@@ -49,7 +49,7 @@ COUNT = Chain(
     architecture.token_cache,
 )
 PAGE = Chain(
-    COUNT,
+    COUNTED,
     architecture.compute,
     duration,
     rental_from_compute,

@@ -31,7 +31,7 @@ from ..spine.units import base_unit, unit_factor
 from ..systems.count import flop_per_token, parameters, serving_view
 from ..systems.efficiency import leave_one_out, runs
 from ..systems.machine import DoesNotFit, Layout
-from ..systems.planner import NoLayout, Plan, Step, plan
+from ..systems.planner import Explained, NoLayout, Plan, plan
 from ..systems.serving import Pass, decode, prefill
 from .file import FIGURES, Case, Published, training_limits
 
@@ -225,7 +225,8 @@ def report(case: Case) -> Report:
     Raises BadInput with the numbers that clash where model, batch or target do not fit; both sections'
     clashes at once.
     """
-    found, clashes, left_out = {}, [], []
+    found, clashes = {}, []
+    left_out = []
     for name, section in (("training", _training), ("serving", _serving)):
         needs = getattr(case, name)
         if not needs:
@@ -275,7 +276,8 @@ def _model(case: Case) -> ModelReport:
 
 # ---- training -------------------------------------------------------------------------------
 def _training(case: Case) -> TrainingReport:
-    t, cluster, every, clash = case.training, case.cluster, None, None
+    t, cluster = case.training, case.cluster
+    every = clash = None
     peak = hardware(cluster.device).bf16_flop_per_s
     known = {"N": parameters(case.shape).active, "n": cluster.n_gpus, "F": peak}
     try:
@@ -350,7 +352,7 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
     )
 
 
-def softmax_seconds(step: Step) -> float:
+def softmax_seconds(step: Explained) -> float:
     """Seconds of a step in which scores go to memory and back, which fused kernels avoid."""
     once = step.terms["t_softmax"]
     both = work(t_fwd=once, t_again=0.0 if step.layout.recompute == "none" else once)
@@ -425,7 +427,7 @@ def _batch(s, at) -> tuple[int, str, int]:
         return s.batch, "the file", limit
     if not s.user_rate or at(limit).user_rate >= s.user_rate:
         return limit, "memory", limit
-    batch = largest(lambda size: at(size).user_rate >= s.user_rate, limit)
+    batch = largest_that_holds(lambda size: at(size).user_rate >= s.user_rate, limit)
     if not batch:
         raise BadInput(
             f"user_tokens_per_s = {s.user_rate:g} is out of reach: one sequence gets {one.user_rate:.1f}"
@@ -441,7 +443,7 @@ def _thousand(price: Interval, x: Pass) -> Span:
     return span(Interval(low, high), middle, "USD")
 
 
-def largest(holds, limit: int) -> int:
+def largest_that_holds(holds, limit: int) -> int:
     """The largest whole number up to `limit` for which `holds`, which stops holding once; 0 for none."""
     low, high = 0, limit
     while low < high:

@@ -141,7 +141,8 @@ def test_every_cell_of_the_published_activation_table(s, b, a, h, t):
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 5), st.integers(1, 30), st.integers(1, 4))
 def test_first_stage_totals_of_the_published_table(p, t, v, layers_each, b):
-    s, a, h, V, L = 128, 8, 64, 1000, p * v * layers_each
+    s, a, h, V = 128, 8, 64, 1000
+    L = p * v * layers_each
     terms = gpt_terms(s, b, a, h, t)
     first, interleaved = TABLE2["first pipeline stage total (1F1B)"].split("; interleaved: *")
     whole = printed(first, s=s, b=b, h=h, L=L, t=t, a=a)
@@ -164,7 +165,8 @@ def test_first_stage_totals_of_the_published_table(p, t, v, layers_each, b):
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_activations_are_the_arrays_that_one_rank_keeps(tp, kv_heads, mlp_matrices, sequence, recompute):
     b, s, heads, dh, d_ff = 2, 8, 4, 4, 24
-    h, half, byte = heads * dh, np.float16, np.int8
+    h = heads * dh
+    half, byte = np.float16, np.int8
     here = s // tp if sequence and tp > 1 else s
     wide = {f"input of {x}": (here, h) for x in ("norm 1", "attention", "norm 2", "MLP")}
     mine = {"queries": (s, heads // tp * dh), "mixed": (s, heads // tp * dh)}

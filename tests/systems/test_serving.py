@@ -139,11 +139,8 @@ def test_departures_from_the_bound():
     one = {"batch": 64, "context": 1000}
     bound, server = decode(MIXTURE, Server(), **one), Server()
     links = sum(float(getattr(bound, f"{n}_seconds")) for n in ("tensor", "split", "expert", "hop"))
-    core, memory, compute = (
-        float(bound.pass_seconds) - links,
-        float(bound.memory_seconds),
-        float(bound.compute_seconds),
-    )
+    core = float(bound.pass_seconds) - links
+    memory, compute = float(bound.memory_seconds), float(bound.compute_seconds)
     assert core == pytest.approx(max(memory, compute))
 
     def seconds(**how):

@@ -23,7 +23,7 @@ from gpt4lib.systems import planner, step
 from gpt4lib.systems.count import flop_per_token, serving_view
 from gpt4lib.systems.machine import Cluster, Layout, Recipe, Server
 from gpt4lib.systems.planner import explain, plan
-from gpt4lib.systems.serving import LETTERS, decode
+from gpt4lib.systems.serving import NAMES, decode
 from gpt4lib.workbench import page, report
 from gpt4lib.workbench import text as workbench_text
 from gpt4lib.workbench.file import FIGURES, KEYS, NEEDED, check, examples, load_case
@@ -173,7 +173,7 @@ def test_the_batch_is_the_largest_that_keeps_the_rate():
 def test_largest_is_a_search_by_halves():
     for limit in range(12):
         for edge in range(limit + 2):
-            assert report.largest(lambda b: b <= edge, limit) == min(edge, limit)
+            assert report.largest_that_holds(lambda b: b <= edge, limit) == min(edge, limit)
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "gpt-3-175b", "llama-3.1-405b"])
@@ -425,10 +425,8 @@ def test_every_key_has_a_check_and_every_needed_key_exists():
 
 
 # ---- random files ---------------------------------------------------------------------------
-@settings(max_examples=40)
-@given(st.data())
-def test_random_files_give_a_report_or_a_reason(data):
-    draw = data.draw
+def random_file(draw):
+    """A file of random sizes, which may or may not fit."""
     heads, seq = draw(st.sampled_from([8, 16, 32])), draw(st.sampled_from([512, 2048]))
     model = {
         "layers": draw(st.integers(1, 24)),
@@ -459,6 +457,13 @@ def test_random_files_give_a_report_or_a_reason(data):
     }
     if draw(st.booleans()):
         mapping["training"]["mfu"] = draw(st.floats(0.05, 0.9))
+    return mapping
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_random_files_give_a_report_or_a_reason(data):
+    mapping = random_file(data.draw)
     try:
         typed = report.report(check(mapping))
     except BadInput as error:
@@ -474,7 +479,7 @@ def test_random_files_give_a_report_or_a_reason(data):
     )
     peak = hardware(t["gpu"]).bf16_flop_per_s
     done = t["days"] * 86400 * t["gpus"] * peak * t["mfu"]
-    assert done == pytest.approx(6 * found["model"]["active_parameters"] * tokens)
+    assert done == pytest.approx(6 * found["model"]["active_parameters"] * mapping["training"]["tokens"])
     assert s["cache_bytes_per_gpu"] + s["weight_bytes_per_gpu"] <= s["memory_bytes_limit"] * (1 + 1e-12)
     assert s["tokens_per_s_per_user"] * s["sequences_in_flight"] == pytest.approx(s["tokens_per_s"])
 
@@ -584,9 +589,9 @@ def test_the_browser_computes_the_serving_models_own_pass(data):
     )
     served = serving_view(model_of(shape | inside))
     ours = decode(served, server, batch=x["B_seq"], context=x["S"], price=x["price"] / 3600)
-    names = dict.fromkeys([*LETTERS.values(), "t_tensor", "t_split", "t_expert", "t_hop"])
+    names = dict.fromkeys([*NAMES.values(), "t_tensor", "t_split", "t_expert", "t_hop"])
     theirs = dict(zip(names, by_vega(list(names), gpu, x)))
-    for name, letter in LETTERS.items():
+    for name, letter in NAMES.items():
         assert theirs[letter] == pytest.approx(getattr(ours, name), rel=1e-9), name
     for part in ("tensor", "split", "expert", "hop"):
         assert theirs[f"t_{part}"] == pytest.approx(ours.seconds[part], rel=1e-9)
