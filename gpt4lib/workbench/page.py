@@ -1,5 +1,4 @@
-"""The workbench in the browser: one page of sliders, and the report's main figures computed there from the
-same laws.
+"""The workbench in the browser: one page of sliders, the report's main figures computed there by the same laws.
 
 `PAGE` is one chain: the counts of a model whose layers are all alike, its training, and the very pass of
 `gpt4lib.systems.serving`. Python runs it, the browser gets it printed.
@@ -31,16 +30,10 @@ from ..systems.serving import PASS
 _routers = architecture.router.rhs * Min(E - 1, Integer(1))
 _matrices = N_attn + N_emb + N_route + k * N_exp
 COUNTED = Chain(
-    architecture.attention,
-    architecture.mlp,
-    architecture.vocabulary_table,
+    *(architecture.attention, architecture.mlp, architecture.vocabulary_table),
     Law(N_route, _routers, "Routers; none where there is one expert"),
     architecture.norms,
-    Law(
-        N_fix,
-        N_attn + N_emb + N_route + N_norm,
-        "Read by every pass: all but the experts and the input table",
-    ),
+    Law(N_fix, N_attn + N_emb + N_route + N_norm, "Read by every pass: all but experts and input table"),
     Law(N_held, N_fix + N_emb, "Held outside the experts"),
     link("N_total", architecture.total, N_attn="N_held"),
     link("N", architecture.active, N_attn="N_held"),
@@ -49,11 +42,7 @@ COUNTED = Chain(
     architecture.token_cache,
 )
 PAGE = Chain(
-    COUNTED,
-    architecture.compute,
-    duration,
-    rental_from_compute,
-    PASS,
+    *(COUNTED, architecture.compute, duration, rental_from_compute, PASS),
     link("M_thousand", price_of_thousand),
     link("Q_used", Law(Q_rank, Q_w + Q_kv, "Memory that a serving GPU needs"), Q_w="Q_held", Q_kv="Q_cache"),
 )
@@ -81,21 +70,9 @@ SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
     "weight_bytes": Slider(0.5, 2, 2, "byte/parameter", step=0.5, label="serving: weight bytes"),
     "overhead": Slider(1, 3, 1, step=0.05, label="serving: overhead"),
 }
-CAPPED = {
-    "n_kv": "n_h",
-    "k": "E",
-}  # no more key-value heads than heads, no more experts of a token than experts
-SET = {
-    "d_h": 128,
-    "n_norm": 1,
-    "kv_bytes": 2,
-    "act_bytes": 2,
-    "ep": 1,
-    "overlap": 1,
-    "ceiling": 1,
-    "transfer": 1,
-}
-SET |= {"usable": 1, "t_layer": 0, "link_out": 25e9}
+CAPPED = {"n_kv": "n_h", "k": "E"}  # at most as many key-value heads as heads, experts of a token as experts
+SET = dict.fromkeys(("n_norm", "ep", "overlap", "ceiling", "transfer", "usable"), 1)
+SET |= {"d_h": 128, "kv_bytes": 2, "act_bytes": 2, "t_layer": 0, "link_out": 25e9}
 ALIKE = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
 OUT = (  # label, step, unit, and the text of the value v in that unit
     ("Parameters", "N_total", "1", "replace(format(v, '.3s'), 'G', 'B')"),

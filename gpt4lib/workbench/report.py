@@ -367,7 +367,8 @@ def _placed(known: dict, found: Plan, row: int) -> Placed:
 
 # ---- serving --------------------------------------------------------------------------------
 def _serving(case: Case) -> ServingReport:
-    s, model, server = case.serving, serving_view(case.shape), case.serving.server
+    s, model = case.serving, serving_view(case.shape)
+    server = s.server
     _check_size(s)
     held = replace(model, E=model.E + s.redundant_experts)  # copies take memory, and a pass reads one of each
 
@@ -414,7 +415,8 @@ def _check_size(s):
 def _batch(s, at) -> tuple[int, str, int]:
     """The batch, what sets it, and the largest that fits; `at` gives the pass of a batch."""
     one = at(1)
-    limit, cache, left = int(one.batch_limit), one.cache_bytes_held, one.left_bytes
+    limit = int(one.batch_limit)
+    cache, left = one.cache_bytes_held, one.left_bytes
     there = f"GB on each GPU, and the weights leave {left / 1e9:,.1f} GB"
     if not limit:
         words = f"the cache of one sequence a pass, of {s.context:,} tokens, is {cache / 1e9:,.1f} {there}"

@@ -218,7 +218,8 @@ def test_largest_models_of_the_zero_paper_fill_its_cards(row, stage):
 @pytest.mark.parametrize(("tp", "p", "ep"), [(1, 1, 1), (2, 2, 1), (2, 1, 2), (1, 4, 4), (4, 2, 2)])
 def test_state_counts_every_parameter_of_the_first_stage(shape, tp, p, ep):
     ep = ep if shape.n_experts else 1
-    s, dp, parts = shape, 4, parameters(shape).parts
+    s, dp = shape, 4
+    parts = parameters(s).parts
     split_up = {"attention": tp, "mlp": tp, "shared_experts": tp, "experts": tp * ep, "router": 1, "norms": 1}
     per_stage = {part: parts[part] / p / width for part, width in split_up.items()}
     tables = (parts["embedding"] + (parts["unembedding"] if p == 1 else 0)) / tp
@@ -234,7 +235,8 @@ def test_state_counts_every_parameter_of_the_first_stage(shape, tp, p, ep):
 @pytest.mark.parametrize("shape", (SHAPES[0], SHAPES[2]), ids=["GPT", "routed"])
 @pytest.mark.parametrize(("tp", "p", "ep"), [(1, 1, 1), (2, 2, 1), (2, 1, 2)])
 def test_stage_3_gathers_one_layer_and_updates_one_share(shape, tp, p, ep):
-    s, dp, ep = shape, 4, ep if shape.n_experts else 1
+    s, dp = shape, 4
+    ep = ep if s.n_experts else 1
     cluster, layout = a100(tp * p * dp), Layout(tp, p, dp, ep, batch=4 * dp, zero=3)
     x = explain(s, cluster, layout, seq=16, efficiency=SOME)
     attention = s.d_model * s.d_head * (2 * s.n_heads + 2 * s.n_kv_heads)
@@ -499,11 +501,8 @@ def test_sharded_steps_add_up_micro_batch_by_micro_batch(m, stage):
 @settings(max_examples=25)
 def test_arrays_equal_a_plain_loop_over_the_laws(data):
     shape = data.draw(st.sampled_from((*SHAPES, published_model("DeepSeek-V2").shape, GPT3)))
-    n, batch, seq = (
-        data.draw(st.sampled_from([1, 2, 4, 8, 16, 24])),
-        data.draw(st.sampled_from([6, 8, 16, 48])),
-        32,
-    )
+    n, seq = data.draw(st.sampled_from([1, 2, 4, 8, 16, 24])), 32
+    batch = data.draw(st.sampled_from([6, 8, 16, 48]))
     share = st.floats(0, 1)
     recipe = Recipe(grad_bytes=4, tensor_overlap=data.draw(share), data_overlap=data.draw(share))
     efficiency = Efficiency(
@@ -597,7 +596,8 @@ def test_best_is_the_fastest_that_fits(gpt3):
 
 
 def test_several_batches_are_the_single_searches_together():
-    calls, shape, cluster = [], SHAPES[2], a100(8)
+    calls, cluster = [], a100(8)
+    shape = SHAPES[2]
     known = {"seq": 32, "efficiency": SOME}
     both = plan(shape, cluster, batch_tokens=[8 * 32, 24 * 32], progress=lambda *x: calls.append(x), **known)
     single = [plan(shape, cluster, batch_tokens=b * 32, **known) for b in (8, 24)]
