@@ -25,7 +25,8 @@ def main():
         start = time.perf_counter()
         found = decode(served, server, batch=batch, context=context, price=1 / 3600)
         taken.append(time.perf_counter() - start)
-    points, best, middle = found["pass_seconds"].size, min(taken), statistics.median(taken)
+    best, middle = min(taken), statistics.median(taken)
+    points = found.pass_seconds.size
     print(
         f"{points:,} points: best {best:.2f} s ({points / best:,.0f} points/s), "
         f"median {middle:.2f} s ({points / middle:,.0f} points/s)"

@@ -75,6 +75,7 @@ pass_time = Law(t_pass, overhead * t_core + _links + L * t_layer, "Time of a pas
 turns = symbol("turns", "1", "passes' worth of time between two tokens of one sequence", "n_turn")
 waiting = Law(turns, Max(m / p, Integer(1)), "A sequence waits its turn where micro-batches outnumber stages")
 user_rate = Law(R_out, tok / (turns * t_pass), "Tokens per second of one sequence")
+prompt_rate = Law(R_out, S / (turns * t_pass), "Tokens per second of one prompt, all of it in one pass")
 cluster_rate = Law(R_serve, m * B_seq * R_out, "Tokens per second of all sequences in flight")
 serving_mfu = Law(decode_mfu.lhs, decode_mfu.rhs.xreplace({R_out: R_serve}), "Utilisation while serving")
 cluster_gpus = Law(n, tp * ep * p * rank_gpu, "GPUs of the cluster")

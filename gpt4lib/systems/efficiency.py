@@ -14,7 +14,7 @@ import numpy as np
 from ..facts.files import published
 from ..facts.models import Model, model_of
 from .machine import Cluster, Layout, Recipe
-from .step import finish, split, step_inputs
+from .step import before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
 
 @dataclass(frozen=True)
@@ -44,42 +44,27 @@ class PublishedRun:
 
 
 def gpt(*, heads: int, hidden: int, layers: int) -> Model:
-    """A GPT of Narayanan et al. 2021: a plain MLP four times as wide, biases, 51,200 words, 2,048 learned positions."""
-    return model_of(
-        {
-            "name": f"GPT, {layers} layers of {hidden}",
-            "layers": layers,
-            "d_model": hidden,
-            "n_heads": heads,
-            "n_kv_heads": heads,
-            "d_head": hidden // heads,
-            "d_ff": 4 * hidden,
-            "mlp_matrices": 2,
-            "vocab": 51200,
-            "tied_embeddings": True,
-            "positions": "learned",
-            "max_positions": 2048,
-            "biases": True,
-        }
-    )
+    """A GPT of Narayanan et al. 2021: plain MLP of fourfold width, biases, 51,200 words."""
+    size = {"layers": layers, "d_model": hidden, "d_head": hidden // heads}
+    size |= dict.fromkeys(("n_heads", "n_kv_heads"), heads)
+    words = {"vocab": 51200, "tied_embeddings": True, "positions": "learned", "max_positions": 2048}
+    rest = {"d_ff": 4 * hidden, "mlp_matrices": 2, "biases": True}
+    return model_of({"name": f"GPT, {layers} layers of {hidden}", **size, **words, **rest})
 
 
 @cache
 def runs() -> tuple[PublishedRun, ...]:
-    """The ten runs of Narayanan et al. 2021, Table 1, with micro-batches, chunks and overlap from their scripts."""
+    """The ten runs of Narayanan et al. 2021, Table 1, with what their scripts say of chunks and overlap."""
     found, names = [], ("heads", "hidden", "layers", "tp", "pp", "n_gpus", "batch")
     for row, script in zip(published("megatron_table1"), published("megatron_table1_runs"), strict=True):
         heads, hidden, layers, tp, p, n, batch = (int(row[name]) for name in names)
         chunks = layers // p // int(script["layers_per_chunk"]) if script["layers_per_chunk"] else 1
         layout = Layout(tp, p, n // tp // p, 1, chunks, int(script["micro_batch"]), batch, "full")
-        cluster = Cluster(
-            device="A100-SXM 80GB", n_gpus=n, nic_bytes_per_s=float(script["nic_gbit_per_s"]) * 1e9 / 8
-        )
-        beside = (
-            script["data_parallel"] == "torch"
-        )  # PyTorch's own reduces the gradient beside the backward pass
+        nic = float(script["nic_gbit_per_s"]) * 1e9 / 8
+        cluster = Cluster(device="A100-SXM 80GB", n_gpus=n, nic_bytes_per_s=nic)
+        # PyTorch's own data parallelism reduces the gradient beside the backward pass.
+        recipe = Recipe(data_overlap=float(script["data_parallel"] == "torch"))
         shape = gpt(heads=heads, hidden=hidden, layers=layers)
-        recipe = Recipe(data_overlap=float(beside))
         found.append(PublishedRun(shape, cluster, layout, 2048, recipe, float(row["tflops_per_gpu"]) * 1e12))
     return tuple(found)
 
@@ -90,47 +75,66 @@ def _columns() -> dict:
     return {name: np.array([x[name] for x in each], dtype=float) for name in each[0] if name != "recompute"}
 
 
-def _predicted(efficiency: Efficiency) -> np.ndarray:
-    return finish(split(_columns() | asdict(efficiency)), "full", False, 0)["flop_per_gpu_s"]
+def predicted(efficiency: Efficiency) -> np.ndarray:
+    """FLOP per second and GPU of the published runs; a row for each of constants given as columns."""
+    x = with_ranks(_columns()) | asdict(efficiency)
+    return (before_kinds(parts_of(x)) + of_kind("full", False, 0, False)).on_arrays(x)["flop_per_gpu_s"]
 
 
-def _efficiency(free) -> Efficiency:
+def _efficiency(free: np.ndarray) -> Efficiency:
     """The constants from three numbers without bounds: the shares stay between 0 and 1."""
-    ceiling, transfer = 1 / (1 + np.exp(-free[[0, 2]]))
-    return Efficiency(float(ceiling), float(np.exp(free[1])), float(transfer))
+    (ceiling, transfer), half_side = 1 / (1 + np.exp(-free[[0, 2]])), np.exp(free[1])
+    return Efficiency(ceiling, half_side, transfer)
 
 
-@cache
-def fit(without: int | None = None) -> Efficiency:
-    """The constants that predict the published runs best: least squares of logarithms, `without` one of them or none.
-
-    >>> fit().half_side > 1000 and 0.7 < fit().ceiling < 1
-    True
-    """
-    measured = np.array([r.measured for r in runs()])
-    rows = [i for i in range(len(measured)) if i != without]
-
-    def miss(free):
-        return np.log(_predicted(_efficiency(free)) / measured)[rows]
-
+def _search(rows: list[int]):
+    """Levenberg-Marquardt: yields points, is sent the misses of all runs there, returns `rows`' best."""
     free, damping = np.array([1.0, 7.0, 1.0]), 1e-2
-    now = miss(free)
-    for _ in range(200):  # Levenberg-Marquardt
-        slope = np.array([(miss(free + step) - now) / 1e-6 for step in 1e-6 * np.eye(3)]).T
+    now = (yield free[None])[0][rows]
+    for _ in range(200):
+        beside = yield free + 1e-6 * np.eye(3)
+        slope = np.array([(miss[rows] - now) / 1e-6 for miss in beside]).T
         square = slope.T @ slope
-        move = np.linalg.solve(
-            square + damping * (np.diag(np.diag(square)) + 1e-9 * np.eye(3)), -slope.T @ now
-        )
-        there = miss(free + move)
+        lift = damping * (np.diag(np.diag(square)) + 1e-9 * np.eye(3))
+        move = np.linalg.solve(square + lift, -slope.T @ now)
+        there = (yield (free + move)[None])[0][rows]
         if there @ there < now @ now:
-            free, now, damping = free + move, there, damping / 5
+            free, now = free + move, there
+            damping /= 5
         else:
             damping *= 5
         if np.abs(move).max() < 1e-7:
             break
-    return _efficiency(free)
+    return free
+
+
+def fits(left_out) -> list[Efficiency]:
+    """`fit` without each of these runs; the searches go side by side, their points evaluated together."""
+    measured = np.array([r.measured for r in runs()])
+    searches = [_search([i for i in range(len(measured)) if i != out]) for out in left_out]
+    asked, found = {search: next(search) for search in searches}, {}
+    while asked:
+        points, ends = np.concatenate(list(asked.values())), np.cumsum([len(x) for x in asked.values()])
+        misses = np.log(predicted(_efficiency(points.T[..., None])) / measured)
+        for search, some in zip(list(asked), np.split(misses, ends[:-1])):
+            try:
+                asked[search] = search.send(some)
+            except StopIteration as end:
+                found[search] = Efficiency(*map(float, asdict(_efficiency(end.value)).values()))
+                del asked[search]
+    return [found[search] for search in searches]
+
+
+@cache
+def fit(without: int | None = None) -> Efficiency:
+    """The constants that predict the published runs, all or `without` one, best: least squares of logarithms.
+
+    >>> fit().half_side > 1000 and 0.7 < fit().ceiling < 1
+    True
+    """
+    return fits([without])[0]
 
 
 def leave_one_out() -> np.ndarray:
     """FLOP per second and GPU of each published run, predicted with the constants of the other nine."""
-    return np.array([_predicted(fit(i))[i] for i in range(len(runs()))])
+    return np.array([predicted(efficiency)[i] for i, efficiency in enumerate(fits(range(len(runs()))))])

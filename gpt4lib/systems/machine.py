@@ -6,10 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..facts.devices import hardware
+from ..facts.devices import Device, hardware
 from ..spine.errors import BadInput, positive
 
+SHARES = ("ceiling", "transfer", "usable")
 PEAKS = {"bf16": "bf16_flop_per_s", "fp8": "fp8_flop_per_s", "int8": "int8_op_per_s"}
+
+
+class DoesNotFit(BadInput):
+    """A model, layout or batch that needs more memory than there is: `needed` and `there`, bytes of a GPU."""
+
+    def __init__(self, words: str, needed: float, there: float):
+        super().__init__(words)
+        self.needed, self.there = needed, there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +27,9 @@ class Server:
 
     Each stage has `tensor` x `expert` GPUs. `micro_batches` (default: one a stage) are under way at once.
     `divide_cache` splits the cache by sequences; otherwise by heads, and a head that is shared is copied.
-    `compute` names the peak ("bf16", "fp8", "int8"). `overhead` multiplies the time in memory and matrix products,
-    `layer_seconds` is added in every layer. NVLink defaults to half the data sheet's figure, which adds both ways.
+    `compute` names the peak ("bf16", "fp8", "int8"). `overhead` multiplies the time in memory and matrix
+    products, `layer_seconds` is added in every layer. NVLink defaults to half the data sheet's figure, which
+    adds both ways.
     """
 
     gpu: str = "A100-SXM 80GB"
@@ -44,45 +54,37 @@ class Server:
     def facts(self) -> dict:
         """The inputs of the laws by name. Raises BadInput for a size, rate or share that cannot be."""
         gpu, m = hardware(self.gpu), self.pipeline if self.micro_batches is None else self.micro_batches
-        for name in ("tensor", "pipeline", "expert"):
-            positive(name, getattr(self, name))
-        positive("micro_batches", m)
+        sizes = {"tensor": self.tensor, "pipeline": self.pipeline, "expert": self.expert, "micro_batches": m}
+        for name, value in sizes.items():
+            positive(name, value)
         if self.compute not in PEAKS or getattr(gpu, PEAKS[self.compute]) is None:
             takes = [name for name, field in PEAKS.items() if getattr(gpu, field)]
             raise BadInput(f"compute takes one of {', '.join(takes)} on {gpu.name}, got {self.compute!r}")
-        both_ways = gpu.interconnect_bytes_per_s or 0.0
         found = {
-            "weight_bytes": self.weight_bytes,
-            "kv_bytes": self.kv_bytes,
-            "act_bytes": self.act_bytes,
-            "link_in": both_ways / 2 if self.nvlink_bytes_per_s is None else self.nvlink_bytes_per_s,
-            "link_out": self.nic_bytes_per_s,
-            "ceiling": self.ceiling,
-            "transfer": self.transfer,
-            "usable": self.usable,
-            "overhead": self.overhead,
+            name: getattr(self, name)
+            for name in ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
         }
+        found |= {"link_in": one_way(gpu, self.nvlink_bytes_per_s), "link_out": self.nic_bytes_per_s}
         for name, value in found.items():
-            most = 1 if name in ("ceiling", "transfer", "usable") else np.inf
+            most = 1 if name in SHARES else np.inf
             if not 0 < value <= most or value == np.inf:
                 takes = "a share above 0 and up to 1" if most == 1 else "a positive number"
                 raise BadInput(f"{name} takes {takes}, got {value!r} (on {gpu.name})")
         if self.overhead < 1 or not 0 <= self.overlap <= 1 or not 0 <= self.layer_seconds < np.inf:
-            raise BadInput(
-                f"overhead takes at least 1, overlap 0 to 1, layer_seconds at least 0, "
-                f"got {self.overhead!r}, {self.overlap!r}, {self.layer_seconds!r}"
-            )
-        return found | {
-            "tp": self.tensor,
-            "p": self.pipeline,
-            "ep": self.expert,
-            "m": m,
+            got = f"{self.overhead!r}, {self.overlap!r}, {self.layer_seconds!r}"
+            raise BadInput(f"overhead takes at least 1, overlap 0 to 1, layer_seconds at least 0, got {got}")
+        found |= dict(zip(("tp", "p", "ep", "m"), sizes.values()))
+        found |= {
             "overlap": self.overlap,
             "t_layer": self.layer_seconds,
             "F": getattr(gpu, PEAKS[self.compute]),
-            "mem": gpu.memory_bytes,
-            "mem_rate": gpu.bandwidth_bytes_per_s,
         }
+        return found | {"mem": gpu.memory_bytes, "mem_rate": gpu.bandwidth_bytes_per_s}
+
+
+def one_way(gpu: Device, given: float | None) -> float:
+    """NVLink's bytes per second, one way: as given, or half the data sheet's figure, which adds both ways."""
+    return (gpu.interconnect_bytes_per_s or 0.0) / 2 if given is None else given
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Bytes per parameter and activation; the share of the work beside it behind which each transfer hides."""
+    """Bytes per parameter and activation; the share of the work beside it that hides each transfer."""
 
     weight_bytes: float = 2.0
     grad_bytes: float = 2.0

@@ -1,19 +1,20 @@
 """Latency against cost: every layout and batch of a model on so many GPUs, and the edge that nothing beats.
 
-`points` asks the serving model for all layouts; `front` keeps what is not both slower and dearer than another point.
-`pipeline_rate` runs a pipeline step by step: a check of the rates that knows no law.
+`points` asks the serving model for all layouts; `front` keeps what is not both slower and dearer than another
+point.
 """
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from ..chapters.training_step import ring_link
-from ..spine.errors import BadInput, positive
+from ..spine.errors import positive
 from .count import ServedModel
-from .machine import Server
+from .machine import DoesNotFit, Server
 from .serving import decode
 
 NODE = 8
@@ -55,38 +56,25 @@ def points(
 ) -> list[Point]:
     """Every way to serve `model` on exactly `n_gpus`, as far as weights and cache fit.
 
-    `tensor`, `expert` and `batch` list what is tried; the stages follow. A tensor group wider than a server of eight
-    is a ring over servers, at the rate of `training_step.ring_link`. `server` goes to `Server`. `price` in USD per GPU
-    and second.
+    `tensor`, `expert` and `batch` list what is tried; the stages follow. A tensor group wider than a server
+    of eight is a ring over servers, at the rate of `training_step.ring_link`. `server` goes to `Server`.
+    `price` in USD per GPU and second.
     """
     positive("n_gpus", n_gpus)
     rates, sizes = Server(gpu=gpu, **server).facts(), np.asarray(batch, dtype=float)
     wide = ring_link(link_in=rates["link_in"], link_out=rates["link_out"], node=NODE, stride=1)
     found = []
-    for tp in tensor:
-        for ep in expert:
-            if n_gpus % (tp * ep) or ep > model.E:
-                continue
-            layout = {"tensor": tp, "expert": ep, "pipeline": n_gpus // (tp * ep)}
-            link = {"nvlink_bytes_per_s": wide} if tp > NODE else {}
-            machine = Server(gpu=gpu, **layout, **link, **server)
-            try:
-                x = decode(model, machine, batch=sizes, context=context, price=price)
-            except BadInput as error:
-                if "does not fit" not in str(error):
-                    raise
-                continue
-            found += [
-                Point(
-                    1 / float(x["user_rate"][i]),
-                    float(x["cost"][i]),
-                    float(x["mfu"][i]),
-                    *layout.values(),
-                    int(b),
-                )
-                for i, b in enumerate(sizes)
-                if x["fits"][i]
-            ]
+    for tp, ep in product(tensor, expert):
+        if n_gpus % (tp * ep) or ep > model.E:
+            continue
+        link = {"nvlink_bytes_per_s": wide} if tp > NODE else {}
+        machine = Server(**{"gpu": gpu, **server, **link}, tensor=tp, expert=ep, pipeline=n_gpus // (tp * ep))
+        try:
+            x = decode(model, machine, batch=sizes, context=context, price=price)
+        except DoesNotFit:
+            continue
+        each = zip(1 / x.user_rate[x.fits], x.cost[x.fits], x.mfu[x.fits], sizes[x.fits])
+        found += [Point(*map(float, of), tp, ep, machine.pipeline, int(size)) for *of, size in each]
     return found
 
 

@@ -1,78 +1,67 @@
 """Planner: every layout of one model on one cluster, what it takes, and the best of them.
 
-`plan` runs the laws of `gpt4lib.systems.step` over all layouts at once; `explain` takes one apart.
+`plan` runs the chains of `gpt4lib.systems.step` over all layouts at once; `explain` takes one apart.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
+from math import isqrt
 
 import numpy as np
 
 from ..facts.models import Model
 from ..spine.errors import BadInput, pick, positive
-from ..spine.law import Law
 from ..spine.text import fmt
 from .efficiency import Efficiency, fit
-from .machine import Cluster, Layout, Recipe
-from .step import finish, split, step_inputs
+from .machine import Cluster, DoesNotFit, Layout, Recipe
+from .step import before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
 RECOMPUTE = ("none", "selective", "full")
 KIND = ("recompute", "sequence", "zero")
 LAYOUT_KINDS = tuple(product(RECOMPUTE, (False, True), range(4)))
+RECIPE = Recipe()
 PIECE = 1 << 13  # layouts evaluated together: few enough for the processor's cache
 
-CLASHES = {  # what rules a layout out: in words, and as a test of the columns
-    "gpus": (
-        "tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
-        lambda x: x["tensor"] * x["pipeline"] * x["data"] != x["n"],
+CLASHES = {  # what rules a layout out, as a test of its columns and of what is known, and in words
+    "gpus": lambda tensor, pipeline, data, n, **_: tensor * pipeline * data != n,
+    "heads": lambda n_h, n_kv, tensor, **_: (n_h % tensor > 0) | (n_kv % tensor > 0) & (tensor % n_kv > 0),
+    "width": lambda d_ff, d_exp, tensor, **_: (d_ff % tensor > 0) | (d_exp % tensor > 0),
+    "layers": lambda L, pipeline, chunks, **_: L % (pipeline * chunks) > 0,
+    "experts": lambda E, data, expert, **_: (E % expert > 0) | (data % expert > 0),
+    "batch": lambda batch, data, micro_batch, **_: batch % (data * micro_batch) > 0,
+    "chunks": lambda chunks, pipeline, batch, data, micro_batch, **_: (
+        (chunks > 1) & ((pipeline == 1) | (batch % (data * micro_batch * pipeline) > 0))
     ),
-    "heads": (
-        "{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
-        lambda x: (
-            (x["n_h"] % x["tensor"] > 0) | (x["n_kv"] % x["tensor"] > 0) & (x["tensor"] % x["n_kv"] > 0)
-        ),
-    ),
-    "width": (
-        "MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
-        lambda x: (x["d_ff"] % x["tensor"] > 0) | (x["d_exp"] % x["tensor"] > 0),
-    ),
-    "layers": (
-        "{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
-        lambda x: x["L"] % (x["pipeline"] * x["chunks"]) > 0,
-    ),
-    "experts": (
-        "{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
-        lambda x: (x["E"] % x["expert"] > 0) | (x["data"] % x["expert"] > 0),
-    ),
-    "batch": (
-        "a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
-        lambda x: x["batch"] % (x["data"] * x["micro_batch"]) > 0,
-    ),
-    "chunks": (
-        "chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} micro-batches",
-        lambda x: (
-            (x["chunks"] > 1)
-            & ((x["pipeline"] == 1) | (x["batch"] % (x["data"] * x["micro_batch"] * x["pipeline"]) > 0))
-        ),
-    ),
-    "sequence": (
-        "a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
-        lambda x: x["sequence"] & ((x["tensor"] == 1) | (x["T"] % x["tensor"] > 0)),
-    ),
-    "zero": (
-        "ZeRO stage {zero} takes more than one data-parallel rank",
-        lambda x: (x["zero"] > 0) & (x["data"] == 1),
-    ),
+    "sequence": lambda sequence, T, tensor, **_: sequence & ((tensor == 1) | (T % tensor > 0)),
+    "zero": lambda zero, data, **_: (zero > 0) & (data == 1),
+}
+WORDS = {
+    "gpus": "tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
+    "heads": "{n_h} heads, {n_kv} of keys and values, do not divide by tensor = {tensor}",
+    "width": "MLP widths of {d_ff:,} (dense) and {d_exp:,} (experts) do not divide by tensor = {tensor}",
+    "layers": "{L} layers do not divide by pipeline x chunks = {pipeline} x {chunks}",
+    "experts": "{E} experts and {data} data-parallel ranks do not both divide by expert = {expert}",
+    "batch": "a batch of {batch:,} sequences does not divide by data x micro_batch = {data} x {micro_batch}",
+    "chunks": "chunks = {chunks} take at least two stages and a multiple of pipeline = {pipeline} "
+    "micro-batches",
+    "sequence": "a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
+    "zero": "ZeRO stage {zero} takes more than one data-parallel rank",
 }
 OF_SPLIT = ("gpus", "heads", "width", "layers", "experts")
+SIZES = ("tensor", "pipeline", "data", "expert", "chunks", "micro_batch", "batch")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+class NoLayout(BadInput):
+    """No layout divides model, cluster and batch; the message says what would."""
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and what each takes.
+    """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and what each
+    takes.
 
     `rejected` counts by reason what does not divide: splits of the model ("heads", "width", "layers",
     "experts"), splits for each batch ("batch"), and these with a micro-batch ("chunks").
@@ -126,20 +115,28 @@ class Plan:
         rows = np.flatnonzero(mask & self.feasible)
         if not len(rows):
             if not mask.any():
-                raise BadInput(f"no layout has {_named(fixed)}")
-            least = _excess(self.memory_bytes[mask].min(), self.capacity_bytes)
-            raise BadInput(f"no layout fits a GPU: the smallest needs {least}")
+                raise NoLayout(f"no layout has {_named(fixed)}")
+            least = self.memory_bytes[mask].min(), self.capacity_bytes
+            raise DoesNotFit(f"no layout fits a GPU: the smallest needs {_excess(*least)}", *least)
         return int(rows[self.mfu[rows].argmax()])
 
     def pareto(self, **fixed) -> np.ndarray:
-        """Rows of the feasible layouts that no other beats in memory and time per sequence, by rising memory."""
+        """Rows of the feasible layouts that none beats in memory and time per sequence, by rising memory."""
         rows = np.flatnonzero(self.where(**fixed) & self.feasible)
         time = self.step_seconds[rows] / self.columns["batch"][rows]
         order = np.lexsort((time, self.memory_bytes[rows]))
         before = np.minimum.accumulate(np.append(np.inf, time[order]))[:-1]
         return rows[order[time[order] < before]]
 
-    def explain(self, layout) -> dict:
+    def within(self, only: dict) -> Plan:
+        """The plan of the layouts within limits such as `{"tensor": 8, "zero": (0, 1)}`."""
+        rows = np.ones(len(self), dtype=bool)
+        for name, values in only.items():
+            rows &= np.logical_or.reduce([self.where(**{name: x}) for x in np.atleast_1d(values).tolist()])
+        each = {name: getattr(self, name)[rows] for name in ("step_seconds", "memory_bytes", "mfu")}
+        return replace(self, columns={name: column[rows] for name, column in self.columns.items()}, **each)
+
+    def explain(self, layout) -> Explained:
         """`explain` for a row, or for any layout of this model and cluster."""
         layout = layout if isinstance(layout, Layout) else self.layout(layout)
         given = {"seq": self.seq, "recipe": self.recipe, "efficiency": self.efficiency}
@@ -151,8 +148,8 @@ def plan(
     cluster: Cluster,
     *,
     batch_tokens,
-    seq: int,
-    recipe=Recipe(),
+    seq,
+    recipe=RECIPE,
     efficiency=None,
     only=None,
     progress=None,
@@ -160,128 +157,140 @@ def plan(
     """Step time, memory and utilisation of every layout of `shape` on all GPUs of `cluster`.
 
     `batch_tokens` is one batch or several to try, each a multiple of `seq`. `only` limits the search:
-    `{"tensor": 8, "zero": (0, 1)}`. `progress(done, total)` is called now and then. Raises BadInput
-    where no layout divides model, cluster and batch, and says what would.
+    `{"tensor": 8, "zero": (0, 1)}`. `progress(done, total)` is called now and then. Raises NoLayout where no
+    layout divides model, cluster and batch, and says what would, and BadInput for a size that cannot be.
     """
+    efficiency = efficiency or fit()
     known, rejected = step_inputs(shape, cluster, seq, recipe), {}
     searched = [name for name in Layout.__dataclass_fields__ if name != "batch"]
     only = {pick(name, searched, "dimension"): np.atleast_1d(x).tolist() for name, x in (only or {}).items()}
     batches = [_sequences(tokens, seq) for tokens in np.atleast_1d(batch_tokens).tolist()]
-    efficiency = efficiency or fit()
     splits = _enumerate(known, batches, only, rejected)
+    pieces = _pieces(splits, seq, only)
+    if not pieces:
+        raise NoLayout(_nothing_divides(known, batches, only))
+    columns, found = _evaluate(known | asdict(efficiency), splits, pieces, progress)
+    rejected = {why: count for why, count in rejected.items() if count}
+    task = (shape, cluster, seq, recipe, efficiency)
+    return Plan(*task, columns, *found.values(), capacity_bytes=known["memory"], rejected=rejected)
+
+
+def _pieces(splits: dict, seq: int, only: dict) -> list:
+    """Rows of `splits` that are evaluated together, with the kinds of layout that make sense for them."""
     divided, several = (splits["tensor"] > 1) & (seq % splits["tensor"] == 0), splits["data"] > 1
-    pieces = []
+    kinds = [kind for kind in LAYOUT_KINDS if all(x in only.get(name, (x,)) for name, x in zip(KIND, kind))]
+    found = []
     for pair in product((False, True), repeat=2):
         rows = np.flatnonzero((divided == pair[0]) & (several == pair[1]))
-        kinds = [
-            kind
-            for kind in LAYOUT_KINDS
-            if kind[1] <= pair[0]
-            and (pair[1] or not kind[2])
-            and all(value in only.get(name, (value,)) for name, value in zip(KIND, kind))
-        ]
-        pieces += [(rows[i : i + PIECE], kinds) for i in range(0, len(rows), PIECE)]
-    total, done, known = sum(len(rows) * len(kinds) for rows, kinds in pieces), 0, known | asdict(efficiency)
-    if not total:
-        raise BadInput(_nothing_divides(known, batches, only))
-    columns = {name: np.empty(total, np.int32) for name in splits} | {
-        name: np.empty(total, np.int8) for name in KIND
-    }
+        some = [kind for kind in kinds if kind[1] <= pair[0] and (pair[1] or not kind[2])]
+        found += [(rows[i : i + PIECE], some) for i in range(0, len(rows) if some else 0, PIECE)]
+    return found
+
+
+def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, dict]:
+    """The columns of all layouts, and their step time, memory and utilisation by letter."""
+    total, done = sum(len(rows) * len(kinds) for rows, kinds in pieces), 0
+    parts = parts_of(known)
+    columns = {name: np.empty(total, np.int8 if name in KIND else np.int32) for name in (*splits, *KIND)}
     found = {name: np.empty(total) for name in ("t_step", "Q_rank", "mfu")}
     for rows, kinds in pieces:
         piece = {name: column[rows] for name, column in splits.items()}
-        x = split(known | {name: column.astype(float) for name, column in piece.items()})
+        floats = {name: column.astype(float) for name, column in piece.items()}
+        x = before_kinds(parts).on_arrays(with_ranks(known | floats))
         for kind in kinds:
-            here, terms = slice(done, done := done + len(rows)), finish(x, *kind)
-            for name, column in piece.items():
-                columns[name][here] = column
-            for name, value in zip(KIND, (RECOMPUTE.index(kind[0]), *kind[1:])):
-                columns[name][here] = value
+            here, terms = (
+                slice(done, done := done + len(rows)),
+                of_kind(*kind, "experts" in parts).on_arrays(x),
+            )
+            own = piece | dict(zip(KIND, (RECOMPUTE.index(kind[0]), *kind[1:])))
+            for name, column in columns.items():
+                column[here] = own[name]
             for name, column in found.items():
                 column[here] = terms[name]
         if progress:
             progress(done, total)
-    return Plan(
-        shape=shape,
-        cluster=cluster,
-        seq=seq,
-        recipe=recipe,
-        efficiency=efficiency,
-        columns=columns,
-        step_seconds=found["t_step"],
-        memory_bytes=found["Q_rank"],
-        mfu=found["mfu"],
-        capacity_bytes=known["memory"],
-        rejected={why: count for why, count in rejected.items() if count},
-    )
+    return columns, found
+
+
+# ---- one layout, term by term ---------------------------------------------------------------
+@dataclass(frozen=True)
+class Explained:
+    """One layout taken apart: `seconds` add up to `step_seconds`, `bytes` to `memory_bytes`, by part in
+    words.
+
+    `reasons` speak against the layout, `notes` do not; `terms` holds every letter of the laws. `mfu` counts
+    attention scores, `flop_per_gpu_s` what is repeated too. A layout that does not divide has reasons only.
+    """
+
+    layout: Layout
+    reasons: list
+    notes: list = ()
+    terms: dict = None
+    seconds: dict = None
+    bytes: dict = None
+    step_seconds: float = None
+    memory_bytes: float = None
+    mfu: float = None
+    flop_per_gpu_s: float = None
+
+
+BYTES = {
+    "state": "Q_state",
+    "activations": "Q_act",
+    "embedding and loss": "Q_edge",
+    "layer at work": "Q_work",
+}
 
 
 def explain(
-    shape: Model, cluster: Cluster, layout: Layout, *, seq: int, recipe=Recipe(), efficiency=None
-) -> dict:
-    """One layout, term by term: `seconds` add up to the step, `bytes` to the memory, `reasons` speak against it.
+    shape: Model, cluster: Cluster, layout: Layout, *, seq: int, recipe=RECIPE, efficiency=None
+) -> Explained:
+    """One layout, term by term; every law is called on its own, with its checks.
 
-    Every law is called on its own, with its checks. A layout that does not divide has reasons only.
+    Raises BadInput for a size that cannot be; a layout that does not divide or fit has its reasons.
     """
     x = step_inputs(shape, cluster, seq, recipe) | asdict(efficiency or fit()) | asdict(layout)
-    for name in ("tensor", "pipeline", "data", "expert", "chunks", "micro_batch", "batch"):
+    for name in SIZES:
         positive(name, x[name])
-    if (layout.recompute, layout.sequence, layout.zero) not in LAYOUT_KINDS:
+    kind = (layout.recompute, layout.sequence, layout.zero)
+    if kind not in LAYOUT_KINDS:
         takes = f"recompute of {RECOMPUTE}, sequence of True or False, zero of 0 to 3"
         raise BadInput(f"a layout takes {takes}, got {layout}")
-    reasons = [words.format(**x) for words, clash in CLASHES.values() if clash(x)]
+    reasons = [WORDS[why].format(**x) for why, clash in CLASHES.items() if clash(**x)]
     if reasons:
-        return {"layout": layout, "reasons": reasons}
-    x = finish(split(x, Law.at), layout.recompute, layout.sequence, layout.zero, Law.at)
-    m = x["m"]
+        return Explained(layout, reasons)
+    parts = parts_of(x)
+    x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(with_ranks(x))
     if x["Q_rank"] > x["memory"]:
         reasons = [f"it needs {_excess(x['Q_rank'], x['memory'])}"]
-    seconds = {
-        "forward and backward": m * (x["t_work"] - x["t_again"]),
-        "repeated": m * x["t_again"],
-        "tensor": m * x["t_tensor"],
-        "expert": m * x["t_expert"],
-        "pipeline": m * x["t_hop"],
-        "loss": m * x["t_head"],
-        "bubble": x["t_pipe"] - m * (x["t_stage"] + x["t_head"]),
-        "data": x["t_data"],
-        "optimiser": x["t_update"],
-    }
-    held = {
-        "state": "Q_state",
-        "activations": "Q_act",
-        "embedding and loss": "Q_edge",
-        "layer at work": "Q_work",
-    }
     wide = {"tensor": layout.tensor, "expert": layout.tensor * layout.expert * (layout.expert > 1)}
-    notes = [
-        f"{name}-parallel groups of {size} GPUs leave the node"
-        for name, size in wide.items()
-        if size > x["node"]
-    ]
-    return {
-        "layout": layout,
-        "reasons": reasons,
-        "notes": notes,
-        "step_seconds": x["t_step"],
-        "memory_bytes": x["Q_rank"],
-        "mfu": x["mfu"],
-        "flop_per_gpu_s": x["flop_per_gpu_s"],
-        "terms": x,
-        "seconds": {name: float(value) for name, value in seconds.items()},
-        "bytes": {name: float(x[term]) for name, term in held.items()},
-    }
+    outside = {name: size for name, size in wide.items() if size > x["node"]}
+    notes = [f"{name}-parallel groups of {size} GPUs leave the node" for name, size in outside.items()]
+    held = {name: x[term] for name, term in BYTES.items()}
+    whole = [x[term] for term in ("t_step", "Q_rank", "mfu", "flop_per_gpu_s")]
+    return Explained(layout, reasons, notes, x, _seconds(**x), held, *whole)
+
+
+def _seconds(
+    m, t_work, t_again, t_tensor, t_expert, t_hop, t_head, t_stage, t_pipe, t_data, t_update, **_
+) -> dict:
+    """The seconds of a step by part."""
+    each = {"forward and backward": t_work - t_again, "repeated": t_again, "tensor": t_tensor}
+    each |= {"expert": t_expert, "pipeline": t_hop, "loss": t_head}
+    once = {"bubble": t_pipe - m * (t_stage + t_head), "data": t_data, "optimiser": t_update}
+    return {name: m * seconds for name, seconds in each.items()} | once
 
 
 # ---- which layouts there are ----------------------------------------------------------------
 def _divisors(n: int) -> list[int]:
-    return [i for i in range(1, n + 1) if n % i == 0]
+    low = [i for i in range(1, isqrt(n) + 1) if n % i == 0]
+    return low + [n // i for i in reversed(low) if i * i < n]
 
 
 def _keep(columns: dict, known: dict, clashes, rejected: dict) -> dict:
     """The columns without the rows that clash; `rejected` counts those by their first reason."""
     for why in clashes:
-        wrong = np.broadcast_to(CLASHES[why][1](known | columns), columns["tensor"].shape)
+        wrong = np.broadcast_to(CLASHES[why](**known | columns), columns["tensor"].shape)
         rejected[why] = rejected.get(why, 0) + int(wrong.sum())
         columns = {name: column[~wrong] for name, column in columns.items()}
     return columns
@@ -293,23 +302,23 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: dict) -> d
     def among(name, values):
         return [int(value) for value in values if value in only.get(name, (value,))]
 
-    names, n = ("tensor", "pipeline", "expert", "chunks"), known["n"]
-    every = product(
-        *(among(name, _divisors(size)) for name, size in zip(names, (n, n, known["E"], known["L"])))
+    n, most = (
+        known["n"],
+        {"tensor": known["n"], "pipeline": known["n"], "expert": known["E"], "chunks": known["L"]},
     )
-    rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, 4)
-    splits = dict(zip(names, rows.T))
+    every = product(*(among(name, _divisors(size)) for name, size in most.items()))
+    rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, len(most))
+    splits = dict(zip(most, rows.T))
     splits["data"] = n // (splits["tensor"] * splits["pipeline"])
     splits, found = _keep(splits, known, OF_SPLIT, rejected), []
     micro_batches = cache(lambda size: among("micro_batch", _divisors(size)))
     for dp in among("data", np.unique(splits["data"])):
         group = {name: column[splits["data"] == dp] for name, column in splits.items()}
-        whole, rows = [batch for batch in batches if batch % dp == 0], len(group["data"])
+        whole, rows = [batch for batch in batches if batch % dp == 0], int((splits["data"] == dp).sum())
         pairs = [(size, batch) for batch in whole for size in micro_batches(batch // dp)]
         columns = {name: np.repeat(column, len(pairs)) for name, column in group.items()}
-        columns |= dict(
-            zip(("micro_batch", "batch"), np.tile(np.array(pairs, dtype=int).reshape(-1, 2), (rows, 1)).T)
-        )
+        each = np.tile(np.array(pairs, dtype=int).reshape(-1, 2), (rows, 1)).T
+        columns |= dict(zip(("micro_batch", "batch"), each))
         rejected["batch"] = rejected.get("batch", 0) + rows * (len(batches) - len(whole))
         found.append(_keep(columns, known, ("chunks",), rejected))
     names = (*splits, "micro_batch", "batch")
@@ -328,28 +337,27 @@ def _sequences(tokens, seq: int) -> int:
 
 def _nothing_divides(known: dict, batches: list[int], only: dict) -> str:
     """Why no layout divides, and what would."""
-    n, batch = known["n"], max(batches)
+    n, heads, layers = (known[name] for name in ("n", "n_h", "L"))
+    batch = max(batches)
     if only:
         return f"no layout of {n:,} GPUs and a batch of {batch:,} sequences has {_named(only)}"
-    clashes = [CLASHES[why][1] for why in ("heads", "width")]
-    widths = [
-        t for t in _divisors(known["n_h"]) if not any(clash(known | {"tensor": t}) for clash in clashes)
-    ]
-    replicas = {t * p for t in widths for p in _divisors(known["L"])}
+    clashes = [CLASHES[why] for why in ("heads", "width")]
+    widths = [t for t in _divisors(heads) if not any(clash(**known | {"tensor": t}) for clash in clashes)]
+    replicas = {t * p for t in widths for p in _divisors(layers)}
     largest = max(replicas)
     least = -(-n // largest)
     if least > batch:
         return (
-            f"n_gpus = {n:,} makes at least {least:,} replicas (of up to {largest:,} GPUs each), and a batch has fewer "
-            f"sequences ({batch:,}): batch_tokens takes at least {least * known['T']:,}, or n_gpus at most "
-            f"{batch * largest:,}"
+            f"n_gpus = {n:,} makes at least {least:,} replicas (of up to {largest:,} GPUs each), and a batch "
+            f"has fewer sequences ({batch:,}): batch_tokens takes at least {least * known['T']:,}, or n_gpus "
+            f"at most {batch * largest:,}"
         )
     filled = sorted({size * dp for size in replicas for dp in _divisors(batch)})
     near = [max(x for x in filled if x < n), *[x for x in filled if x > n][:1]]
     return (
-        f"no layout fills n_gpus = {n:,}: tensor takes a divisor of {known['n_h']:,} heads, pipeline of {known['L']:,} "
-        f"layers, data of the {batch:,} sequences of a batch, and their product is all GPUs; clusters that can be "
-        f"filled have {' or '.join(f'{x:,}' for x in near)} GPUs"
+        f"no layout fills n_gpus = {n:,}: tensor takes a divisor of {heads:,} heads, pipeline of {layers:,} "
+        f"layers, data of the {batch:,} sequences of a batch, and their product is all GPUs; clusters that "
+        f"can be filled have {' or '.join(f'{x:,}' for x in near)} GPUs"
     )
 
 

@@ -1,137 +1,172 @@
 """The serving model: what a model on a server takes for a pass, in seconds, bytes and dollars.
 
     x = decode(model("gpt4_multi_query"), Server(gpu="H100-SXM 80GB", pipeline=16), batch=256, context=2048)
-    x["user_rate"], x["rate"], x["mfu"], x["batch_limit"]
+    x.user_rate, x.rate, x.mfu, x.batch_limit
 
-The laws of `gpt4lib.chapters.inference_tradeoffs`, for one batch or for arrays of them. Stages, ranks and experts count as
-evenly loaded; routing counts as uniform unless `hit` says how many experts a pass reaches. The defaults are a bound:
-data-sheet rates, memory and compute fully overlapped, nothing lost. `Server` holds every departure from it.
+`PASS` is the whole of it: laws of chapters 2 and 6 in the order of the argument, for one batch or for arrays
+of them; the workbench's page prints the same chain. Stages, ranks and experts count as evenly loaded; routing
+counts as uniform unless `hit` says how many experts a pass reaches. The defaults are a bound: data-sheet
+rates, memory and compute fully overlapped, nothing lost. `Server` holds every departure from it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..chapters import inference_tradeoffs
-from ..chapters.architecture import full
+from ..chapters import architecture
+from ..chapters import inference_tradeoffs as laws
 from ..chapters.moe_inference import experts_hit
+from ..spine.chain import Chain, link
 from ..spine.errors import BadInput
 from .count import ServedModel
-from .machine import Server
+from .machine import DoesNotFit, Server
+
+HOLD = Chain(link("Q_held", laws.held_weights), link("Q_left", laws.memory_left, Q_w="Q_held"))
+READ = Chain(link("E_hit", experts_hit, B_seq="n_tok"), laws.rank_weights, laws.rank_cache, laws.memory_time)
+MULTIPLY = Chain(architecture.full, laws.pass_flop, laws.compute_time, laws.core_time)
+MOVE = Chain(laws.tensor_time, laws.split_time, laws.expert_time, laws.hop_time)
+RATES = Chain(laws.pass_time, laws.waiting, laws.user_rate, laws.cluster_rate)
+ROOM = Chain(link("Q_cache", laws.held_cache), link("B_max", laws.largest_batch))
+WORTH = Chain(
+    link("N_pass", architecture.active, N_attn="N_fix"),
+    link("n_serve", laws.cluster_gpus),
+    link("mfu_serve", laws.serving_mfu, n="n_serve", N="N_pass"),
+    link("c_tok", laws.token_cost, n="n_serve"),
+)
+PASS = Chain(HOLD, READ, MULTIPLY, MOVE, RATES, ROOM, WORTH)
+PROMPT = PASS.but(
+    link("R_out", laws.prompt_rate)
+)  # rates count a token of each sequence, or here a whole prompt
+NAMES = {
+    "pass_seconds": "t_pass",
+    "user_rate": "R_out",
+    "rate": "R_serve",
+    "mfu": "mfu_serve",
+    "cost": "c_tok",
+}
+NAMES |= {"n_gpus": "n_serve", "experts_hit": "E_hit", "batch_limit": "B_max", "left_bytes": "Q_left"}
+NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache"}
 
 
-def decode(model: ServedModel, server: Server, *, batch, context, hit=None, tokens=1, price=None) -> dict:
+@dataclass(frozen=True)
+class Pass:
+    """A pass of a model through a server: the seconds of its parts, rates, memory, and the cost of a token in
+    USD.
+
+    Arrays of the shape that batch and context span together. Bytes are those of one GPU; `experts_hit` counts
+    in a layer, `batch_limit` is the batch that the memory `left_bytes` by the weights allows, `in_flight` the
+    sequences of all passes under way. `cost` is None where no price is given.
+    """
+
+    memory_seconds: np.ndarray
+    compute_seconds: np.ndarray
+    tensor_seconds: np.ndarray
+    split_seconds: np.ndarray
+    expert_seconds: np.ndarray
+    hop_seconds: np.ndarray
+    layers_seconds: np.ndarray
+    pass_seconds: np.ndarray
+    user_rate: np.ndarray
+    rate: np.ndarray
+    mfu: np.ndarray
+    n_gpus: float
+    experts_hit: np.ndarray
+    weight_bytes_held: float
+    cache_bytes_held: np.ndarray
+    left_bytes: float
+    batch_limit: np.ndarray
+    in_flight: np.ndarray
+    cost: np.ndarray | None = None
+
+    @property
+    def fits(self) -> np.ndarray:
+        """Whether the cache of all sequences in flight fits beside the weights."""
+        return self.cache_bytes_held <= self.left_bytes
+
+    @property
+    def seconds(self) -> dict:
+        """Seconds by part, the first seven fields; those of memory and compute may overlap."""
+        return {name.removesuffix("_seconds"): getattr(self, name) for name in list(vars(self))[:7]}
+
+    @property
+    def bound(self) -> np.ndarray:
+        """The name of the part that takes longest."""
+        parts = [np.broadcast_to(part, np.shape(self.pass_seconds)) for part in self.seconds.values()]
+        return np.array(list(self.seconds))[np.argmax(np.stack(parts), axis=0)]
+
+
+def decode(model: ServedModel, server: Server, *, batch, context, hit=None, tokens=1, price=None) -> Pass:
     """Time, rates, memory and cost of a step in which each of `batch` sequences puts out one token.
 
-    `batch` sequences (a number or array) make one pass, `context` tokens stand in each one's cache. `hit` is the mean
-    number of experts reached (default: uniform routing). `tokens` positions of each sequence go through the pass
-    together, as when drafts are checked; rates still count one token a sequence and pass. `price` in USD per GPU and
-    second adds `cost`. All results are arrays of the shape that batch and context span together; see `_run`.
-    Raises BadInput where the weights do not fit and for numbers that are not positive.
+    `batch` sequences (a number or array) make one pass, `context` tokens stand in each one's cache. `hit` is
+    the mean number of experts reached (default: uniform routing). `tokens` positions of each sequence go
+    through the pass together, as when drafts are checked; rates still count one token a sequence and pass.
+    `price` in USD per GPU and second adds `cost`. Raises DoesNotFit where the weights do not fit and BadInput
+    for numbers that are not positive.
     """
-    return _run(model, server, batch, context, hit, tokens, price, mean_context=context)
+    return _run(PASS, model, server, batch, context, np.asarray(context, float), tokens, hit, price)
 
 
-def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, price=None) -> dict:
-    """The same for a pass over `batch` whole prompts of `prompt` tokens; `pass_seconds` is the time to the first token.
+def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, price=None) -> Pass:
+    """The same for a pass over `batch` whole prompts of `prompt` tokens; `pass_seconds` is the time to the
+    first token.
 
     Rates, utilisation and cost count the tokens of the prompts.
     """
-    half = np.asarray(prompt, dtype=float) / 2
-    return _run(model, server, batch, prompt, hit, prompt, price, mean_context=half, counted=prompt)
+    mean_context = np.asarray(prompt, float) / 2
+    return _run(PROMPT, model, server, batch, prompt, mean_context, prompt, hit, price)
 
 
-def _run(model, server, batch, context, hit, tokens, price, mean_context, counted=1):
-    """All results by name: seconds of memory, compute, tensor, split, expert, hop, layers and pass; rates; bytes.
-
-    `counted` tokens of each sequence count as served by a pass. `bound` names the largest part of the time; `fits`
-    says whether the cache of all sequences in flight fits.
-    """
+def _run(chain, model, server, batch, context, mean_context, tokens, hit, price) -> Pass:
+    """The chain on what model, server and batch say, without the links that the caller knows better."""
     for name, value in (("batch", batch), ("context", context), ("tokens", tokens)):
         if not np.all(np.isfinite(value)) or not np.all(np.asarray(value) > 0):
             raise BadInput(f"{name} takes positive numbers, got {value!r}")
-    if server.expert > model.E:
-        raise BadInput(f"expert takes at most the {model.E} experts of {model.name}, got {server.expert}")
-    x = vars(model) | server.facts()
-    x["B_seq"], x["S"] = np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float))
-    x["n_tok"], x["kv"] = x["B_seq"] * tokens, model.entries * x["kv_bytes"]
-    x["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
-    x["E_hit"] = experts_hit.at(x, B_seq=x["n_tok"]) if hit is None else np.asarray(hit, float)
-    if np.any(x["E_hit"] > model.E):
-        raise BadInput(f"hit takes at most the {model.E} experts of {model.name}, got {np.max(x['E_hit']):g}")
-    held, space = inference_tradeoffs.held_weights.at(x), x["mem"] * x["usable"]
+    for name, value in (("expert", server.expert), ("hit", 0 if hit is None else np.max(hit))):
+        if value > model.E:
+            raise BadInput(f"{name} takes at most the {model.E} experts of {model.name}, got {value:g}")
+    sizes = dict(
+        zip(("B_seq", "S"), np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float)))
+    )
+    known = vars(model) | server.facts() | sizes | {"C_pair": model.pair_flop * mean_context}
+    known |= {"n_tok": sizes["B_seq"] * tokens, "kv": model.entries * server.kv_bytes}
+    known["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
+    known |= {} if hit is None else {"E_hit": np.asarray(hit, float)[()]}
+    known |= {} if server.divide_cache else {"t_split": 0.0 * sizes["B_seq"]}
+    known |= {} if price is None else {"price": price}
+    held, space = laws.held_weights.at(known), known["mem"] * known["usable"]
     if held >= space:
-        raise BadInput(
-            f"{model.name} does not fit: {held / 1e9:,.1f} GB of weights on each {server.gpu} with "
-            f"{space / 1e9:,.1f} GB (tensor = {server.tensor}, pipeline = {server.pipeline}, expert = {server.expert})"
-        )
-    x["n"], x["N"] = inference_tradeoffs.cluster_gpus.at(x), model.active
-    x["C_full"] = full.at(x, C_pair=model.pair_flop * np.asarray(mean_context, float))
-    x["C_pass"] = inference_tradeoffs.pass_flop.at(x)
-    memory = inference_tradeoffs.memory_time.at(
-        x, Q_w=inference_tradeoffs.rank_weights.at(x), Q_kv=inference_tradeoffs.rank_cache.at(x)
+        layout = ", ".join(f"{name} = {getattr(server, name)}" for name in ("tensor", "pipeline", "expert"))
+        words = f"{held / 1e9:,.1f} GB of weights on each {server.gpu} with {space / 1e9:,.1f} GB ({layout})"
+        raise DoesNotFit(f"{model.name} does not fit: {words}", held, space)
+    left_out = {"E_hit", "t_split"} & set(known) | (set() if "price" in known else {"c_tok"})
+    return _named(chain.but(without=left_out).run(known))
+
+
+def _named(x: dict) -> Pass:
+    """The results of the chain under the names of `Pass`."""
+    parts = {"memory": x["t_mem"] * x["overhead"], "compute": x["t_mm"] * x["overhead"]}
+    parts |= {name: x[f"t_{name}"] for name in ("tensor", "split", "expert", "hop")}
+    parts["layers"] = x["t_layer"] * x["L"] + 0.0 * x["t_mem"]
+    seconds = {f"{name}_seconds": part for name, part in parts.items()}
+    return Pass(
+        **seconds, **{name: x.get(letter) for name, letter in NAMES.items()}, in_flight=x["m"] * x["B_seq"]
     )
-    x |= {"t_mem": memory, "t_mm": inference_tradeoffs.compute_time.at(x)}
-    split = (
-        inference_tradeoffs.split_time.at(x) if server.divide_cache and server.tensor > 1 else 0.0 * memory
-    )
-    x |= {
-        "t_core": inference_tradeoffs.core_time.at(x),
-        "t_tensor": inference_tradeoffs.tensor_time.at(x),
-        "t_split": split,
-        "t_expert": inference_tradeoffs.expert_time.at(x),
-        "t_hop": inference_tradeoffs.hop_time.at(x),
-    }
-    x["t_pass"] = inference_tradeoffs.pass_time.at(x)
-    x["turns"] = inference_tradeoffs.waiting.at(x)
-    x["R_out"] = inference_tradeoffs.user_rate.at(x) * counted
-    x["R_serve"] = inference_tradeoffs.cluster_rate.at(x)
-    left = inference_tradeoffs.memory_left.at(x, Q_w=held)
-    limit, cache = inference_tradeoffs.largest_batch.at(x, Q_left=left), inference_tradeoffs.held_cache.at(x)
-    parts = {
-        "memory": x["t_mem"] * x["overhead"],
-        "compute": x["t_mm"] * x["overhead"],
-        "tensor": x["t_tensor"],
-        "split": split,
-        "expert": x["t_expert"],
-        "hop": x["t_hop"],
-        "layers": x["t_layer"] * x["L"] + 0.0 * memory,
-    }
-    names = np.array(list(parts))
-    largest = np.argmax(np.stack([np.broadcast_to(v, np.shape(x["t_pass"])) for v in parts.values()]), axis=0)
-    found = {f"{name}_seconds": value for name, value in parts.items()} | {
-        "pass_seconds": x["t_pass"],
-        "user_rate": x["R_out"],
-        "rate": x["R_serve"],
-        "mfu": inference_tradeoffs.serving_mfu.at(x),
-        "bound": names[largest],
-        "n_gpus": x["n"],
-        "experts_hit": x["E_hit"],
-        "weight_bytes_held": held,
-        "cache_bytes_held": cache,
-        "left_bytes": left,
-        "batch_limit": limit,
-        "fits": cache <= left,
-    }
-    return found | ({} if price is None else {"cost": inference_tradeoffs.token_cost.at(x, price=price)})
 
 
-# ---- the serving model at its limit -------------------------------------------------------------
-def at_the_limit(model: ServedModel, server: Server, *, context: float, price: float) -> dict:
-    """`serving.decode` with as many sequences as memory allows, and `in_flight`, their number.
+def at_the_limit(model: ServedModel, server: Server, *, context: float, price: float) -> Pass:
+    """`decode` with as many sequences as memory allows.
 
-    One micro-batch for each stage; where not even one sequence a stage fits, fewer micro-batches of one, and stages
-    that wait. Raises BadInput where no whole sequence fits.
+    One micro-batch for each stage; where not even one sequence a stage fits, fewer micro-batches of one, and
+    stages that wait. Raises DoesNotFit where no whole sequence fits.
     """
-    most = float(decode(model, server, batch=1, context=context)["batch_limit"])
-    in_flight = most * server.facts()["m"]
-    if in_flight < 1:
-        raise BadInput(
-            f"context takes less: not one sequence of {context:g} tokens fits, {in_flight:.3g} would"
-        )
+    one, m = decode(model, server, batch=1, context=context), server.facts()["m"]
+    most = float(one.batch_limit)
+    if most * m < 1:
+        words = f"context takes less: not one sequence of {context:g} tokens fits, {most * m:.3g} would"
+        raise DoesNotFit(words, float(one.cache_bytes_held) / m, one.left_bytes)
     if most < 1:
-        server, most = replace(server, micro_batches=int(in_flight)), 1.0
-        in_flight = int(in_flight)
-    return decode(model, server, batch=most, context=context, price=price) | {"in_flight": in_flight}
+        server, most = replace(server, micro_batches=int(most * m)), 1.0
+    return decode(model, server, batch=most, context=context, price=price)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import sympy
 
@@ -37,7 +39,7 @@ def at_acceptance(law: Law, **inputs):
 
 
 def best_draft_length(*, accept, c_draft, most: int = 64):
-    """The draft length from 1 to `most` with the largest speed-up, the shorter of two that tie; takes arrays."""
+    """The draft length from 1 to `most` with the largest speed-up, the shorter of two that tie."""
     if not most >= 1:
         raise BadInput(f"most takes a whole number of at least 1, got {most!r}")
     rates, costs = np.broadcast_arrays(np.asarray(accept, dtype=float), np.asarray(c_draft, dtype=float))
@@ -47,22 +49,28 @@ def best_draft_length(*, accept, c_draft, most: int = 64):
     return int(best) if best.ndim == 0 else best
 
 
-def batch_gain(oracle, draft, server, draft_server, *, accept, gamma, batch, context, **routing) -> dict:
-    """round_gain in the serving model: oracle and draft passes timed at `batch` sequences of `context` tokens.
+@dataclass(frozen=True)
+class Gain:
+    """The speed-up by drafts; a checking and a draft pass over the oracle's plain one, and its seconds."""
 
-    A dict of arrays: `speed_up`, `check` and `draft` (times over the oracle's plain pass), `plain_seconds`. `routing`
-    is `hit` of `serving.decode`, as (plain, checking). Shapes of accept, gamma, batch and context must agree.
+    speed_up: np.ndarray
+    check: np.ndarray
+    draft: np.ndarray
+    plain_seconds: np.ndarray
+
+
+def batch_gain(
+    oracle, draft, server, draft_server, *, accept, gamma, batch, context, hit=(None, None)
+) -> Gain:
+    """round_gain in the serving model: oracle and draft passes timed at `batch` sequences of `context`
+    tokens.
+
+    `hit` is that of `serving.decode`, as (plain, checking). Shapes of accept, gamma, batch and context must
+    agree.
     """
-    mean, length = at_acceptance(tokens, accept=accept, gamma=gamma), np.asarray(gamma, dtype=float)
-    plain_hit, check_hit = routing.get("hit", (None, None))
-    timed = [
-        decode(model, on, batch=batch, context=context, tokens=positions, hit=hit)["pass_seconds"]
-        for model, on, positions, hit in (
-            (oracle, server, 1, plain_hit),
-            (oracle, server, length + 1, check_hit),
-            (draft, draft_server, 1, None),
-        )
-    ]
-    plain, check, drafted = timed
-    gain = round_gain(n_round=mean, gamma=gamma, c_draft=drafted / plain, v_check=check / plain)
-    return {"speed_up": gain, "check": check / plain, "draft": drafted / plain, "plain_seconds": plain}
+    at, length = {"batch": batch, "context": context}, np.asarray(gamma, dtype=float)
+    plain = decode(oracle, server, hit=hit[0], **at).pass_seconds
+    check = decode(oracle, server, hit=hit[1], tokens=length + 1, **at).pass_seconds / plain
+    drafted = decode(draft, draft_server, **at).pass_seconds / plain
+    mean = at_acceptance(tokens, accept=accept, gamma=gamma)
+    return Gain(round_gain(n_round=mean, gamma=gamma, c_draft=drafted, v_check=check), check, drafted, plain)

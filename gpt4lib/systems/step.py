@@ -1,209 +1,297 @@
 """Step time: what one layout of a model on a cluster takes, in seconds and bytes, term by term.
 
-The laws of `gpt4lib.chapters.training_step`, for one layout or for arrays of them. Ranks stand in the order
-tensor, data (experts inside), pipeline. Stages and experts count as evenly loaded, but for the tables on the
-first stage and the loss on the last. Transfers run at the rate of their links, without latency: a bound that
-the published runs of ZeRO stage 3 missed by far (`megatron_table2`).
+    x = (before_kinds(parts) + of_kind("full", False, 1, routed)).run(with_ranks(known | asdict(layout)))
+
+Two chains of the laws of `gpt4lib.chapters.training_step`, for one layout or for arrays of them: the terms
+that recomputation, divided sequences and ZeRO leave alone, and the rest for layouts of one kind. Ranks stand
+in the order tensor, data (experts inside), pipeline. Stages and experts count as evenly loaded, but for the
+tables on the first stage and the loss on the last. Transfers run at the rate of their links, without latency:
+a bound that the published runs of ZeRO stage 3 missed by far (`megatron_table2`).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 
 import numpy as np
 
-from ..chapters import parallelism, training_step
-from ..chapters.parallelism import bubble_share
+from ..chapters import parallelism
+from ..chapters import training_step as laws
 from ..chapters.training_cost import utilisation
 from ..facts.devices import hardware
 from ..facts.models import Model
+from ..spine.chain import Chain, link
 from ..spine.errors import BadInput, positive
 from ..spine.law import Law
 from .count import flop_per_token, parameters
-from .machine import Cluster, Recipe
+from .machine import Cluster, Recipe, one_way
 
-STATE = (
-    parallelism.zero_memory_0,
-    parallelism.zero_memory_1,
-    parallelism.zero_memory_2,
-    parallelism.zero_memory_3,
-)
-TRAFFIC = (
-    parallelism.zero_traffic_0,
-    parallelism.zero_traffic_1,
-    training_step.zero_step_2,
-    training_step.zero_step_3,
-)
+STATE = tuple(getattr(parallelism, f"zero_memory_{stage}") for stage in range(4))
+TRAFFIC = (parallelism.zero_traffic_0, parallelism.zero_traffic_1, laws.zero_step_2, laws.zero_step_3)
+SIDES = {  # of each part's matrix products: rows, inner side, columns, and the ranks that divide these
+    "scores": ("T", "T", "d_qk", 1),
+    "attention": ("n_tok", "d", "d_heads", "tp"),
+    "positions": ("n_tok", "d", "d_heads", "tp"),
+    "mlp": ("n_tok", "d", "d_ff", "tp"),
+    "experts": ("n_routed", "d", "d_exp", "tp"),
+    "shared_experts": ("n_tok", "d", "d_shared", "tp"),
+    "router": ("n_tok", "d", "E", 1),
+    "unembedding": ("n_tok", "d", "V", "tp"),
+}
+SHAPE = {"L": "layers", "d": "d_model", "V": "vocab", "n_h": "n_heads", "n_kv": "n_kv_heads"}
+SHAPE |= {"top_k": "top_k", "d_ff": "d_ff", "d_exp": "d_ff_expert", "d_shared": "d_ff_shared"}
+RANKS = {"tp": "tensor", "p": "pipeline", "dp": "data", "ep": "expert", "v": "chunks", "b": "micro_batch"}
+AGAIN = {  # what the backward pass repeats: seconds, and FLOP of a token
+    "none": ({}, {}),
+    "selective": ({"scores": "t_scores", "softmax": "t_softmax"}, {"scores": "C_scores"}),
+    "full": ({"forward": "t_fwd"}, {"layers": "C_layers"}),
+}
 
 
+# ---- what is known ------------------------------------------------------------------------------
 def step_inputs(shape: Model, cluster: Cluster, seq: int, recipe: Recipe) -> dict:
-    """Every input of the laws that no layout changes, by name. Raises BadInput where a size or rate is not positive."""
-    for name, value in (("seq", seq), ("n_gpus", cluster.n_gpus), ("gpus_per_node", cluster.gpus_per_node)):
-        positive(name, value)
-    s, parts, flop = shape, parameters(shape).parts, flop_per_token(shape, seq)
-    gpu, nvlink = hardware(cluster.device), cluster.nvlink_bytes_per_s
-    machine = {
-        "link_in": (gpu.interconnect_bytes_per_s or 0.0) / 2 if nvlink is None else nvlink,
-        "link_out": cluster.nic_bytes_per_s,
+    """Every input of the laws that no layout changes, by letter. Raises BadInput for a bad size."""
+    for name in ("n_gpus", "gpus_per_node"):
+        positive(name, getattr(cluster, name))
+    positive("seq", seq)
+    gpu = hardware(cluster.device)
+    links = {"link_in": one_way(gpu, cluster.nvlink_bytes_per_s), "link_out": cluster.nic_bytes_per_s}
+    machine = links | {
         "memory": gpu.memory_bytes - cluster.reserve_bytes,
         "mem_rate": gpu.bandwidth_bytes_per_s,
-        "F": gpu.bf16_flop_per_s,
     }
-    for name, value in {**machine, **asdict(recipe)}.items():
-        if not (0 <= value <= 1 if name.endswith("overlap") else 0 < value < np.inf):
-            takes = "a share from 0 to 1" if name.endswith("overlap") else "a positive number"
+    machine |= {"F": gpu.bf16_flop_per_s, **asdict(recipe)}
+    for name, value in machine.items():
+        is_share = name.endswith("overlap")
+        if not (0 <= value <= 1 if is_share else 0 < value < np.inf):
+            takes = "a share from 0 to 1" if is_share else "a positive number"
             raise BadInput(f"{name} takes {takes}, got {value!r} (on {gpu.name})")
+    return machine | _shape_inputs(shape, seq) | {"n": cluster.n_gpus, "node": cluster.gpus_per_node}
+
+
+def _shape_inputs(s: Model, seq: int) -> dict:
+    """Sizes, FLOP of a token by part, and parameters by how they are divided among the ranks."""
+    parts, flop = parameters(s).parts, flop_per_token(s, seq)
     qk, mixed = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
     routed, inside = s.layers - s.dense_layers, s.top_k * s.d_ff_expert + s.n_shared_experts * s.d_ff_shared
-    return (
-        machine
-        | asdict(recipe)
-        | {f"C_{part}": c for part, c in flop.items()}
-        | {
-            "L": s.layers,
-            "d": s.d_model,
-            "n_h": s.n_heads,
-            "n_kv": s.n_heads if s.latent else s.n_kv_heads,
-            "V": s.vocab,
-            "T": seq,
-            "S": seq,
-            "n": cluster.n_gpus,
-            "node": cluster.gpus_per_node,
-            "C_full": sum(flop.values()),
-            "E": max(s.n_experts, 1),
-            "top_k": s.top_k,
-            "routed": routed,
-            "d_qk": qk,
-            "d_mix": mixed,
-            "k": (s.dense_layers + routed * (s.top_k + s.n_shared_experts)) / s.layers,
-            "d_mlp": (s.dense_layers * s.mlp_matrices * s.d_ff + routed * s.expert_matrices * inside)
-            / s.layers,
-            "d_ff": s.d_ff,
-            "d_exp": s.d_ff_expert,
-            "d_shared": s.d_ff_shared,
-            "N_experts": parts["experts"],
-            "N_layers": sum(parts[x] for x in ("attention", "mlp", "shared_experts", "biases")),
-            "N_copies": parts["norms"] + parts["router"],
-            "N_first": parts["embedding"],
-            "N_last": parts["unembedding"],
-            "N_positions": parts["positions"],
-        }
-    )
-
-
-def split(x: dict, value=Law.on_arrays) -> dict:
-    """The terms that recomputation, divided sequences and ZeRO leave alone; `x` holds facts, efficiency and layouts."""
-    x = {**x, "tp": x["tensor"], "p": x["pipeline"], "dp": x["data"], "v": x["chunks"], "b": x["micro_batch"]}
-    tp, p, ep, node = x["tp"], x["p"], x["expert"], x["node"]
-    x |= {
-        "m": x["batch"] / (x["dp"] * x["b"]),
-        "B_tok": x["batch"] * x["T"],
-        "n_tok": value(training_step.micro_batch, x),
+    known = {letter: getattr(s, field) for letter, field in SHAPE.items()} | {"T": seq, "S": seq}
+    known |= {"n_kv": s.n_heads} if s.latent else {}
+    known |= {
+        "E": max(s.n_experts, 1),
+        "routed": routed,
+        "d_qk": qk,
+        "d_mix": mixed,
+        "d_heads": s.n_heads * mixed,
     }
-    x["bubble"], shared = value(bubble_share, x), x["n_tok"] / tp
+    known["k"] = (s.dense_layers + routed * (s.top_k + s.n_shared_experts)) / s.layers
+    known["d_mlp"] = (
+        s.dense_layers * s.mlp_matrices * s.d_ff + routed * s.expert_matrices * inside
+    ) / s.layers
+    known |= {f"C_{part}": c for part, c in flop.items()} | {"C_full": sum(flop.values())}
+    known |= {
+        "C_layers": sum(flop.values()) - flop["unembedding"],
+        "N_copies": parts["norms"] + parts["router"],
+    }
+    known["N_layers"] = sum(parts[x] for x in ("attention", "mlp", "shared_experts", "biases"))
+    tables = {"experts": "experts", "first": "embedding", "last": "unembedding", "positions": "positions"}
+    return known | {f"N_{name}": parts[part] for name, part in tables.items()}
 
-    def products(part, columns, rows=x["n_tok"], inner=x["d"], p=p):
-        if not np.any(x.get(f"C_{part}", 0.0)):
-            return 0.0 * x["n_tok"]
-        size = value(training_step.product_volume, x, rows=rows, inner=inner, columns=columns)
-        return value(
-            training_step.product_time,
-            x,
-            volume=size,
-            C_mm=value(training_step.stage_flop, x, C_tok=x[f"C_{part}"], p=p),
-        )
 
-    def kernels(law):
-        return value(training_step.kernel_time, x, moved=value(law, x))
+def with_ranks(x: dict) -> dict:
+    """`x`, facts and layouts, with the layouts' widths by letter and their products."""
+    x = x | {letter: x[field] for letter, field in RANKS.items()}
+    tp, p, dp, ep = (x[letter] for letter in ("tp", "p", "dp", "ep"))
+    model = {"tp_ep": tp * ep, "ranks": tp * p, "ranks_experts": tp * p * ep, "dp_experts": dp / ep}
+    return x | model | {"B_tok": x["batch"] * x["T"]}
 
-    def ring(span, stride):
-        return np.where(span <= node, x["link_in"], value(training_step.ring_link, x, stride=stride))
 
-    heads, routed = x["n_h"] * x["d_mix"] / tp, x["n_tok"] * x["top_k"] * ep / x["E"]
-    x["t_scores"] = products("scores", x["d_qk"], rows=x["T"], inner=x["T"])
-    x["t_softmax"] = kernels(training_step.kernels_of_scores)
-    x["t_products"] = (
-        x["t_scores"]
-        + products("attention", heads)
-        + products("positions", heads)
-        + products("mlp", x["d_ff"] / tp)
-        + products("experts", x["d_exp"] / tp, rows=routed)
-        + products("shared_experts", x["d_shared"] / tp)
-        + products("router", x["E"])
+def parts_of(x: dict) -> tuple[str, ...]:
+    """The parts of a model that do matrix products, of the order of `SIDES`."""
+    return tuple(part for part in SIDES if np.any(x.get(f"C_{part}", 0.0)))
+
+
+# ---- plain choices and sums ---------------------------------------------------------------------
+def over(whole, parts):
+    """whole / parts."""
+    return whole / parts
+
+
+def summed(**parts):
+    """The sum of the parts, 0 of none."""
+    first, *rest = parts.values() or (0.0,)
+    return sum(rest, first)
+
+
+def of_several(count, one, more):
+    """`more` where there are several, else `one`."""
+    return np.where(count > 1, more, one)
+
+
+def in_node(ranks, stride, node, link_in, outside):
+    """The link of a group of `ranks` ranks, `stride` apart: NVLink where they all stand in one node."""
+    return np.where(ranks * stride <= node, link_in, outside)
+
+
+def apart(tp, ep, node):
+    """Parts into which a group's experts fall that exchange over the slower link: ranks, or else nodes."""
+    return np.where(tp * ep <= node, ep, ep / np.maximum(1.0, node / tp))
+
+
+def routed_tokens(n_tok, top_k, ep, E):
+    """Tokens of one expert, those of all ranks that share the experts."""
+    return n_tok * top_k * ep / E
+
+
+def first_stage(N_first, N_last, N_positions, N_copies, tp, p):
+    """Parameters of the first stage beside the matrices of its layers; a single stage is the last one too."""
+    return (N_first + np.where(p > 1, 0.0, N_last)) / tp + N_positions + N_copies / p
+
+
+def attention_entries(n_h, n_kv, tp, d_qk, d_mix):
+    """Entries of a token in attention, all ranks together: each holds one key-value head at least."""
+    return (n_h + np.maximum(n_kv, tp)) * (d_qk + d_mix)
+
+
+# ---- the chains ---------------------------------------------------------------------------------
+def _product(part: str) -> Chain:
+    """The time of a part's matrix products: their size, a rank's FLOP, and the rate at that size."""
+    rows, inner, columns, divided = SIDES[part]
+    stages = {"p": 1.0} if part == "unembedding" else {}
+    return Chain(
+        link("columns", over, whole=columns, parts=divided),
+        link("volume", laws.product_volume, rows=rows, inner=inner),
+        link("C_mm", laws.stage_flop, C_tok=f"C_{part}", **stages),
+        link(f"t_{part}", laws.product_time),
     )
-    logits = products("unembedding", x["V"] / tp, p=1.0)
-    x["t_head"] = value(training_step.head_time, x, t_mm=logits, t_mem=kernels(training_step.kernels_of_loss))
-    near = tp * ep <= node
-    off = value(parallelism.off_rank, x, ranks=np.where(near, ep, ep / np.maximum(1.0, node / tp)))
-    x["sent_tensor"], x["link_tensor"] = value(parallelism.tensor_traffic, x, L=x["L"] / p), ring(tp, 1.0)
-    x["sent_expert"] = value(
-        parallelism.expert_traffic, x, L=x["routed"] / p, k=x["top_k"], x_off=off, n_tok=shared
-    )
-    x["link_expert"] = np.where(near, x["link_in"], x["link_out"])
-    x["sent_hop"] = np.where(p > 1, value(parallelism.stage_traffic, x, n_tok=shared), 0.0)
-    x["link_hop"] = np.where(x["n"] <= node, x["link_in"], x["link_out"])
-    x["link_data"], x["link_data_experts"] = ring(tp * x["dp"], tp), ring(tp * x["dp"], tp * ep)
-    whole = (x["N_first"] + np.where(p > 1, 0.0, x["N_last"])) / tp + x["N_positions"] + x["N_copies"] / p
-    x["N_data"] = value(parallelism.rank_parameters, x, N_split=x["N_layers"], ranks=tp * p, N_copy=whole)
-    x["N_data_experts"] = value(
-        parallelism.rank_parameters, x, N_split=x["N_experts"], ranks=tp * p * ep, N_copy=0.0
-    )
-    x["N_inside"] = value(
-        parallelism.rank_parameters, x, N_split=x["N_layers"], ranks=tp * p, N_copy=x["N_copies"] / p
-    )
-    x["d_att"] = (x["n_h"] + np.maximum(x["n_kv"], tp)) * (
-        x["d_qk"] + x["d_mix"]
-    )  # one key-value head a rank at least
-    x["in_flight"] = np.where(
-        x["v"] > 1, value(training_step.flying_interleaved, x), value(training_step.flying, x)
-    )
-    x["Q_edge"] = np.where(p > 1, value(training_step.edge, x), value(training_step.edge_of_one_stage, x))
-    return x
 
 
-def finish(x: dict, recompute: str, sequence: bool, zero: int, value=Law.on_arrays) -> dict:
-    """All terms of layouts of one kind, from those of `split`: memory, step time, utilisation."""
-    x, anew, none = dict(x), recompute == "full", 0.0 * x["n_tok"]
+def _kernel(name: str, law, **other) -> Chain:
+    """The time of kernels that move the bytes of `law`."""
+    return Chain(link("moved", law, **other), link(name, laws.kernel_time))
 
-    def kernels(law, **own):
-        return value(training_step.kernel_time, x, moved=value(law, x, **own))
 
-    def transfer(name, passes, cover, overlap):
-        taken = value(
-            training_step.transfer_time, x, sent=x[f"sent_{name}"], link=x[f"link_{name}"], passes=passes
-        )
-        return value(training_step.open_time, x, t_comm=taken, t_cover=cover, overlap=x[f"{overlap}_overlap"])
+def _ring(name: str, ranks, stride) -> Chain:
+    """The link of a ring, over its node's network cards where it leaves the node."""
+    slower = link("ring", laws.ring_link, stride=stride)
+    return Chain(slower, link(f"link_{name}", in_node, ranks=ranks, stride=stride, outside="ring"))
 
-    x["t_fwd"] = x["t_products"] + kernels(training_step.kernels[sequence])
-    x["t_again"] = {"none": none, "selective": x["t_scores"] + x["t_softmax"], "full": x["t_fwd"]}[recompute]
-    x["C_again"] = (
-        none + {"none": 0.0, "selective": x["C_scores"], "full": x["C_full"] - x["C_unembedding"]}[recompute]
+
+def _either(name: str, count: str, one: Law, more: Law) -> Chain:
+    """The law of a single stage or chunk, or that of several."""
+    return Chain(link("one", one), link("more", more), link(name, of_several, count=count))
+
+
+_RANK = parallelism.rank_parameters
+OWN = Chain(  # of a rank: tokens of a micro-batch, layers, and layers with experts
+    link("n_own", over, whole="n_tok", parts="tp"),
+    link("L_own", over, whole="L", parts="p"),
+    link("L_routed", over, whole="routed", parts="p"),
+)
+SENT = Chain(
+    link("sent_tensor", parallelism.tensor_traffic, L="L_own"),
+    link("apart", apart),
+    link("x_off", parallelism.off_rank, ranks="apart"),
+    link("sent_expert", parallelism.expert_traffic, L="L_routed", k="top_k", n_tok="n_own"),
+    link("sent", parallelism.stage_traffic, n_tok="n_own"),
+    link("sent_hop", of_several, count="p", one=0.0, more="sent"),
+    link("hops", summed, forward="v", backward="v"),
+)
+RINGS = Chain(
+    *(_ring("tensor", "tp", 1.0), _ring("data", "dp", "tp"), _ring("data_experts", "dp_experts", "tp_ep")),
+    link("link_expert", in_node, ranks="ep", stride="tp", outside="link_out"),
+    link("link_hop", in_node, ranks="n", stride=1.0, outside="link_out"),
+)
+HELD = (
+    Chain(  # by a rank of the first stage: parameters, some on fewer replicas; entries, micro-batches, edges
+        link("N_copy", first_stage),
+        link("N_data", _RANK, N_split="N_layers"),
+        link("N_copy", over, whole="N_copies", parts="p"),
+        link("N_inside", _RANK, N_split="N_layers"),
+        link("N_data_experts", _RANK, N_split="N_experts", ranks="ranks_experts", N_copy=0.0),
+        link("d_att", attention_entries),
+        _either("in_flight", "v", laws.flying, laws.flying_interleaved),
+        _either("Q_edge", "p", laws.edge_of_one_stage, laws.edge),
     )
-    x["t_work"] = value(training_step.work, x)
-    x["t_tensor"] = transfer("tensor", 2.0 + anew, x["t_work"], "tensor")
-    x["t_expert"] = transfer("expert", 2.0 + anew, x["t_work"], "expert") if np.any(x["routed"]) else none
-    x["t_hop"] = transfer("hop", 2.0 * x["v"], x["t_work"], "pipeline")
-    x["t_stage"] = value(training_step.stage_time, x)
-    x["t_pipe"] = value(training_step.pipeline_time, x)
-    cover = value(training_step.whole_step if zero >= 2 else training_step.last_backward, x)
-    x |= {"t_data": none, "t_update": none, "Q_state": none, "Q_work": none}
-    widths = {"data": x["dp"]} | ({"data_experts": x["dp"] / x["expert"]} if np.any(x["routed"]) else {})
-    for name, width in widths.items():
-        rank = {"N_total": x[f"N_{name}"], "tp": 1.0, "p": 1.0, "dp": width}
-        x[f"sent_{name}"] = value(TRAFFIC[zero], x, **rank)
-        x["t_data"] = x["t_data"] + transfer(name, 1.0, cover, "data")
-        mine = x[f"N_{name}"] / (width if zero else 1.0)
-        x["t_update"] = x["t_update"] + kernels(training_step.kernels_of_update, N_rank=mine)
-        x["Q_state"] = x["Q_state"] + value(STATE[zero], x, **rank)
-    x["act_layer"] = value(training_step.kept[recompute, sequence], x)
-    x["Q_act"] = value(training_step.stage_activations, x)
-    if anew:
-        x["Q_work"] = value(training_step.kept["none", sequence], x)
+)
+
+
+@cache
+def before_kinds(parts: tuple[str, ...]) -> Chain:
+    """The terms that recomputation, divided sequences and ZeRO leave alone, of a model with these parts."""
+    work = {part: f"t_{part}" for part in parts if part != "unembedding"}
+    return Chain(
+        *(parallelism.micro_batches, laws.micro_batch, parallelism.bubble_share),
+        link("n_routed", routed_tokens),
+        *map(_product, parts),
+        link("t_products", summed, **work),
+        _kernel("t_softmax", laws.kernels_of_scores),
+        _kernel("t_mem", laws.kernels_of_loss),
+        link("t_head", laws.head_time, t_mm="t_unembedding"),
+        *(OWN, SENT, RINGS, HELD),
+    )
+
+
+def _transfer(name: str, passes: float, cover: str, overlap: str) -> Chain:
+    """The time of a transfer that the work beside it does not hide."""
+    return Chain(
+        link("t_comm", laws.transfer_time, sent=f"sent_{name}", link=f"link_{name}", passes=passes),
+        link(f"t_{name}", laws.open_time, t_cover=cover, overlap=f"{overlap}_overlap"),
+    )
+
+
+def _replicas(name: str, width: str, zero: int) -> Chain:
+    """Collectives, optimiser and state of the parameters that `width` ranks hold alike, under ZeRO."""
+    rank, mine = {"N_total": f"N_{name}", "tp": 1.0, "p": 1.0}, "N_share" if zero else f"N_{name}"
+    return Chain(
+        link(f"sent_{name}", TRAFFIC[zero], dp=width, **rank),
+        _transfer(name, 1.0, "t_cover", "data"),
+        *([link("N_share", over, whole=f"N_{name}", parts=width)] if zero else []),
+        _kernel(f"t_update_{name}", laws.kernels_of_update, N_rank=mine),
+        link(f"Q_state_{name}", STATE[zero], **rank | ({"dp": width} if zero else {})),
+    )
+
+
+def _at_work(recompute: str, sequence: bool, zero: int) -> Chain:
+    """What the one layer at work computes anew, and what it gathers."""
+    anew, gathered = [], []
+    if recompute == "full":
+        anew = [link("Q_anew", laws.kept["none", sequence])]
     if zero == 3:
-        x["Q_work"] = x["Q_work"] + value(
-            training_step.gathered_layer, x, N_rank=x["N_inside"] + x["N_data_experts"]
-        )
-    x["Q_rank"], x["t_step"] = value(training_step.rank_memory, x), value(training_step.step, x)
-    x["mfu"] = value(utilisation, x, C=value(training_step.model_flop, x), t=x["t_step"])
-    x["flop_per_gpu_s"] = value(training_step.rate_per_gpu, x, C=value(training_step.machine_flop, x))
-    return x
+        rank = link("N_rank", summed, dense="N_inside", experts="N_data_experts")
+        gathered = [rank, link("Q_gathered", laws.gathered_layer)]
+    held = {step.name: step.name for step in (anew + gathered) if step.name.startswith("Q")}
+    return Chain(*anew, *gathered, link("Q_work", summed, **held))
+
+
+@cache
+def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
+    """What follows `before_kinds` for layouts of one kind: memory, step time, utilisation."""
+    seconds, flop = AGAIN[recompute]
+    runs = 2.0 + (recompute == "full")  # forward and backward, and forward again
+    widths = {"data": "dp"} | ({"data_experts": "dp_experts"} if routed else {})
+    return Chain(
+        _kernel("t_mem", laws.kernels[sequence]),
+        link("t_fwd", summed, products="t_products", kernels="t_mem"),
+        link("t_again", summed, **seconds),
+        link("C_again", summed, **flop),
+        laws.work,
+        _transfer("tensor", runs, "t_work", "tensor"),
+        _transfer("expert", runs, "t_work", "expert") if routed else link("t_expert", summed),
+        _transfer("hop", "hops", "t_work", "pipeline"),
+        laws.stage_time,
+        laws.pipeline_time,
+        laws.whole_step if zero >= 2 else laws.last_backward,
+        *(_replicas(name, width, zero) for name, width in widths.items()),
+        *(link(name, summed, **{x: f"{name}_{x}" for x in widths}) for name in ("t_update", "Q_state")),
+        link("t_data", summed, **{x: f"t_{x}" for x in widths}),
+        laws.kept[recompute, sequence],
+        laws.stage_activations,
+        _at_work(recompute, sequence, zero),
+        laws.rank_memory,
+        laws.step,
+        laws.model_flop,
+        link("mfu", utilisation, t="t_step"),
+        laws.machine_flop,
+        link("flop_per_gpu_s", laws.rate_per_gpu),
+    )

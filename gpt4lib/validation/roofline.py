@@ -1,8 +1,10 @@
-"""The roofline, measured: what a product of matrices takes by the laws, and by the clock of this computer or of a GPU.
+"""The roofline, measured: what a product of matrices takes by the laws, and by the clock of this computer or
+of a GPU.
 
-A decode step is a weight matrix times a few columns, one for each sequence. `predict` says what that takes from two
-numbers, a memory rate and a peak. `own` measures both on this computer, and the products beside them.
-`measurements` reads what `benchmarks/measure_gpu.py` recorded on GPUs, `against_law` sets it against `predict`.
+A decode step is a weight matrix times a few columns, one for each sequence. `predict` says what that takes
+from two numbers, a memory rate and a peak. `own` measures both on this computer, and the products beside
+them. `measurements` reads what `benchmarks/measure_gpu.py` recorded on GPUs, `against_law` sets it against
+`predict`.
 """
 
 from __future__ import annotations
@@ -14,30 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from ..chapters import inference_tradeoffs
+from ..chapters import inference_tradeoffs as laws
 from ..chapters.moe_inference import experts_hit
 from ..facts.devices import devices
+from ..spine.chain import Chain
 from ..spine.errors import BadInput, positive
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float8": 1}
 PEAK_OF = {"bfloat16": "bf16_flop_per_s", "float8": "fp8_flop_per_s"}
-COLUMNS = (
-    "card",
-    "device",
-    "date",
-    "torch",
-    "cuda",
-    "kind",
-    "dtype",
-    "batch",
-    "rows",
-    "columns",
-    "experts",
-    "top_k",
-    "seconds",
-    "repeats",
-)
+_WHERE = ("card", "device", "date", "torch", "cuda", "kind", "dtype")
+_SIZES = ("batch", "rows", "columns", "experts", "top_k")
+COLUMNS = (*_WHERE, *_SIZES, "seconds", "repeats")
 MEASURED_KINDS = ("copy", "peak", "decode", "experts")
+PRODUCT = (
+    Chain(  # of `serving.PASS`, what one matrix on one GPU needs; its cache is what goes in and comes out
+        experts_hit, laws.rank_weights, laws.pass_flop, laws.memory_time, laws.compute_time, laws.core_time
+    )
+)
 
 
 # ---- by the laws ----------------------------------------------------------------------------
@@ -54,8 +49,9 @@ def predict_product(
 ):
     """max(bytes / bandwidth, FLOP / peak) of a (rows x columns) product with `batch` columns, in seconds.
 
-    Of several experts, each of two such matrices, the weights of those that the batch reaches under uniform routing
-    are read. Bytes: weights, input and output once each. Raises BadInput for sizes and rates that are not positive.
+    Of several experts, each of two such matrices, the weights of those that the batch reaches under uniform
+    routing are read. Bytes: weights, input and output once each. Raises BadInput for sizes and rates that are
+    not positive.
     """
     if dtype not in ELEMENT_BYTES:
         raise BadInput(f"dtype takes one of {', '.join(ELEMENT_BYTES)}, got {dtype!r}")
@@ -67,34 +63,16 @@ def predict_product(
             raise BadInput(f"{name} takes positive numbers, got {value!r}")
     if top_k > experts:
         raise BadInput(f"top_k takes at most experts = {experts}, got {top_k}")
-    each, matrices = rows * columns, 1 if experts == 1 else 2
-    x = {
-        "tp": 1,
-        "ep": 1,
-        "transfer": 1,
-        "ceiling": 1,
-        "overlap": 1,
+    each, width = rows * columns, ELEMENT_BYTES[dtype]
+    matrices = 1 if experts == 1 else 2
+    x = dict.fromkeys(("tp", "ep", "transfer", "ceiling", "overlap"), 1.0) | {
         "mem_rate": bandwidth,
         "F": peak,
-        "p": 1,
     }
-    hit = experts_hit.at({"E": experts, "k": top_k, "B_seq": batch})
-    x |= {
-        "weight_bytes": ELEMENT_BYTES[dtype],
-        "N_fix": 0.0,
-        "N_exp": matrices * each,
-        "E_hit": hit,
-        "n_tok": batch,
-    }
-    x["C_full"] = inference_tradeoffs.weight_flop.at({"B_seq": 1}) * matrices * top_k * each
-    x["Q_w"] = inference_tradeoffs.rank_weights.at(x)
-    x["C_pass"] = inference_tradeoffs.pass_flop.at(x)
-    ends = ELEMENT_BYTES[dtype] * batch * (rows + columns)
-    x |= {
-        "t_mem": inference_tradeoffs.memory_time.at(x, Q_kv=ends),
-        "t_mm": inference_tradeoffs.compute_time.at(x),
-    }
-    return inference_tradeoffs.core_time.at(x)
+    x |= {"E": experts, "k": top_k, "B_seq": batch, "n_tok": batch, "weight_bytes": width}
+    x |= {"N_fix": 0.0, "N_exp": matrices * each, "Q_kv": width * batch * (rows + columns)}
+    x["C_full"] = laws.weight_flop(B_seq=1) * matrices * top_k * each
+    return PRODUCT.run(x)["t_core"]
 
 
 # ---- by this computer's clock ---------------------------------------------------------------
@@ -112,10 +90,12 @@ def timed(work, repeats: int) -> float:
 def own(
     *, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats: int = 3, seed: int = 0
 ) -> dict:
-    """Memory rate and peak of this computer in float32, and seconds of a (side x side) matrix times each batch.
+    """Memory rate and peak of this computer in float32, and seconds of a (side x side) matrix times each
+    batch.
 
-    The memory rate is that of a sum over an array as large as the matrix, the peak that of a square product: neither
-    is one of the products that they predict. Returns bandwidth [byte/s], peak [FLOP/s], batch, seconds, predicted.
+    The memory rate is that of a sum over an array as large as the matrix, the peak that of a square product:
+    neither is one of the products that they predict. Returns bandwidth [byte/s], peak [FLOP/s], batch,
+    seconds, predicted.
     """
     positive("side", side)
     positive("repeats", repeats)
@@ -125,11 +105,7 @@ def own(
     weights = rng.random((side, side), dtype=np.float32)
     flat, block = weights.reshape(-1), weights[: side // 4 or 1, : side // 4 or 1].copy()
     bandwidth = weights.nbytes / timed(lambda: flat.sum(), repeats)
-    peak = (
-        inference_tradeoffs.weight_flop.at({"B_seq": len(block)})
-        * block.size
-        / timed(lambda: block @ block, repeats)
-    )
+    peak = laws.weight_flop(B_seq=len(block)) * block.size / timed(lambda: block @ block, repeats)
     entries = [rng.random((side, batch), dtype=np.float32) for batch in batches]
     seconds = [timed(lambda x=x: weights @ x, repeats) for x in entries]
     found = {"bandwidth": bandwidth, "peak": peak}
@@ -139,7 +115,8 @@ def own(
 
 # ---- by a GPU's clock -----------------------------------------------------------------------
 def measurements(folder=None) -> list[dict]:
-    """The rows of every CSV of `data/measured`, or of `folder`, numbers as numbers; [] where none has been recorded.
+    """The rows of every CSV of `data/measured`, or of `folder`, numbers as numbers; [] where none has been
+    recorded.
 
     Raises BadInput for a file with other columns, an unknown kind or a number that is not positive.
     """
@@ -147,8 +124,7 @@ def measurements(folder=None) -> list[dict]:
     paths = [p for p in place.iterdir() if p.name.endswith(".csv")] if place.is_dir() else []
     found = []
     for path in sorted(paths, key=lambda p: p.name):
-        for line in csv.DictReader(path.read_text("utf-8").splitlines()):
-            found.append(_row(path.name, line))
+        found += [_row(path.name, line) for line in csv.DictReader(path.read_text("utf-8").splitlines())]
     return found
 
 
@@ -159,7 +135,7 @@ def _row(where: str, line: dict) -> dict:
     if row["kind"] not in MEASURED_KINDS or row["dtype"] not in ELEMENT_BYTES:
         takes = f"kind {', '.join(MEASURED_KINDS)} and dtype {', '.join(ELEMENT_BYTES)}"
         raise BadInput(f"{where} takes {takes}, got {row['kind']}, {row['dtype']}")
-    for name in COLUMNS[7:]:
+    for name in (*_SIZES, "seconds", "repeats"):
         try:
             row[name] = float(row[name]) if name == "seconds" else int(row[name])
         except (TypeError, ValueError):
@@ -170,14 +146,14 @@ def _row(where: str, line: dict) -> dict:
 
 
 def card_rates(rows: list[dict]) -> dict:
-    """Per card: bytes per second of its copy (read and written), and FLOP per second of its largest square products."""
+    """Per card: bytes per second of its copy, read and written, and FLOP per second of its best products."""
     found = {}
     for r in rows:
         card = found.setdefault(r["card"], {})
         if r["kind"] == "copy":
             card["bandwidth"] = 2 * r["rows"] * r["columns"] * ELEMENT_BYTES[r["dtype"]] / r["seconds"]
         elif r["kind"] == "peak":
-            flop = inference_tradeoffs.weight_flop.at({"B_seq": r["batch"]}) * r["rows"] * r["columns"]
+            flop = laws.weight_flop(B_seq=r["batch"]) * r["rows"] * r["columns"]
             card[r["dtype"]] = max(card.get(r["dtype"], 0.0), flop / r["seconds"])
     return found
 
@@ -185,26 +161,23 @@ def card_rates(rows: list[dict]) -> dict:
 def against_law(rows: list[dict]) -> list[dict]:
     """Each decode and expert row with `by_sheet` and `by_own`: predicted seconds over measured ones.
 
-    By the data sheet (None where `device` is not one of `data/hardware.csv` or has no such peak), and by the card's
-    own copy and peak (None where they were not measured).
+    By the data sheet (None where `device` is not one of `data/hardware.csv` or has no such peak), and by the
+    card's own copy and peak (None where they were not measured).
     """
     own_rates, found = card_rates(rows), []
     for r in rows:
         if r["kind"] not in ("decode", "experts"):
             continue
-        sizes = {name: r[name] for name in ("batch", "rows", "columns", "dtype", "experts", "top_k")}
+        sizes = {name: r[name] for name in (*_SIZES, "dtype")}
         sheet, card = devices().get(r["device"]), own_rates[r["card"]]
-        pairs = {
-            "by_sheet": tuple(
-                getattr(sheet, f, None) for f in ("bandwidth_bytes_per_s", PEAK_OF.get(r["dtype"], ""))
-            ),
+        peak = PEAK_OF.get(r["dtype"], "")
+        rates = {
+            "by_sheet": (getattr(sheet, "bandwidth_bytes_per_s", None), getattr(sheet, peak, None)),
             "by_own": (card.get("bandwidth"), card.get(r["dtype"])),
         }
-        ratio = {
-            name: None
-            if None in pair
-            else float(predict_product(**sizes, bandwidth=pair[0], peak=pair[1])) / r["seconds"]
-            for name, pair in pairs.items()
-        }
+        ratio = dict.fromkeys(rates)
+        for name, (bandwidth, peak) in rates.items():
+            if bandwidth is not None and peak is not None:
+                ratio[name] = float(predict_product(**sizes, bandwidth=bandwidth, peak=peak)) / r["seconds"]
         found.append(r | ratio)
     return found

@@ -1,11 +1,11 @@
 """A published check of the serving model: PaLM on TPU v4, eight latencies, two fitted constants.
 
-The laws are those of `gpt4lib.chapters.inference_tradeoffs`. Chips form a box of axes with links both ways; an axis closes to
-a ring only where every side of the box is a multiple of four, so a chip of a smaller slice has one link an axis and
-not two. Fitted on the rows: `ceiling`, the share of peak that matrix products reach, and `layer_seconds`, what a layer
-adds whatever its size. PaLM 540B was served with its 48 heads padded to 64, for 64 chips, which adds 18 billion
-parameters. Everything else is a data sheet, a shape or a column of the table. Sources: pope2022; for the meshes
-google_tpu_v4.
+The laws are those of `gpt4lib.chapters.inference_tradeoffs`. Chips form a box of axes with links both ways;
+an axis closes to a ring only where every side of the box is a multiple of four, so a chip of a smaller slice
+has one link an axis and not two. Fitted on the rows: `ceiling`, the share of peak that matrix products reach,
+and `layer_seconds`, what a layer adds whatever its size. PaLM 540B was served with its 48 heads padded to 64,
+for 64 chips, which adds 18 billion parameters. Everything else is a data sheet, a shape or a column of the
+table. Sources: pope2022; for the meshes google_tpu_v4.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from math import prod
 
 import numpy as np
 
-from ..chapters import inference_tradeoffs
+from ..chapters import inference_tradeoffs as laws
 from ..chapters.architecture import full
 from ..facts.devices import hardware
 from ..facts.files import published
 from ..facts.given import given
 from ..facts.models import Model, published_model
+from ..spine.chain import Chain
 from ..spine.errors import BadInput
 from ..systems.count import serving_view
 
@@ -28,6 +29,11 @@ LINKS = 6
 SLICES = {8: (2, 2, 2), 16: (2, 2, 4), 32: (2, 4, 4), 64: (4, 4, 4)}
 HEADS = {"PaLM 540B": 64}  # as served; the shape has 48
 WEIGHT_BYTES = {"int8": 1.0, "bfloat16": 2.0}
+_READ = Chain(laws.rank_weights, laws.rank_cache, laws.memory_time, full, laws.pass_flop, laws.compute_time)
+TORUS = {
+    "WS": _READ + Chain(laws.stationary_time),
+    "WG": _READ + Chain(laws.gathered_time),
+}  # weights stay, or move
 
 
 @dataclass(frozen=True)
@@ -49,19 +55,9 @@ def latencies() -> list[Row]:
     found = []
     for name, table in (("PaLM 540B", "pope_table2_palm540b"), ("PaLM 62B", "pope_table3_palm62b")):
         for r in published(table):
-            steps = int(r["tokens"]) if r["phase"] == "decode" else 1
-            found.append(
-                Row(
-                    name,
-                    r["phase"],
-                    int(r["chips"]),
-                    int(r["batch"]),
-                    r["ffn"],
-                    WEIGHT_BYTES[r["weights"]],
-                    float(r["latency_s"]) / steps,
-                    float(r["mfu_pct"]) / 100,
-                )
-            )
+            steps, width = int(r["tokens"]) if r["phase"] == "decode" else 1, WEIGHT_BYTES[r["weights"]]
+            how = name, r["phase"], int(r["chips"]), int(r["batch"]), r["ffn"], width
+            found.append(Row(*how, float(r["latency_s"]) / steps, float(r["mfu_pct"]) / 100))
     return found
 
 
@@ -84,63 +80,34 @@ def pass_parts(
 ) -> dict:
     """Seconds of memory and communication, seconds of compute at peak, and layers, of one row.
 
-    `rings` overrides what the slice says: whether its axes close. `padded` is as in `served`. `link` is one link, one way, in bytes per second
-    (default: the paper's 270 GB/s of a chip over its six links).
+    `rings` overrides what the slice says: whether its axes close. `padded` is as in `served`. `link` is one
+    link, one way, in bytes per second (default: the paper's 270 GB/s of a chip over its six links).
     """
     link = given("fact:tpu-v4-chip-links").value / LINKS if link is None else link
     shape, tpu = served(row.model, padded=padded), hardware("TPU v4")
-    model = serving_view(shape)
     prefill = row.phase == "prefill"
-    n_tok = row.batch * (prompt if prefill else 1)
-    sides = SLICES[row.chips]
+    model, (side, *others) = serving_view(shape), SLICES[row.chips]
     links_x, links_yz = links_of_axes(row.chips) if rings is None else (1 + rings, 2 * (1 + rings))
-    x = vars(model) | {
+    x = vars(model) | dict.fromkeys(("ep", "transfer", "ceiling", "E_hit"), 1.0)
+    x |= dict.fromkeys(("tp", "cache_ranks", "n"), row.chips) | {"act_bytes": 2.0, "kv": 2.0 * model.entries}
+    x |= {
         "weight_bytes": row.weight_bytes,
-        "act_bytes": 2.0,
-        "kv": 2.0 * model.entries,
-        "n_tok": n_tok,
-        "S": prompt,
         "B_seq": row.batch,
-        "E_hit": 1,
-        "tp": row.chips,
-        "ep": 1,
-        "cache_ranks": row.chips,
-        "transfer": 1.0,
-        "ceiling": 1.0,
-        "F": tpu.bf16_flop_per_s,
-        "mem_rate": tpu.bandwidth_bytes_per_s,
-        "n": row.chips,
-        "N": model.total,
-        "link": link,
-        "links": links_x + links_yz,
-        "links_x": links_x,
-        "links_yz": links_yz,
-        "torus_x": sides[0],
-        "torus_yz": prod(sides[1:]),
-        "n_mat": shape.mlp_matrices,
-        "d_ff": shape.d_ff,
-        "n_kv": shape.n_kv_heads,
+        "n_tok": row.batch * (prompt if prefill else 1),
     }
-    x["Q_w"], x["Q_kv"] = inference_tradeoffs.rank_weights.at(x), inference_tradeoffs.rank_cache.at(x)
-    x["C_full"] = full.at(x, C_pair=model.pair_flop * (prompt / 2 if prefill else prompt))
-    x["C_pass"] = inference_tradeoffs.pass_flop.at(x)
-    move = (
-        inference_tradeoffs.stationary_time
-        if row.layout.startswith("WS")
-        else inference_tradeoffs.gathered_time
-    )
-    return {
-        "t_mem": inference_tradeoffs.memory_time.at(x),
-        "t_peak": inference_tradeoffs.compute_time.at(x),
-        "t_comm": move.at(x),
-        "L": model.L,
-    }
+    x |= {"S": prompt, "C_pair": model.pair_flop * (prompt / 2 if prefill else prompt), "N": model.total}
+    x |= {"F": tpu.bf16_flop_per_s, "mem_rate": tpu.bandwidth_bytes_per_s, "link": link}
+    x |= {"links": links_x + links_yz, "links_x": links_x, "links_yz": links_yz}
+    x |= {"torus_x": side, "torus_yz": prod(others)}
+    x |= {"n_mat": shape.mlp_matrices, "d_ff": shape.d_ff, "n_kv": shape.n_kv_heads}
+    found = TORUS["WS" if row.layout.startswith("WS") else "WG"].run(x)
+    return {"t_peak": found["t_mm"]} | {letter: found[letter] for letter in ("t_mem", "t_comm", "L")}
 
 
 def predict(row: Row, ceiling: float, layer_seconds: float, **how) -> float:
     """Seconds of a row: memory, compute, communication and layers, one after the other."""
     x = pass_parts(row, **how)
-    return inference_tradeoffs.torus_pass.at(x, t_mm=x["t_peak"] / ceiling, t_layer=layer_seconds)
+    return laws.torus_pass.at(x, t_mm=x["t_peak"] / ceiling, t_layer=layer_seconds)
 
 
 def fit_constants(some=None, **how) -> tuple[float, float]:

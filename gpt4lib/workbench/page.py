@@ -1,6 +1,7 @@
-"""The workbench in the browser: one page of sliders, and the report's main figures computed there from the same laws.
+"""The workbench in the browser: one page of sliders, the report's main figures computed there by the same laws.
 
-`STEPS` names the laws in order; each becomes an expression of the chart, and `values` runs the same steps in Python.
+`PAGE` is one chain: the counts of a model whose layers are all alike, its training, and the very pass of
+`gpt4lib.systems.serving`. Python runs it, the browser gets it printed.
 """
 
 from __future__ import annotations
@@ -9,34 +10,42 @@ from functools import cache
 
 from sympy import Integer, Min
 
-from ..chapters import architecture, inference_tradeoffs
-from ..chapters.architecture import N_emb, N_norm, N_route, compute, token_cache
+from ..chapters import architecture
+from ..chapters.architecture import N_emb, N_norm, N_route
 from ..chapters.dense_wall import price_of_thousand
 from ..chapters.inference_tradeoffs import N_held
-from ..chapters.moe_inference import experts_hit
-from ..chapters.notation import C_tok, E, N, N_attn, N_exp, N_fix, N_total, Q_kv, Q_w, k
+from ..chapters.notation import C_tok, E, N, N_attn, N_exp, N_fix, Q_kv, Q_w, k
 from ..chapters.parallelism import Q_rank
 from ..chapters.training_cost import duration, rental_from_compute
 from ..facts.devices import devices
 from ..show.charts import Chart, Slider
 from ..spine.browser import browser_name
+from ..spine.chain import Chain, link
 from ..spine.errors import BadInput
 from ..spine.law import Law
 from ..spine.units import base_unit, unit_factor
+from ..systems.serving import PASS
 
 # ---- a model of one kind of layer: untied tables, no biases, positions without parameters ------
-routing = Law(
-    N_route, architecture.router.rhs * Min(E - 1, Integer(1)), "Routers; none where there is one expert"
-)
-fixed = Law(
-    N_fix, N_attn + N_emb + N_route + N_norm, "Read by every pass: all but the experts and the input table"
-)
-held = Law(N_held, N_fix + N_emb, "Held outside the experts")
-stored = Law(N_total, N_held + E * N_exp, "Parameters stored")
-active = Law(N, N_held + k * N_exp, "Parameters that work on a token, both tables")
+_routers = architecture.router.rhs * Min(E - 1, Integer(1))
 _matrices = N_attn + N_emb + N_route + k * N_exp
-products = Law(C_tok, architecture.forward.rhs.xreplace({N: _matrices}), "Forward FLOP in matrix products")
-used = Law(Q_rank, Q_w + Q_kv, "Memory that a serving GPU needs")
+COUNTED = Chain(
+    *(architecture.attention, architecture.mlp, architecture.vocabulary_table),
+    Law(N_route, _routers, "Routers; none where there is one expert"),
+    architecture.norms,
+    Law(N_fix, N_attn + N_emb + N_route + N_norm, "Read by every pass: all but experts and input table"),
+    Law(N_held, N_fix + N_emb, "Held outside the experts"),
+    link("N_total", architecture.total, N_attn="N_held"),
+    link("N", architecture.active, N_attn="N_held"),
+    Law(C_tok, architecture.forward.rhs.xreplace({N: _matrices}), "Forward FLOP in matrix products"),
+    architecture.pairs,
+    architecture.token_cache,
+)
+PAGE = Chain(
+    *(COUNTED, architecture.compute, duration, rental_from_compute, PASS),
+    link("M_thousand", price_of_thousand),
+    link("Q_used", Law(Q_rank, Q_w + Q_kv, "Memory that a serving GPU needs"), Q_w="Q_held", Q_kv="Q_cache"),
+)
 
 GPUS = ("A100-SXM 80GB", "H100-SXM 80GB", "H200-SXM", "B200-SXM")
 OF_GPU = {"F": "bf16_flop_per_s", "mem": "memory_bytes", "mem_rate": "bandwidth_bytes_per_s"}
@@ -61,71 +70,10 @@ SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
     "weight_bytes": Slider(0.5, 2, 2, "byte/parameter", step=0.5, label="serving: weight bytes"),
     "overhead": Slider(1, 3, 1, step=0.05, label="serving: overhead"),
 }
-CAPPED = {
-    "n_kv": "n_h",
-    "k": "E",
-}  # no more key-value heads than heads, no more experts of a token than experts
-SET = {
-    "d_h": 128,
-    "n_norm": 1,
-    "kv_bytes": 2,
-    "act_bytes": 2,
-    "ep": 1,
-    "overlap": 1,
-    "ceiling": 1,
-    "transfer": 1,
-    "usable": 1,
-    "t_layer": 0,
-    "link_out": 25e9,
-    "rank_gpu": 1,
-}
-SAME = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
-STEPS = {
-    "N_attn": architecture.attention,
-    "N_exp": architecture.mlp,
-    "N_emb": architecture.vocabulary_table,
-    "N_route": routing,
-    "N_norm": architecture.norms,
-    "N_fix": fixed,
-    "N_held": held,
-    "N_total": stored,
-    "N": active,
-    "C_tok": products,
-    "C_pair": architecture.pairs,
-    "C_full": architecture.full,
-    "kv": token_cache,
-    "C": compute,
-    "t": duration,
-    "M": rental_from_compute,
-    "E_hit": experts_hit,
-    "Q_w": inference_tradeoffs.rank_weights,
-    "Q_kv": inference_tradeoffs.rank_cache,
-    "t_mem": inference_tradeoffs.memory_time,
-    "C_pass": inference_tradeoffs.pass_flop,
-    "t_mm": inference_tradeoffs.compute_time,
-    "t_core": inference_tradeoffs.core_time,
-    "t_tensor": inference_tradeoffs.tensor_time,
-    "t_split": inference_tradeoffs.split_time,
-    "t_expert": inference_tradeoffs.expert_time,
-    "t_hop": inference_tradeoffs.hop_time,
-    "t_pass": inference_tradeoffs.pass_time,
-    "turns": inference_tradeoffs.waiting,
-    "R_out": inference_tradeoffs.user_rate,
-    "R_serve": inference_tradeoffs.cluster_rate,
-    "n_serve": inference_tradeoffs.cluster_gpus,
-    "c_tok": inference_tradeoffs.token_cost,
-    "M_thousand": price_of_thousand,
-    "Q_held": inference_tradeoffs.held_weights,
-    "Q_left": inference_tradeoffs.memory_left,
-    "Q_cache": inference_tradeoffs.held_cache,
-    "Q_used": used,
-    "B_max": inference_tradeoffs.largest_batch,
-}
-OTHER = {
-    "c_tok": {"n": "n_serve"},
-    "Q_left": {"Q_w": "Q_held"},
-    "Q_used": {"Q_w": "Q_held", "Q_kv": "Q_cache"},
-}
+CAPPED = {"n_kv": "n_h", "k": "E"}  # at most as many key-value heads as heads, experts of a token as experts
+SET = dict.fromkeys(("n_norm", "ep", "overlap", "ceiling", "transfer", "usable"), 1)
+SET |= {"d_h": 128, "kv_bytes": 2, "act_bytes": 2, "t_layer": 0, "link_out": 25e9}
+ALIKE = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
 OUT = (  # label, step, unit, and the text of the value v in that unit
     ("Parameters", "N_total", "1", "replace(format(v, '.3s'), 'G', 'B')"),
     ("Parameters active on a token", "N", "1", "replace(format(v, '.3s'), 'G', 'B')"),
@@ -146,7 +94,7 @@ OUT = (  # label, step, unit, and the text of the value v in that unit
 @cache
 def factors() -> dict:
     """What a slider's value is multiplied by to stand in the unit of its symbol."""
-    units = {s.name: s.unit for law in STEPS.values() for s in law.symbols}
+    units = {s.name: s.unit for step in PAGE.links for s in step.law.symbols}
     return {name: 1.0 if s.unit == "1" else unit_factor(s.unit, units[name]) for name, s in SLIDERS.items()}
 
 
@@ -158,13 +106,8 @@ def sheet() -> dict:
     return found | {"link_in": [gpu.interconnect_bytes_per_s / 2 for gpu in gpus]}
 
 
-def sources(step: str) -> dict:
-    """Where each input of a step's law comes from: a slider, a data sheet, a fixed value or an earlier step."""
-    return {s.name: OTHER.get(step, {}).get(s.name, s.name) for s in STEPS[step].symbols}
-
-
 def values(gpu: str = GPUS[0], **settings) -> dict:
-    """Every step in base units, by the laws themselves; `settings` in the sliders' units, the rest where they start.
+    """Every letter of the page in base units; `settings` in the sliders' units, the rest where they start.
 
     >>> round(values()["N_total"] / 1e12, 2)
     1.83
@@ -173,76 +116,84 @@ def values(gpu: str = GPUS[0], **settings) -> dict:
     given |= {name: min(given[name], given[most]) for name, most in CAPPED.items()}
     known = SET | {name: value * factors()[name] for name, value in given.items()}
     known |= {name: numbers[GPUS.index(gpu)] for name, numbers in sheet().items()}
-    known |= {name: known[same] for name, same in SAME.items()}
-    for step, law in STEPS.items():
-        known[step] = law(**{name: known[source] for name, source in sources(step).items()})
-    return known
+    return PAGE.run(known | {name: known[like] for name, like in ALIKE.items()})
 
 
-def _terms() -> dict:
-    """The browser's term for every input that is not a step."""
-    terms = {name: repr(float(value)) for name, value in SET.items()} | {name: name for name in sheet()}
+def terms() -> dict:
+    """The browser's term for every input of the page's chain."""
+    found = {name: repr(float(value)) for name, value in SET.items()} | {name: name for name in sheet()}
     for name, factor in factors().items():
-        terms[name] = browser_name(name) if factor == 1 else f"({browser_name(name)} * {factor!r})"
-    terms |= {name: f"min({browser_name(name)}, {browser_name(most)})" for name, most in CAPPED.items()}
-    return terms | {name: terms[same] for name, same in SAME.items()}
+        found[name] = browser_name(name) if factor == 1 else f"({browser_name(name)} * {factor!r})"
+    found |= {name: f"min({browser_name(name)}, {browser_name(most)})" for name, most in CAPPED.items()}
+    return found | {name: found[like] for name, like in ALIKE.items()}
 
 
-def preset(case, found: dict) -> dict:
-    """The settings of a case of `gpt4lib.workbench.file` and its report on this page: those that it has a slider for.
+def preset(case, found) -> dict:
+    """The settings of a case and its report on this page: those that it has a slider for.
 
-    The utilisation is the published one where there is one. Raises BadInput for a model whose layers are not all alike
-    or whose heads are not 128 wide.
+    The utilisation is the published one where there is one. Raises BadInput for a model whose layers are not
+    all alike or whose heads are not 128 wide.
     """
-    s, training, server = case.shape, found.get("training"), case.serving and case.serving.server
+    s, t, served = case.shape, found.training, found.serving
     if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or (s.n_experts and s.dense_layers):
         raise BadInput(f"the page takes layers of one kind and heads of {SET['d_h']}, got {s.name}")
+    inside = (s.d_ff_expert, s.expert_matrices) if s.n_experts else (s.d_ff, s.mlp_matrices)
     known = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_kv_heads, "V": s.vocab}
-    known |= {
-        "d_ff": s.d_ff_expert if s.n_experts else s.d_ff,
-        "E": max(1, s.n_experts),
-        "k": max(1, s.top_k),
-        "n_mat": s.expert_matrices if s.n_experts else s.mlp_matrices,
-    }
-    if training:
-        printed = [row["published"] for row in found["published"] if row["figure"] == "training.mfu"]
-        known |= {
-            "gpu": training["gpu"],
-            "n": training["gpus"],
-            "D": training["tokens"] / factors()["D"],
-            "mfu": round(2 * (printed or [training["mfu"]])[0] / factors()["mfu"]) / 2,
-        }
-    if server:
-        known |= {
-            "gpu": server.gpu,
-            "tp": server.tensor,
-            "p": server.pipeline,
-            "B_seq": found["serving"]["batch"],
-            "S": found["serving"]["context_tokens"],
-            "weight_bytes": server.weight_bytes,
-        }
+    known |= {"d_ff": inside[0], "E": max(1, s.n_experts), "k": max(1, s.top_k), "n_mat": inside[1]}
+    if t:
+        printed = [row.published.value for row in found.published if row.figure == "training.mfu"]
+        share = (printed or [t.mfu.value])[0] / factors()["mfu"]
+        known |= {"gpu": t.gpu, "n": t.gpus, "D": t.tokens / factors()["D"], "mfu": round(2 * share) / 2}
+    if served:
+        server = case.serving.server
+        known |= {"gpu": server.gpu, "tp": server.tensor, "p": server.pipeline}
+        known |= {"B_seq": served.batch, "S": served.context_tokens, "weight_bytes": server.weight_bytes}
     return known
 
 
 def page(*, description: str, presets: dict | None = None) -> Chart:
-    """The workbench as a chart: a slider for each of `SLIDERS`, a bar for each of `OUT` against where it started.
+    """The workbench as a chart: a slider for each of `SLIDERS`, a bar for each of `OUT` against where it
+    started.
 
     `presets` are settings by name, in the sliders' units; "gpu" is a name of `GPUS`.
     """
     import altair as alt
 
-    terms, start = _terms(), values()
-    params = []
+    layers = alt.layer(*_bars()).properties(width=560, height=42 * len(OUT), description=description)
+    chart = layers.add_params(*_params())
+    spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
+    spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
+    known = [
+        {
+            "name": name,
+            "settings": {browser_name(s): GPUS.index(v) if s == "gpu" else v for s, v in settings.items()},
+        }
+        for name, settings in (presets or {}).items()
+    ]
+    sliders = {name: browser_name(name) for name in SLIDERS}
+    spec["usermeta"] = {"steps": [step.name for step in PAGE.links], "sliders": sliders, "presets": known}
+    return Chart(spec)
+
+
+def _params() -> list:
+    """The sliders, the choice of a GPU, what its data sheet gives, and the laws in their order."""
+    import altair as alt
+
+    found = []
     for name, s in SLIDERS.items():
         bind = alt.binding_range(min=s.lo, max=s.hi, step=s.step, name=s.label + " ")
-        params.append(alt.param(name=browser_name(name), value=s.start, bind=bind))
+        found.append(alt.param(name=browser_name(name), value=s.start, bind=bind))
     choice = alt.binding_select(options=list(range(len(GPUS))), labels=list(GPUS), name="GPU ")
-    params.insert(list(SLIDERS).index("D"), alt.param(name="gpu", value=0, bind=choice))
-    params += [alt.param(name=name, expr=f"{numbers!r}[gpu]") for name, numbers in sheet().items()]
-    for step, law in STEPS.items():
-        names = {name: terms.get(source, source) for name, source in sources(step).items()}
-        params.append(alt.param(name=step, expr=law.browser(names)))
-    scales = [unit_factor(unit, base_unit(unit)) for _, _, unit, _ in OUT]
+    found.insert(list(SLIDERS).index("D"), alt.param(name="gpu", value=0, bind=choice))
+    found += [alt.param(name=name, expr=f"{numbers!r}[gpu]") for name, numbers in sheet().items()]
+    return found + [alt.param(name=name, expr=expression) for name, expression in PAGE.browser(terms())]
+
+
+def _bars() -> list:
+    """For each of `OUT` a bar from its start to where it stands, a point there, and label and value above."""
+    import altair as alt
+
+    start, scales = values(), [unit_factor(unit, base_unit(unit)) for _, _, unit, _ in OUT]
     shown = [f"{step} / {scale!r}" for (_, step, *_), scale in zip(OUT, scales)]
     began = [start[step] / scale for (_, step, *_), scale in zip(OUT, scales)]
     texts = [text.replace("v", "datum.value", 1) if text.startswith("v") else text for *_, text in OUT]
@@ -261,27 +212,9 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
         scale=alt.Scale(type="log", domain=[0.02, 50], clamp=True),
         axis=alt.Axis(values=[0.02, 0.1, 0.5, 1, 2, 10, 50], format="~g", grid=True),
     )
-    layers = [
+    text = base.mark_text(align="left", dy=-15, fontSize=13, fontWeight="bold")
+    return [
         base.mark_rule(strokeWidth=9, color="#0072B2").encode(x=x, x2=alt.X2Datum(1), y=y),
         base.mark_point(filled=True, size=90, opacity=1, color="#D55E00").encode(x=x, y=y),
-        base.mark_text(align="left", dy=-15, fontSize=13, fontWeight="bold").encode(
-            x=alt.value(2), y=y, text="text:N"
-        ),
+        text.encode(x=alt.value(2), y=y, text="text:N"),
     ]
-    chart = (
-        alt.layer(*layers)
-        .properties(width=560, height=42 * len(OUT), description=description)
-        .add_params(*params)
-    )
-    spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
-    spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
-    known = [
-        {
-            "name": name,
-            "settings": {browser_name(s): GPUS.index(v) if s == "gpu" else v for s, v in settings.items()},
-        }
-        for name, settings in (presets or {}).items()
-    ]
-    sliders = {name: browser_name(name) for name in SLIDERS}
-    spec["usermeta"] = {"steps": list(STEPS), "sliders": sliders, "presets": known}
-    return Chart(spec)

@@ -1,14 +1,16 @@
 """The workbench: from a model, a cluster, a training run and a serving target to the full report.
 
-    report(workbench_file.load("gpt-4"))["training"]["days"]
+    report(load_case("gpt-4")).training.days
 
-Counts come from `gpt4lib.systems.count`, layouts from `gpt4lib.systems.planner`, money from the laws of `gpt4lib.chapters.training_cost`,
-serving from `gpt4lib.systems.serving`. The file is `gpt4lib.workbench.file`'s; every key of the report names its unit.
+Counts come from `gpt4lib.systems.count`, layouts from `gpt4lib.systems.planner`, money from the laws of
+`gpt4lib.chapters.training_cost`, serving from `gpt4lib.systems.serving`. The file is
+`gpt4lib.workbench.file`'s; every name of the report that has a unit ends in it. `Report.record` is its JSON.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -25,52 +27,224 @@ from ..facts.devices import hardware
 from ..spine.errors import BadInput
 from ..spine.interval import Interval, draw
 from ..spine.law import Law
-from ..spine.units import unit_factor
+from ..spine.units import base_unit, unit_factor
 from ..systems.count import flop_per_token, parameters, serving_view
 from ..systems.efficiency import leave_one_out, runs
-from ..systems.planner import plan
-from ..systems.serving import decode, prefill
-from .file import FIGURES, Case, training_limits
+from ..systems.machine import DoesNotFit, Layout
+from ..systems.planner import Explained, NoLayout, Plan, plan
+from ..systems.serving import Pass, decode, prefill
+from .file import FIGURES, Case, Published, training_limits
 
 DRAWS = 20_000
 
 # A step's utilisation has bubble and all-reduce inside already; what the whole run loses comes on top.
-run_utilisation = Law(
-    mfu, product.rhs.xreplace({bubble: 0, reduce_share: 0}), "Utilisation of the run, stops included"
-)
-run_duration = Law(
-    duration.lhs, duration.given(compute, run_utilisation).rhs, "Time of the run, stops included"
-)
-run_cost = Law(
-    rental_from_compute.lhs,
-    rental_from_compute.given(compute, run_utilisation).rhs,
-    "Cost of the run, stops included",
+_whole_run = product.rhs.xreplace({bubble: 0, reduce_share: 0})
+run_utilisation = Law(mfu, _whole_run, "Utilisation of the run, stops included")
+run_duration, run_cost = (
+    Law(law.lhs, law.given(compute, run_utilisation).rhs, f"{words} of the run, stops included")
+    for law, words in ((duration, "Time"), (rental_from_compute, "Cost"))
 )
 
 
-def report(case: Case) -> dict:
-    """Everything the laws say of a case, as nested dicts of plain numbers and texts.
+# ---- what a report holds --------------------------------------------------------------------
+@dataclass(frozen=True)
+class Span:
+    """A result in `unit`, and the ends of its range."""
 
-    `model`, `training`, `serving`, `published` and `left_out`. Raises BadInput with the numbers that clash
-    where model, batch or target do not fit; both sections' clashes at once.
+    value: float
+    low: float
+    high: float
+    unit: str = "1"
+
+
+def span(value, middle: float, unit: str = "1") -> Span:
+    """A result in base units, a number or an interval whose middle is known, as a span in `unit`."""
+    scale = 1.0 if unit == "1" else unit_factor(unit, base_unit(unit))
+    ends = value if isinstance(value, Interval) else Interval(value, value)
+    return Span(middle / scale, ends.lo / scale, ends.hi / scale, unit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReport:
+    """What follows from the shape alone; FLOP at half the context, the mean of a causal sequence."""
+
+    shape: str
+    parameters: int
+    active_parameters: int
+    parameters_by_part: dict
+    forward_flop_per_token: float
+    training_flop_per_token: float
+    scores_share: float
+    mean_context_tokens: float
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A layout with its step and its utilisation by the rule of six FLOP, which leaves the scores out."""
+
+    layout: Layout
+    step_seconds: float
+    mfu: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutsReport:
+    """What the planner finds: how many layouts, the best within the file's limits, and what binds it."""
+
+    layouts: int
+    layouts_that_fit: int
+    limits: dict
+    layout: Placed
+    best_layout: Placed
+    mfu_with_scores: float
+    flop_per_s_per_gpu: float
+    machine_flop_per_s_per_gpu: float
+    step_seconds: float
+    memory_bytes_per_gpu: float
+    memory_bytes_limit: float
+    memory_bytes_by_part: dict
+    step_share: dict
+    binds_step: str
+    binds_memory: str
+    mfu_if_memory_were_no_limit: float
+    softmax_share: float
+    mfu_if_attention_were_fused: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """The run: utilisation, time and cost with their ranges, and the layouts, or why there is `no_layout`."""
+
+    tokens: float
+    gpu: str
+    gpus: int
+    flop: Span
+    mfu_from: str
+    mfu: Span
+    lost_share: float
+    days: Span
+    gpu_hours: Span
+    cost_usd: Span | None = None
+    cost_usd_p5: float | None = None
+    cost_usd_p50: float | None = None
+    cost_usd_p95: float | None = None
+    layouts: LayoutsReport | None = None
+    no_layout: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingReport:
+    """The server: memory, the batch and where it comes from, a pass and what binds it, rates and cost."""
+
+    gpu: str
+    gpus: int
+    context_tokens: int
+    kv_cache_bytes_per_token: float
+    kv_cache_bytes_per_sequence: float
+    weight_bytes_per_gpu: float
+    cache_bytes_per_gpu: float
+    memory_bytes_limit: float
+    layers_per_stage: float
+    largest_batch: int
+    batch: int
+    batch_from: str
+    sequences_in_flight: int
+    experts_hit: float
+    pass_seconds: float
+    pass_seconds_by_part: dict
+    binds_pass: str
+    tokens_per_s_per_user: float
+    tokens_per_s: float
+    tokens_per_s_per_gpu: float
+    mfu: float
+    first_token_seconds: float | None = None
+    cost_usd_per_1000_tokens: Span | None = None
+
+
+@dataclass(frozen=True)
+class Against:
+    """A published figure, ours and the ratio."""
+
+    figure: str
+    words: str
+    kind: str
+    published: Span
+    ours: float
+    ratio: float
+    source: str
+    place: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything the laws say of a case; sections that its file lacks are None and named in `left_out`."""
+
+    name: str
+    about: str
+    model: ModelReport
+    training: TrainingReport | None
+    serving: ServingReport | None
+    published: list[Against]
+    left_out: list[str]
+
+    def record(self) -> dict:
+        """The report as nested dicts of numbers and texts, for JSON; a range is NAME, NAME_low, NAME_high."""
+        return _record(self)
+
+
+OF_STEP = {"mfu_with_scores": "mfu", "machine_flop_per_s_per_gpu": "flop_per_gpu_s"}
+OF_STEP |= {
+    "step_seconds": "step_seconds",
+    "memory_bytes_per_gpu": "memory_bytes",
+    "memory_bytes_by_part": "bytes",
+}
+OF_PASS = {"weight_bytes_per_gpu": "weight_bytes_held", "cache_bytes_per_gpu": "cache_bytes_held"}
+OF_PASS |= {"mfu": "mfu", "experts_hit": "experts_hit", "pass_seconds": "pass_seconds"}
+OF_PASS |= {"tokens_per_s_per_user": "user_rate", "tokens_per_s": "rate"}
+INLINE = (LayoutsReport, Layout)  # whose fields stand among those of the section that holds them
+
+
+def _record(section) -> dict:
+    found = {}
+    for name, value in ((f.name, getattr(section, f.name)) for f in fields(section)):
+        if isinstance(value, Span):
+            found |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+        elif is_dataclass(value):
+            found |= _record(value) if isinstance(value, INLINE) else {name: _record(value)}
+        elif isinstance(value, list):
+            found[name] = [_record(each) if is_dataclass(each) else each for each in value]
+        elif value is not None:
+            found[name] = value
+    return found
+
+
+def report(case: Case) -> Report:
+    """Everything the laws say of a case.
+
+    Raises BadInput with the numbers that clash where model, batch or target do not fit; both sections'
+    clashes at once.
     """
-    found, clashes, left_out = {"name": case.name, "about": case.about, "model": _model(case)}, [], []
-    for name, section, needs in (("training", _training, case.training), ("serving", _serving, case.serving)):
+    found, clashes = {}, []
+    left_out = []
+    for name, section in (("training", _training), ("serving", _serving)):
+        needs = getattr(case, name)
         if not needs:
             left_out.append(f"{name}: the file has no [{name}]")
             continue
         try:
             found[name] = section(case)
         except BadInput as error:
-            clashes.append(f"[{name}] {error}")
+            clashes.append(f"  [{name}] {error}")
         if not needs.price:
             left_out.append(f"cost of {name}: the file has no price_usd_per_gpu_hour for it")
     if clashes:
-        raise BadInput("\n".join([f"{case.name}: does not fit", *(f"  {clash}" for clash in clashes)]))
-    found["published"] = [
-        _against(row, found) for row in case.published if _look(found, row.figure) is not None
-    ]
-    return found | {"left_out": left_out}
+        raise BadInput("\n".join([f"{case.name}: does not fit", *clashes]))
+    found = {"model": _model(case), "training": None, "serving": None} | found
+    figures = {name: _record(section) for name, section in found.items() if section}
+    published = [_against(row, figures) for row in case.published]
+    published = [row for row in published if row]
+    return Report(name=case.name, about=case.about, **found, published=published, left_out=left_out)
 
 
 def _plain(value: Interval):
@@ -82,222 +256,197 @@ def _middle(value):
     return (value.lo + value.hi) / 2 if isinstance(value, Interval) else value
 
 
-def _span(name: str, value, middle: float, unit: str = "1", base: str = "1") -> dict:
-    """A result under its name, in a unit, with the ends of its range."""
-    scale = unit_factor(unit, base)
-    low, high = (value.lo, value.hi) if isinstance(value, Interval) else (value, value)
-    return {name: middle / scale, f"{name}_low": low / scale, f"{name}_high": high / scale}
-
-
-def _context(case):
-    """Tokens of a sequence: those that are trained on, or else served."""
-    return case.training.seq if case.training else case.serving.context if case.serving else 0
-
-
 # ---- the model ------------------------------------------------------------------------------
-def _model(case):
-    count, seq = parameters(case.shape), _context(case)
+def _model(case: Case) -> ModelReport:
+    count = parameters(case.shape)
+    seq = case.training.seq if case.training else case.serving.context if case.serving else 0
     flop = flop_per_token(case.shape, seq / 2)  # causal: half the sequence on average
-    return {
-        "shape": case.shape.name,
-        "parameters": count.total,
-        "active_parameters": count.active,
-        "parameters_by_part": {part: size for part, size in count.parts.items() if size},
-        "forward_flop_per_token": sum(flop.values()),
-        "training_flop_per_token": 3 * sum(flop.values()),
-        "scores_share": flop["scores"] / sum(flop.values()),
-        "mean_context_tokens": seq / 2,
-    }
+    forward = sum(flop.values())
+    return ModelReport(
+        shape=case.shape.name,
+        parameters=count.total,
+        active_parameters=count.active,
+        parameters_by_part={part: size for part, size in count.parts.items() if size},
+        forward_flop_per_token=forward,
+        training_flop_per_token=3 * forward,
+        scores_share=flop["scores"] / forward,
+        mean_context_tokens=seq / 2,
+    )
 
 
 # ---- training -------------------------------------------------------------------------------
-def _training(case):
-    t, cluster, count = case.training, case.cluster, parameters(case.shape)
-    known = {"N": count.active, "n": cluster.n_gpus, "F": hardware(cluster.device).bf16_flop_per_s}
-    task = {"batch_tokens": t.batch_tokens, "seq": t.seq, "recipe": t.recipe}
-    every, clash = None, ""
+def _training(case: Case) -> TrainingReport:
+    t, cluster = case.training, case.cluster
+    every = clash = None
+    peak = hardware(cluster.device).bf16_flop_per_s
+    known = {"N": parameters(case.shape).active, "n": cluster.n_gpus, "F": peak}
     try:
-        every = plan(case.shape, cluster, **task)
-    except BadInput as error:  # a given utilisation needs no layout
+        every = plan(case.shape, cluster, batch_tokens=t.batch_tokens, seq=t.seq, recipe=t.recipe)
+    except NoLayout as error:  # a given utilisation needs no layout
         if t.mfu is None:
             raise
         clash = str(error)
-    layouts = _layouts(case, known, every, task) if every else None
-    used = t.mfu
-    if used is None:
-        step = layouts["layout"]["mfu"]
-        missed = np.array([run.measured for run in runs()]) / leave_one_out()
-        used = Interval(step * missed.min(), min(1.0, step * missed.max()))
-        middle = step
-    else:
-        middle = _middle(used)
+    layouts = None if every is None else _layouts(case, known, every)
+    used, middle = (t.mfu, _middle(t.mfu)) if t.mfu else _utilisation(layouts.layout.mfu)
     ranges = {"D": _plain(t.tokens), "kernel": _plain(used), "lost": _plain(t.lost_share)}
     middles = {name: _middle(value) for name, value in ranges.items()} | {"kernel": middle}
-    days, seconds = run_duration(**known, **ranges), run_duration(**known, **middles)
-    found = {
-        "tokens": middles["D"],
-        "gpu": cluster.device,
-        "gpus": cluster.n_gpus,
-        **_span("flop", compute(N=known["N"], D=ranges["D"]), compute(N=known["N"], D=middles["D"])),
-        "mfu_from": "the file" if t.mfu else "the planner",
-        **_span("mfu", _plain(used), middle),
-        "lost_share": middles["lost"],
-        **_span("days", days, seconds, "day", "second"),
-        **_span(
-            "gpu_hours",
-            gpu_seconds(n=known["n"], t=days),
-            gpu_seconds(n=known["n"], t=seconds),
-            "hour",
-            "second",
-        ),
-    }
-    if t.price:
-        ranges |= {"price": _plain(t.price)}
-        middles |= {"price": _middle(t.price)}
-        money = {name: known[name] for name in ("N", "F")}
-        drawn = np.atleast_1d(run_cost(**money, **draw(ranges, DRAWS)))
-        found |= _span("cost_usd", run_cost(**money, **ranges), run_cost(**money, **middles))
-        found |= {f"cost_usd_p{p}": float(np.percentile(drawn, p)) for p in (5, 50, 95)}
-    return found | (layouts or {"no_layout": clash})
+    both = ranges, middles
+    seconds = [run_duration(**known, **at) for at in both]
+    busy = [gpu_seconds(n=known["n"], t=at) for at in seconds]
+    return TrainingReport(
+        tokens=middles["D"],
+        gpu=cluster.device,
+        gpus=cluster.n_gpus,
+        flop=span(*(compute(N=known["N"], D=at["D"]) for at in both), "FLOP"),
+        mfu_from="the file" if t.mfu else "the planner",
+        mfu=span(_plain(used), middle),
+        lost_share=middles["lost"],
+        days=span(*seconds, "day"),
+        gpu_hours=span(*busy, "GPU*hour"),
+        **(_cost(t.price, {name: known[name] for name in ("N", "F")}, *both) if t.price else {}),
+        layouts=layouts,
+        no_layout=clash,
+    )
 
 
-def _layouts(case, known, every, task):
-    """What the planner finds: how many layouts, the best one within the file's limits, and what its step is made of."""
-    t = case.training
-    training_limits(every, t.only)
-    mine = plan(case.shape, case.cluster, **task, only=t.only) if t.only else every
-    top = every.best()
+def _utilisation(step: float) -> tuple[Interval, float]:
+    """The planner's utilisation, as wide as it missed published runs that it had not seen, and itself."""
+    missed = np.array([run.measured for run in runs()]) / leave_one_out()
+    return Interval(step * missed.min(), min(1.0, step * missed.max())), step
+
+
+def _cost(price: Interval, known: dict, ranges: dict, middles: dict) -> dict:
+    """The cost of the run: its range, and what 5, 50 and 95% of independent draws lie below."""
+    ranges, middles = ranges | {"price": _plain(price)}, middles | {"price": _middle(price)}
+    drawn = np.atleast_1d(run_cost(**known, **draw(ranges, DRAWS)))
+    below = {f"cost_usd_p{p}": float(np.percentile(drawn, p)) for p in (5, 50, 95)}
+    return {"cost_usd": span(run_cost(**known, **ranges), run_cost(**known, **middles), "USD")} | below
+
+
+def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
+    training_limits(every, case.training.only)
+    mine, place = every.within(case.training.only), partial(_placed, known)
     try:
         row = mine.best()
-    except BadInput as error:
+    except DoesNotFit as error:
         fit = f"without the limits of [training.layout], {every.feasible.sum():,} layouts fit"
-        raise BadInput(f"{error}; {fit}") from None
-    best = mine.explain(row)
-    seconds, held = best["seconds"], best["bytes"]
-    most = max((name for name in seconds if name != "forward and backward"), key=seconds.get)
-    chosen = _layout(mine, row, known)
-    return {
-        "layouts": len(every),
-        "layouts_that_fit": int(every.feasible.sum()),
-        "limits": t.only,
-        "layout": chosen,
-        "best_layout": _layout(every, top, known),
-        "mfu_with_scores": best["mfu"],
-        "flop_per_s_per_gpu": best["mfu"] * known["F"],
-        "machine_flop_per_s_per_gpu": best["flop_per_gpu_s"],
-        "step_seconds": best["step_seconds"],
-        "memory_bytes_per_gpu": best["memory_bytes"],
-        "memory_bytes_limit": mine.capacity_bytes,
-        "memory_bytes_by_part": held,
-        "step_share": {name: value / best["step_seconds"] for name, value in seconds.items() if value},
-        "binds_step": most,
-        "binds_memory": max(held, key=held.get),
-        "mfu_if_memory_were_no_limit": _layout(mine, int(mine.mfu.argmax()), known)["mfu"],
-        "softmax_share": (share := _softmax(best) / best["step_seconds"]),
-        "mfu_if_attention_were_fused": min(1.0, chosen["mfu"] / (1 - share)),
-    }
+        raise DoesNotFit(f"{error}; {fit}", error.needed, error.there) from None
+    best, chosen = mine.explain(row), place(mine, row)
+    beside = {name: value for name, value in best.seconds.items() if name != "forward and backward"}
+    softmax = softmax_seconds(best) / best.step_seconds
+    return LayoutsReport(
+        layouts=len(every),
+        layouts_that_fit=int(every.feasible.sum()),
+        limits=case.training.only,
+        layout=chosen,
+        best_layout=place(every, every.best()),
+        flop_per_s_per_gpu=best.mfu * known["F"],
+        memory_bytes_limit=mine.capacity_bytes,
+        step_share={name: value / best.step_seconds for name, value in best.seconds.items() if value},
+        binds_step=max(beside, key=beside.get),
+        binds_memory=max(best.bytes, key=best.bytes.get),
+        mfu_if_memory_were_no_limit=place(mine, int(mine.mfu.argmax())).mfu,
+        softmax_share=softmax,
+        mfu_if_attention_were_fused=min(1.0, chosen.mfu / (1 - softmax)),
+        **{name: getattr(best, of) for name, of in OF_STEP.items()},
+    )
 
 
-def _softmax(best):
-    """Seconds of a step in which scores go to memory and back, as in the planner's runs; fused kernels avoid it."""
-    x = best["terms"]
-    again = 0.0 if best["layout"].recompute == "none" else x["t_softmax"]
-    return float(pipeline_time.at(x, t_stage=work.at(x, t_fwd=x["t_softmax"], t_again=again), t_head=0.0))
+def softmax_seconds(step: Explained) -> float:
+    """Seconds of a step in which scores go to memory and back, which fused kernels avoid."""
+    once = step.terms["t_softmax"]
+    both = work(t_fwd=once, t_again=0.0 if step.layout.recompute == "none" else once)
+    return pipeline_time.at(step.terms, t_stage=both, t_head=0.0)
 
 
-def _layout(found, row, known):
-    """A layout with its step and its utilisation by the rule of six FLOP, which leaves the scores out."""
-    layout, step = found.layout(row), float(found.step_seconds[row])
+def _placed(known: dict, found: Plan, row: int) -> Placed:
+    layout, seconds = found.layout(row), float(found.step_seconds[row])
     flop = compute(N=known["N"], D=layout.batch * found.seq)
-    return asdict(layout) | {
-        "step_seconds": step,
-        "mfu": utilisation(C=flop, n=known["n"], F=known["F"], t=step),
-    }
+    return Placed(layout, seconds, utilisation(C=flop, n=known["n"], F=known["F"], t=seconds))
 
 
 # ---- serving --------------------------------------------------------------------------------
-def _serving(case):
-    s, model, server = case.serving, serving_view(case.shape), case.serving.server
-    sizes, copies = (server.tensor, server.pipeline, server.expert), s.redundant_experts
+def _serving(case: Case) -> ServingReport:
+    s, model = case.serving, serving_view(case.shape)
+    server = s.server
+    _check_size(s)
+    held = replace(model, E=model.E + s.redundant_experts)  # copies take memory, and a pass reads one of each
+
+    def hit(tokens):
+        return experts_hit(E=model.E, k=model.k, B_seq=tokens) if s.redundant_experts else None
+
+    def at(batch):
+        return decode(held, server, batch=batch, context=s.context, hit=hit(batch))
+
+    batch, why, limit = _batch(s, at)
+    x, cache = at(batch), model.entries * server.kv_bytes
+    first = s.prompt and prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt)).pass_seconds
+    return ServingReport(
+        gpu=server.gpu,
+        gpus=int(x.n_gpus),
+        context_tokens=s.context,
+        kv_cache_bytes_per_token=cache,
+        kv_cache_bytes_per_sequence=cache * s.context,
+        memory_bytes_limit=hardware(server.gpu).memory_bytes * server.usable,
+        layers_per_stage=case.shape.layers / server.pipeline,
+        largest_batch=limit,
+        batch=batch,
+        batch_from=why,
+        sequences_in_flight=server.facts()["m"] * batch,
+        pass_seconds_by_part={name: float(seconds) for name, seconds in x.seconds.items() if seconds},
+        binds_pass=str(x.bound),
+        tokens_per_s_per_gpu=x.rate / x.n_gpus,
+        first_token_seconds=first,
+        cost_usd_per_1000_tokens=_thousand(s.price, x) if s.price else None,
+        **{name: getattr(x, of) for name, of in OF_PASS.items()},
+    )
+
+
+def _check_size(s):
+    """Raise BadInput where the server is larger than the cluster that it stands in."""
+    sizes = s.server.tensor, s.server.pipeline, s.server.expert
     if s.n_gpus and prod(sizes) > s.n_gpus:
         raise BadInput(
             f"tensor x pipeline x expert = {' x '.join(map(str, sizes))} takes {prod(sizes):,} GPUs, and "
             f"[cluster] has n_gpus = {s.n_gpus:,}; a gpu in [serving] says that it is served elsewhere"
         )
-    held = replace(
-        model, E=model.E + copies
-    )  # copies take memory, and a pass reads one of each expert that it hits
 
-    def hit(tokens):
-        return experts_hit(E=model.E, k=model.k, B_seq=tokens) if copies else None
 
-    def at(batch):
-        return decode(held, server, batch=batch, context=s.context, hit=hit(batch))
-
+def _batch(s, at) -> tuple[int, str, int]:
+    """The batch, what sets it, and the largest that fits; `at` gives the pass of a batch."""
     one = at(1)
-    limit, cache = int(one["batch_limit"]), float(one["cache_bytes_held"])
+    limit = int(one.batch_limit)
+    cache, left = one.cache_bytes_held, one.left_bytes
+    there = f"GB on each GPU, and the weights leave {left / 1e9:,.1f} GB"
     if not limit:
-        raise BadInput(
-            f"the cache of one sequence a pass, of {s.context:,} tokens, is {cache / 1e9:,.1f} GB "
-            f"on each GPU, and the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB"
-        )
-    batch, why = s.batch, "the file"
-    if batch and batch > limit:
-        raise BadInput(
-            f"batch = {batch:,} does not fit: its cache is {batch * cache / 1e9:,.1f} GB on each GPU, and "
-            f"the weights leave {float(one['left_bytes']) / 1e9:,.1f} GB, enough for {limit:,}"
-        )
+        words = f"the cache of one sequence a pass, of {s.context:,} tokens, is {cache / 1e9:,.1f} {there}"
+        raise DoesNotFit(words, cache, left)
+    if s.batch and s.batch > limit:
+        needed = s.batch * cache
+        words = f"does not fit: its cache is {needed / 1e9:,.1f} {there}, enough for {limit:,}"
+        raise DoesNotFit(f"batch = {s.batch:,} {words}", needed, left)
+    if s.batch:
+        return s.batch, "the file", limit
+    if not s.user_rate or at(limit).user_rate >= s.user_rate:
+        return limit, "memory", limit
+    batch = largest_that_holds(lambda size: at(size).user_rate >= s.user_rate, limit)
     if not batch:
-        batch, why = limit, "memory"
-        if s.user_rate and at(limit)["user_rate"] < s.user_rate:
-            batch, why = _largest(lambda b: at(b)["user_rate"] >= s.user_rate, limit), "the rate asked for"
-        if not batch:
-            alone = float(one["user_rate"])
-            raise BadInput(
-                f"user_tokens_per_s = {s.user_rate:g} is out of reach: one sequence gets {alone:.1f}"
-            )
-    x, in_flight = at(batch), server.facts()["m"] * batch
-    names = ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
-    parts = {name: float(x[f"{name}_seconds"]) for name in names}
-    found = {
-        "gpu": server.gpu,
-        "gpus": int(x["n_gpus"]),
-        "context_tokens": s.context,
-        "kv_cache_bytes_per_token": model.entries * server.kv_bytes,
-        "kv_cache_bytes_per_sequence": model.entries * server.kv_bytes * s.context,
-        "weight_bytes_per_gpu": float(x["weight_bytes_held"]),
-        "cache_bytes_per_gpu": float(x["cache_bytes_held"]),
-        "memory_bytes_limit": hardware(server.gpu).memory_bytes * server.usable,
-        "layers_per_stage": case.shape.layers / server.pipeline,
-        "largest_batch": limit,
-        "batch": batch,
-        "batch_from": why,
-        "sequences_in_flight": in_flight,
-        "experts_hit": float(x["experts_hit"]),
-        "pass_seconds": float(x["pass_seconds"]),
-        "pass_seconds_by_part": {name: value for name, value in parts.items() if value},
-        "binds_pass": str(x["bound"]),
-        "tokens_per_s_per_user": float(x["user_rate"]),
-        "tokens_per_s": float(x["rate"]),
-        "tokens_per_s_per_gpu": float(x["rate"] / x["n_gpus"]),
-        "mfu": float(x["mfu"]),
-    }
-    if s.prompt:
-        found["first_token_seconds"] = float(
-            prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt))["pass_seconds"]
+        raise BadInput(
+            f"user_tokens_per_s = {s.user_rate:g} is out of reach: one sequence gets {one.user_rate:.1f}"
         )
-    if s.price:
-        laws = {"n": float(x["n_gpus"]), "R_serve": float(x["rate"])}
-        thousand = [
-            price_of_thousand(c_tok=inference_tradeoffs.token_cost(price=p, **laws))
-            for p in (s.price.lo, _middle(s.price), s.price.hi)
-        ]
-        found |= _span("cost_usd_per_1000_tokens", Interval(thousand[0], thousand[2]), thousand[1])
-    return found
+    return batch, "the rate asked for", limit
 
 
-def _largest(holds, limit: int) -> int:
-    """The largest whole number up to `limit` for which `holds`, which stops holding once; 0 where it never does."""
+def _thousand(price: Interval, x: Pass) -> Span:
+    """The cost of 1,000 tokens at the prices of a range."""
+    prices = price.lo, _middle(price), price.hi
+    each = [inference_tradeoffs.token_cost(price=p, n=x.n_gpus, R_serve=x.rate) for p in prices]
+    low, middle, high = (price_of_thousand(c_tok=cost) for cost in each)
+    return span(Interval(low, high), middle, "USD")
+
+
+def largest_that_holds(holds, limit: int) -> int:
+    """The largest whole number up to `limit` for which `holds`, which stops holding once; 0 for none."""
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
@@ -306,24 +455,12 @@ def _largest(holds, limit: int) -> int:
 
 
 # ---- against what is published --------------------------------------------------------------
-def _look(found, figure):
-    section, _, key = figure.partition(".")
-    return found.get(section, {}).get(key)
-
-
-def _against(row, found):
-    words, _, kind = FIGURES[row.figure]
-    value, ours = row.value, _look(found, row.figure)
-    return {
-        "figure": row.figure,
-        "words": words,
-        "kind": kind,
-        "published": _middle(value),
-        "published_low": value.lo,
-        "published_high": value.hi,
-        "ours": ours,
-        "ratio": ours / _middle(value),
-        "source": row.source,
-        "place": row.place,
-        "note": row.note,
-    }
+def _against(row: Published, figures: dict) -> Against | None:
+    """A published figure beside ours; None where the report does not have it."""
+    section, _, key = row.figure.partition(".")
+    ours = figures.get(section, {}).get(key)
+    if ours is None:
+        return None
+    (words, unit, kind), middle = FIGURES[row.figure], _middle(row.value)
+    published = Span(middle, row.value.lo, row.value.hi, unit)
+    return Against(row.figure, words, kind, published, ours, ours / middle, row.source, row.place, row.note)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from textwrap import wrap
 
 from ..show.tables import Table
 from ..spine.interval import Interval
 from ..spine.text import fmt, number
 from ..spine.units import base_unit, unit_factor
+from ..systems.machine import Layout
 from .file import FIGURES
+from .report import Against, LayoutsReport, ModelReport, Report, ServingReport, Span, TrainingReport
 
 LABEL, WIDTH = 20, 76
 MEANING = {  # what binds, in words
@@ -38,58 +41,52 @@ def figure(name: str, value, digits: int = 3) -> str:
     if unit == "%":
         return fmt(value, "%", digits)
     base = base_unit(unit)
-    factor = unit_factor(unit, base)
-    scaled = (
-        Interval(value.lo * factor, value.hi * factor)
-        if isinstance(value, Interval)
-        else float(value) * factor
-    )
-    text = fmt(scaled, base, digits)
+    factor, ends = unit_factor(unit, base), value if isinstance(value, Interval) else Interval(value, value)
+    scaled = Interval(ends.lo * factor, ends.hi * factor)
+    text = fmt(scaled if isinstance(value, Interval) else scaled.lo, base, digits)
     return text.replace(" token/GPU/second", " tokens/s").replace(" GPU*second", "")
 
 
-def to_text(found: dict) -> str:
+def to_text(found: Report) -> str:
     """The whole report. Each line is a label and what the laws say."""
-    lines = [found["name"], "=" * len(found["name"]), *wrap(found["about"], WIDTH), ""]
-    sections = {"Model": _model(found["model"])}
-    if "training" in found:
-        sections["Training"] = _training(found["training"])
-    if "serving" in found:
-        sections["Serving"] = _serving(found["serving"])
+    lines = [found.name, "=" * len(found.name), *wrap(found.about, WIDTH), ""]
+    sections = {"Model": _model, "Training": _training, "Serving": _serving}
     for title, rows in sections.items():
+        section = getattr(found, title.lower())
+        if section is None:
+            continue
         lines += [title, "-" * len(title)]
-        for label, text in rows:
+        for label, text in rows(section):
             first, *rest = wrap(text, WIDTH - LABEL, break_on_hyphens=False) or [""]
             lines += [f"{label:<{LABEL}}{first}", *(" " * LABEL + line for line in rest)]
         lines.append("")
-    if found["published"]:
-        lines += ["Against published figures", "-" * 25, *_published(found["published"]), ""]
-    lines += [f"Left out: {text}." for text in found["left_out"]]
+    if found.published:
+        lines += ["Against published figures", "-" * 25, *_published(found.published), ""]
+    lines += [f"Left out: {text}." for text in found.left_out]
     lines += wrap(
-        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in 2021. "
-        "Serving is at data-sheet rates: what a real server reaches is less.",
+        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in "
+        "2021. Serving is at data-sheet rates: what a real server reaches is less.",
         WIDTH,
     )
     return "\n".join(lines)
 
 
-def against(published: list) -> Table:
+def against(published: list[Against]) -> Table:
     """Published figures, ours, the ratio and the source; units stand in the first column's words."""
     rows = []
     for row in published:
-        span = Interval(row["published_low"], row["published_high"])
-        printed = span if row["figure"] in ("training.mfu", "training.days") else row["published"]
-        texts = (figure(row["figure"], value) for value in (printed, row["ours"]))
-        rows.append((row["words"], *map(_short, texts), f"{row['ratio']:.2f}", row["source"]))
+        ends = Interval(row.published.low, row.published.high)
+        printed = ends if row.figure in ("training.mfu", "training.days") else row.published.value
+        texts = (figure(row.figure, value) for value in (printed, row.ours))
+        rows.append((row.words, *map(_short, texts), f"{row.ratio:.2f}", row.source))
     return Table(rows, ("figure", "published", "here", "ratio", "source"))
 
 
 def _published(rows):
     """The table, with sources that are too long for a column below it."""
-    long = list(dict.fromkeys(row["source"] for row in rows if len(row["source"]) > LABEL))
+    long = list(dict.fromkeys(row.source for row in rows if len(row.source) > LABEL))
     noted = [
-        row | {"source": f"[{long.index(row['source']) + 1}]"} if row["source"] in long else row
-        for row in rows
+        replace(row, source=f"[{long.index(row.source) + 1}]") if row.source in long else row for row in rows
     ]
     lines = repr(against(noted)).splitlines()
     for i, source in enumerate(long, 1):
@@ -104,135 +101,101 @@ def _short(text):
     return text
 
 
-def _range(section, key, unit, scale=1.0):
+def _range(span: Span) -> str:
     """A figure and, where it has one, its range."""
-    middle, low, high = (section[name] * scale for name in (key, f"{key}_low", f"{key}_high"))
-    text = fmt(middle, unit)
-    return text if low == high else f"{text} ({fmt(Interval(low, high), unit)})"
+    base, scale = (
+        base_unit(span.unit),
+        1.0 if span.unit == "1" else unit_factor(span.unit, base_unit(span.unit)),
+    )
+    base = "%" if base == "1" else base
+    text = fmt(span.value * scale, base)
+    return (
+        text
+        if span.low == span.high
+        else f"{text} ({fmt(Interval(span.low * scale, span.high * scale), base)})"
+    )
 
 
 def _binds(shares, name):
     return f"{MEANING.get(name, name)}, {fmt(shares[name], '%')} of the time"
 
 
-def layout(found: dict) -> str:
+def layout(found: Layout) -> str:
     """A layout in words."""
-    chunks = f" in {found['chunks']} chunks" if found["chunks"] > 1 else ""
-    words = {"none": "nothing", "selective": "scores", "full": "all"}[found["recompute"]] + " recomputed"
-    expert = f", experts over {found['expert']}" if found["expert"] > 1 else ""
+    chunks = f" in {found.chunks} chunks" if found.chunks > 1 else ""
+    words = {"none": "nothing", "selective": "scores", "full": "all"}[found.recompute] + " recomputed"
+    expert = f", experts over {found.expert}" if found.expert > 1 else ""
     return (
-        f"{found['tensor']} tensor x {found['pipeline']} pipeline{chunks} x {found['data']} data{expert}, "
-        f"micro-batch {found['micro_batch']}, {words}, ZeRO stage {found['zero']}"
+        f"{found.tensor} tensor x {found.pipeline} pipeline{chunks} x {found.data} data{expert}, "
+        f"micro-batch {found.micro_batch}, {words}, ZeRO stage {found.zero}"
     )
 
 
-def _model(m):
-    share = {name: size / m["parameters"] for name, size in m["parameters_by_part"].items()}
+def _model(m: ModelReport):
+    share = {name: size / m.parameters for name, size in m.parameters_by_part.items()}
     largest = sorted(share, key=share.get, reverse=True)[:3]
-    parts = ", ".join(f"{name.replace('_', ' ')} {fmt(share[name], '%')}" for name in largest)
-    context = f"at a mean context of {number(m['mean_context_tokens'])} tokens, scores {fmt(m['scores_share'], '%')}"
-    scores = context if m["mean_context_tokens"] else "without attention scores: the file gives no context"
+    context = (
+        f"at a mean context of {number(m.mean_context_tokens)} tokens, scores {fmt(m.scores_share, '%')}"
+    )
+    scores = context if m.mean_context_tokens else "without attention scores: the file gives no context"
+    active = _short(fmt(m.active_parameters, "parameter"))
     return [
-        (
-            "parameters",
-            f"{fmt(m['parameters'], 'parameter')}, {_short(fmt(m['active_parameters'], 'parameter'))} active",
-        ),
-        ("mostly", parts),
-        ("forward FLOP", f"{fmt(m['forward_flop_per_token'], 'FLOP/token')} {scores}"),
+        ("parameters", f"{fmt(m.parameters, 'parameter')}, {active} active"),
+        ("mostly", ", ".join(f"{name.replace('_', ' ')} {fmt(share[name], '%')}" for name in largest)),
+        ("forward FLOP", f"{fmt(m.forward_flop_per_token, 'FLOP/token')} {scores}"),
     ]
 
 
-def _training(t):
+def _training(t: TrainingReport):
     rows = [
-        ("tokens", f"{fmt(t['tokens'], 'token')}, {_range(t, 'flop', 'FLOP')}"),
-        ("cluster", f"{number(t['gpus'])} x {t['gpu']}"),
+        ("tokens", f"{fmt(t.tokens, 'token')}, {_range(t.flop)}"),
+        ("cluster", f"{number(t.gpus)} x {t.gpu}"),
+        *(_layouts(t.layouts) if t.layouts else [("layouts", t.no_layout)]),
+        ("utilisation", f"{_range(t.mfu)}, from {t.mfu_from}"),
+        ("time", f"{_range(t.days)}, {_range(t.gpu_hours)}"),
     ]
-    if "layout" in t:
-        limits = " within the file's limits" if t["limits"] else ""
-        rows += [
-            (
-                "layouts",
-                f"{number(t['layouts'])} divide the cluster, {number(t['layouts_that_fit'])} fit the memory",
-            ),
-            (
-                f"best{' in limits' if limits else ''}",
-                f"{layout(t['layout'])}: {fmt(t['layout']['mfu'], '%')}",
-            ),
-        ]
-        if t["best_layout"] != t["layout"]:
-            rows.append(("best of all", f"{layout(t['best_layout'])}: {fmt(t['best_layout']['mfu'], '%')}"))
-        rows += [
-            ("step", fmt(t["step_seconds"], "second")),
-            (
-                "memory of a GPU",
-                f"{fmt(t['memory_bytes_per_gpu'], 'byte')} of {fmt(t['memory_bytes_limit'], 'byte')}, "
-                f"mostly {t['binds_memory']}",
-            ),
-            (
-                "binds",
-                _binds(t["step_share"], t["binds_step"]) + "; utilisation if memory were no "
-                f"limit: {fmt(t['mfu_if_memory_were_no_limit'], '%')}",
-            ),
-            (
-                "fused attention",
-                f"would save {fmt(t['softmax_share'], '%')} of the step and reach "
-                f"{fmt(t['mfu_if_attention_were_fused'], '%')}",
-            ),
-        ]
-    else:
-        rows.append(("layouts", t["no_layout"]))
-    rows += [
-        ("utilisation", f"{_range(t, 'mfu', '%')}, from {t['mfu_from']}"),
-        ("time", f"{_range(t, 'days', 'second', 86400)}, {_range(t, 'gpu_hours', 'GPU*second', 3600)}"),
-    ]
-    if "cost_usd" in t:
-        inner = Interval(t["cost_usd_p5"], t["cost_usd_p95"])
-        rows.append(("cost", f"{_range(t, 'cost_usd', 'USD')}; 90% of draws {fmt(inner, 'USD')}"))
+    if t.cost_usd:
+        inner = Interval(t.cost_usd_p5, t.cost_usd_p95)
+        rows.append(("cost", f"{_range(t.cost_usd)}; 90% of draws {fmt(inner, 'USD')}"))
     return rows
 
 
-def _serving(s):
-    rows = [
-        ("server", f"{s['gpus']} x {s['gpu']}, {number(s['context_tokens'])} tokens of context"),
-        *(
-            [
-                (
-                    "stages",
-                    f"{number(s['layers_per_stage'])} layers each on average: stages count as evenly loaded",
-                )
-            ]
-            if s["layers_per_stage"] % 1
-            else []
-        ),
-        (
-            "KV cache",
-            f"{fmt(s['kv_cache_bytes_per_token'], 'byte')} a token, "
-            f"{fmt(s['kv_cache_bytes_per_sequence'], 'byte')} a sequence",
-        ),
-        (
-            "memory of a GPU",
-            f"{fmt(s['weight_bytes_per_gpu'], 'byte')} weights, "
-            f"{fmt(s['cache_bytes_per_gpu'], 'byte')} cache, "
-            f"of {fmt(s['memory_bytes_limit'], 'byte')}",
-        ),
-        ("largest batch", f"{number(s['largest_batch'])} sequences a pass"),
-        (
-            "batch",
-            f"{number(s['batch'])} a pass, {number(s['sequences_in_flight'])} in flight; "
-            f"set by {s['batch_from']}",
-        ),
-        (
-            "speed",
-            f"{number(s['tokens_per_s_per_user'])} tokens/s a user, {number(s['tokens_per_s'])} in all",
-        ),
-        (
-            "binds",
-            _binds({k: v / s["pass_seconds"] for k, v in s["pass_seconds_by_part"].items()}, s["binds_pass"]),
-        ),
-        ("utilisation", fmt(s["mfu"], "%")),
+def _layouts(x: LayoutsReport):
+    counts = f"{number(x.layouts)} divide the cluster, {number(x.layouts_that_fit)} fit the memory"
+    needed, there = fmt(x.memory_bytes_per_gpu, "byte"), fmt(x.memory_bytes_limit, "byte")
+    binds = f"{_binds(x.step_share, x.binds_step)}; utilisation if memory were no limit"
+    saved, reached = fmt(x.softmax_share, "%"), fmt(x.mfu_if_attention_were_fused, "%")
+    best = {f"best{' in limits' if x.limits else ''}": x.layout}
+    best |= {"best of all": x.best_layout} if x.best_layout != x.layout else {}
+    return [
+        ("layouts", counts),
+        *((label, f"{layout(each.layout)}: {fmt(each.mfu, '%')}") for label, each in best.items()),
+        ("step", fmt(x.step_seconds, "second")),
+        ("memory of a GPU", f"{needed} of {there}, mostly {x.binds_memory}"),
+        ("binds", f"{binds}: {fmt(x.mfu_if_memory_were_no_limit, '%')}"),
+        ("fused attention", f"would save {saved} of the step and reach {reached}"),
     ]
-    if "first_token_seconds" in s:
-        rows.append(("first token after", fmt(s["first_token_seconds"], "second")))
-    if "cost_usd_per_1000_tokens" in s:
-        rows.append(("1,000 tokens cost", _range(s, "cost_usd_per_1000_tokens", "USD")))
+
+
+def _serving(s: ServingReport):
+    uneven = f"{number(s.layers_per_stage)} layers each on average: stages count as evenly loaded"
+    cache = (s.kv_cache_bytes_per_token, s.kv_cache_bytes_per_sequence)
+    memory = (s.weight_bytes_per_gpu, s.cache_bytes_per_gpu, s.memory_bytes_limit)
+    shares = {name: seconds / s.pass_seconds for name, seconds in s.pass_seconds_by_part.items()}
+    flight, each, all_users = map(number, (s.sequences_in_flight, s.tokens_per_s_per_user, s.tokens_per_s))
+    rows = [
+        ("server", f"{s.gpus} x {s.gpu}, {number(s.context_tokens)} tokens of context"),
+        *([("stages", uneven)] if s.layers_per_stage % 1 else []),
+        ("KV cache", "{} a token, {} a sequence".format(*(fmt(size, "byte") for size in cache))),
+        ("memory of a GPU", "{} weights, {} cache, of {}".format(*(fmt(size, "byte") for size in memory))),
+        ("largest batch", f"{number(s.largest_batch)} sequences a pass"),
+        ("batch", f"{number(s.batch)} a pass, {flight} in flight; set by {s.batch_from}"),
+        ("speed", f"{each} tokens/s a user, {all_users} in all"),
+        ("binds", _binds(shares, s.binds_pass)),
+        ("utilisation", fmt(s.mfu, "%")),
+    ]
+    if s.first_token_seconds is not None:
+        rows.append(("first token after", fmt(s.first_token_seconds, "second")))
+    if s.cost_usd_per_1000_tokens:
+        rows.append(("1,000 tokens cost", _range(s.cost_usd_per_1000_tokens)))
     return rows

@@ -49,16 +49,14 @@ def test_a_point_is_what_the_serving_model_says():
     p = next(p for p in points(PALM, n_gpus=16, **TRIED) if p[3:] == (16, 1, 1, 16))
     # Sixteen ranks on two servers: the ring leaves a server over its eight network cards together.
     x = decode(PALM, Server(tensor=16, nvlink_bytes_per_s=8 * 25e9), batch=16, context=2048, price=1 / 3600)
-    assert (1 / p.seconds, p.cost, p.mfu) == pytest.approx(
-        (float(x["user_rate"]), float(x["cost"]), float(x["mfu"]))
-    )
+    assert (1 / p.seconds, p.cost, p.mfu) == pytest.approx((float(x.user_rate), float(x.cost), float(x.mfu)))
     slow = next(q for q in points(PALM, n_gpus=16, overhead=2.0, **TRIED) if q[3:] == p[3:])
     assert slow.seconds > 1.8 * p.seconds
 
 
 def test_what_does_not_fit_is_left_out():
     server = Server(pipeline=2)
-    limit = float(decode(PALM, server, batch=1, context=2048)["batch_limit"])
+    limit = float(decode(PALM, server, batch=1, context=2048).batch_limit)
     kept = [p.batch for p in points(PALM, n_gpus=16, **TRIED) if p.tensor == 8]
     assert kept == [b for b in TRIED["batch"] if b <= limit] and 4096 not in kept
 
@@ -94,7 +92,7 @@ def test_bad_input(call, words):
 def test_a_group_of_one_whole_server_stays_on_its_own_links():
     p = next(p for p in points(PALM, n_gpus=32, **TRIED) if p[3:] == (8, 1, 4, 16))
     x = decode(PALM, Server(tensor=8, pipeline=4), batch=16, context=2048, price=1 / 3600)
-    assert (1 / p.seconds, p.cost) == pytest.approx((float(x["user_rate"]), float(x["cost"])))
+    assert (1 / p.seconds, p.cost) == pytest.approx((float(x.user_rate), float(x.cost)))
 
 
 @pytest.mark.parametrize("seconds", [0, float("inf"), float("nan")])

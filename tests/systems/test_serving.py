@@ -79,16 +79,16 @@ def test_a_step_of_the_small_model_counted_by_hand(batch, tp, p, ep):
     want = by_hand(batch=batch, context=100, tp=tp, p=p, ep=ep, hit=hit)
     x = decode(MIXTURE, Server(tensor=tp, pipeline=p, expert=ep), batch=batch, context=100, price=2.0)
     for name, seconds in want.items():
-        assert float(x[f"{name}_seconds"]) == pytest.approx(seconds, rel=1e-9), name
+        assert float(getattr(x, f"{name}_seconds")) == pytest.approx(seconds, rel=1e-9), name
     links = want["tensor"] + want["split"] + want["expert"] + want["hop"]
     total = max(want["memory"], want["compute"]) + links
-    assert float(x["pass_seconds"]) == pytest.approx(total)
-    assert float(x["user_rate"]) == pytest.approx(1 / total)  # as many micro-batches as stages: no waiting
-    assert float(x["rate"]) == pytest.approx(p * batch / total)
-    assert float(x["n_gpus"]) == tp * p * ep
-    assert float(x["cost"]) == pytest.approx(2.0 * tp * p * ep * total / (p * batch))
+    assert float(x.pass_seconds) == pytest.approx(total)
+    assert float(x.user_rate) == pytest.approx(1 / total)  # as many micro-batches as stages: no waiting
+    assert float(x.rate) == pytest.approx(p * batch / total)
+    assert float(x.n_gpus) == tp * p * ep
+    assert float(x.cost) == pytest.approx(2.0 * tp * p * ep * total / (p * batch))
     parts = {**want, "layers": 0.0}
-    assert str(x["bound"]) == max(parts, key=parts.get)
+    assert str(x.bound) == max(parts, key=parts.get)
 
 
 def test_memory_of_the_small_model_counted_by_hand():
@@ -100,16 +100,16 @@ def test_memory_of_the_small_model_counted_by_hand():
         cache = (
             sum(10 / ep * 50 * 2 * 2 * 8 * 2 / tp for _ in range(p) for _ in range(4)) / p
         )  # passes x layers
-        assert float(x["weight_bytes_held"]) == pytest.approx(held)
-        assert float(x["cache_bytes_held"]) == pytest.approx(cache)
-        assert float(x["left_bytes"]) == pytest.approx(0.9 * 80e9 - held)
-        assert float(x["batch_limit"]) == pytest.approx(10 * (0.9 * 80e9 - held) / cache)
+        assert float(x.weight_bytes_held) == pytest.approx(held)
+        assert float(x.cache_bytes_held) == pytest.approx(cache)
+        assert float(x.left_bytes) == pytest.approx(0.9 * 80e9 - held)
+        assert float(x.batch_limit) == pytest.approx(10 * (0.9 * 80e9 - held) / cache)
 
 
 def test_the_largest_batch_fits_and_one_more_does_not():
     served, server = served_model("gpt4_multi_query"), Server(pipeline=16)
-    limit = int(decode(served, server, batch=1, context=4096)["batch_limit"])
-    fits = decode(served, server, batch=np.array([limit, limit + 1]), context=4096)["fits"]
+    limit = int(decode(served, server, batch=1, context=4096).batch_limit)
+    fits = decode(served, server, batch=np.array([limit, limit + 1]), context=4096).fits
     assert list(fits) == [True, False]
 
 
@@ -117,37 +117,36 @@ def test_heads_shared_by_more_ranks_than_there_are_heads_are_copied():
     split, copied = (
         decode(MIXTURE, Server(tensor=8, divide_cache=d), batch=1, context=1000) for d in (True, False)
     )
-    assert float(copied["cache_bytes_held"]) == pytest.approx(
-        4 * float(split["cache_bytes_held"])
+    assert float(copied.cache_bytes_held) == pytest.approx(
+        4 * float(split.cache_bytes_held)
     )  # 2 heads, 8 ranks
-    assert float(copied["split_seconds"]) == 0.0 < float(split["split_seconds"])
+    assert float(copied.split_seconds) == 0.0 < float(split.split_seconds)
 
 
 def test_micro_batches_wait_their_turn_beyond_the_stages():
     few, even, many = (
         decode(MIXTURE, Server(pipeline=4, micro_batches=m), batch=8, context=10) for m in (2, 4, 12)
     )
-    assert float(few["user_rate"]) == pytest.approx(float(even["user_rate"])) and float(
-        few["rate"]
-    ) == pytest.approx(float(even["rate"]) / 2)
-    assert float(many["rate"]) == pytest.approx(float(even["rate"])) and float(
-        many["user_rate"]
-    ) == pytest.approx(float(even["user_rate"]) / 3)
+    assert float(few.user_rate) == pytest.approx(float(even.user_rate)) and float(few.rate) == pytest.approx(
+        float(even.rate) / 2
+    )
+    assert float(many.rate) == pytest.approx(float(even.rate)) and float(many.user_rate) == pytest.approx(
+        float(even.user_rate) / 3
+    )
+    assert [float(x.n_gpus) for x in (few, even, many)] == [32.0] * 3
+    assert [float(x.in_flight) for x in (few, even, many)] == [16.0, 32.0, 96.0]
 
 
 def test_departures_from_the_bound():
     one = {"batch": 64, "context": 1000}
     bound, server = decode(MIXTURE, Server(), **one), Server()
-    links = sum(float(bound[f"{n}_seconds"]) for n in ("tensor", "split", "expert", "hop"))
-    core, memory, compute = (
-        float(bound["pass_seconds"]) - links,
-        float(bound["memory_seconds"]),
-        float(bound["compute_seconds"]),
-    )
+    links = sum(float(getattr(bound, f"{n}_seconds")) for n in ("tensor", "split", "expert", "hop"))
+    core = float(bound.pass_seconds) - links
+    memory, compute = float(bound.memory_seconds), float(bound.compute_seconds)
     assert core == pytest.approx(max(memory, compute))
 
     def seconds(**how):
-        return float(decode(MIXTURE, replace(server, **how), **one)["pass_seconds"])
+        return float(decode(MIXTURE, replace(server, **how), **one).pass_seconds)
 
     assert seconds(overlap=0.0) == pytest.approx(memory + compute + links)
     assert seconds(overhead=2.0) == pytest.approx(2 * core + links)
@@ -155,29 +154,29 @@ def test_departures_from_the_bound():
     assert seconds(transfer=0.5) == pytest.approx(max(2 * memory, compute) + 2 * links)
     assert seconds(ceiling=0.5) == pytest.approx(max(memory, 2 * compute) + links)
     assert seconds(nvlink_bytes_per_s=NVLINK / 2) == pytest.approx(core + 2 * links)
-    assert float(decode(MIXTURE, Server(weight_bytes=1.0), **one)["weight_bytes_held"]) == pytest.approx(
-        float(bound["weight_bytes_held"]) / 2
+    assert float(decode(MIXTURE, Server(weight_bytes=1.0), **one).weight_bytes_held) == pytest.approx(
+        float(bound.weight_bytes_held) / 2
     )
     int8 = decode(MIXTURE, Server(compute="int8"), **one)
-    assert float(int8["compute_seconds"]) == pytest.approx(compute / 2)
+    assert float(int8.compute_seconds) == pytest.approx(compute / 2)
 
 
 def test_prefill_counts_the_tokens_of_the_prompt():
     server = Server(tensor=2, pipeline=2)
     x = prefill(MIXTURE, server, batch=3, prompt=200, price=1.0)
     flop = 3 * 200 * (MIXTURE.C_tok + 4 * 8 * (2 * 8 + 2 * 8) * 200 / 2)  # half of the prompt on average
-    assert float(x["compute_seconds"]) == pytest.approx(flop / (2 * GPU.bf16_flop_per_s))
-    total = float(x["pass_seconds"])
-    assert float(x["rate"]) == pytest.approx(2 * 3 * 200 / total)
-    assert float(x["cost"]) == pytest.approx(4 * total / (2 * 3 * 200))
-    assert float(x["mfu"]) == pytest.approx(2 * MIXTURE.active * float(x["rate"]) / (4 * GPU.bf16_flop_per_s))
+    assert float(x.compute_seconds) == pytest.approx(flop / (2 * GPU.bf16_flop_per_s))
+    total = float(x.pass_seconds)
+    assert float(x.rate) == pytest.approx(2 * 3 * 200 / total)
+    assert float(x.cost) == pytest.approx(4 * total / (2 * 3 * 200))
+    assert float(x.mfu) == pytest.approx(2 * MIXTURE.active * float(x.rate) / (4 * GPU.bf16_flop_per_s))
 
 
 def test_several_positions_of_a_sequence_in_one_pass():
     one, five = (decode(MIXTURE, Server(), batch=4, context=100, tokens=g) for g in (1, 5))
-    assert float(five["compute_seconds"]) == pytest.approx(5 * float(one["compute_seconds"]))
-    assert float(five["experts_hit"]) == pytest.approx(4 * (1 - 0.5**20))
-    assert float(five["cache_bytes_held"]) == float(one["cache_bytes_held"])
+    assert float(five.compute_seconds) == pytest.approx(5 * float(one.compute_seconds))
+    assert float(five.experts_hit) == pytest.approx(4 * (1 - 0.5**20))
+    assert float(five.cache_bytes_held) == float(one.cache_bytes_held)
 
 
 def test_experts_reached_by_a_simulation():
@@ -187,9 +186,9 @@ def test_experts_reached_by_a_simulation():
             [len({e for _ in range(batch) for e in rng.choice(16, 2, replace=False)}) for _ in range(2000)]
         )
         x = decode(served, Server(pipeline=16), batch=batch, context=10)
-        assert float(x["experts_hit"]) == pytest.approx(drawn, rel=0.02)
+        assert float(x.experts_hit) == pytest.approx(drawn, rel=0.02)
         known = decode(served, Server(pipeline=16), batch=batch, context=10, hit=drawn)
-        assert float(known["memory_seconds"]) == pytest.approx(float(x["memory_seconds"]), rel=0.02)
+        assert float(known.memory_seconds) == pytest.approx(float(x.memory_seconds), rel=0.02)
 
 
 def test_models_come_from_shape_files_and_the_table():
@@ -216,21 +215,19 @@ def test_properties(batch, context, tokens, pipeline, gpu):
     served, server = served_model("gpt4_multi_query"), Server(gpu=gpu, pipeline=pipeline)
     x = decode(served, server, batch=np.array([batch, batch + 1]), context=context, tokens=tokens)
     y = decode(served, server, batch=batch, context=context + 1, tokens=tokens)
-    assert x["pass_seconds"][1] >= x["pass_seconds"][0] and y["pass_seconds"] >= x["pass_seconds"][0]
-    assert x["rate"][1] >= x["rate"][0] * 0.999  # a larger batch never serves fewer tokens, but for rounding
-    assert 0 < x["mfu"][0] <= 1 and x["experts_hit"][0] <= 16
-    assert x["user_rate"][0] * batch * pipeline == pytest.approx(x["rate"][0])
-    parts = [
-        x[f"{n}_seconds"][0] for n in ("memory", "compute", "tensor", "split", "expert", "hop", "layers")
-    ]
-    assert max(parts[:2]) <= x["pass_seconds"][0] <= sum(parts) * (1 + 1e-12)
+    assert x.pass_seconds[1] >= x.pass_seconds[0] and y.pass_seconds >= x.pass_seconds[0]
+    assert x.rate[1] >= x.rate[0] * 0.999  # a larger batch never serves fewer tokens, but for rounding
+    assert 0 < x.mfu[0] <= 1 and x.experts_hit[0] <= 16
+    assert x.user_rate[0] * batch * pipeline == pytest.approx(x.rate[0])
+    parts = [part[0] for part in x.seconds.values()]
+    assert max(parts[:2]) <= x.pass_seconds[0] <= sum(parts) * (1 + 1e-12)
 
 
 def test_arrays_span_a_grid():
     x = decode(MIXTURE, Server(), batch=np.arange(1, 4)[:, None], context=np.arange(1, 6)[None, :])
-    assert x["pass_seconds"].shape == x["fits"].shape == x["bound"].shape == (3, 5)
-    assert x["pass_seconds"][2, 4] == pytest.approx(
-        float(decode(MIXTURE, Server(), batch=3, context=5)["pass_seconds"])
+    assert x.pass_seconds.shape == x.fits.shape == x.bound.shape == (3, 5)
+    assert x.pass_seconds[2, 4] == pytest.approx(
+        float(decode(MIXTURE, Server(), batch=3, context=5).pass_seconds)
     )
 
 
@@ -308,7 +305,7 @@ def test_what_lies_beyond_an_end_is_refused(how):
 
 def test_every_expert_may_be_reached_and_have_its_rank():
     x = decode(MIXTURE, Server(tensor=1, expert=4), batch=1, context=1, hit=4)
-    assert x["experts_hit"] == 4
+    assert x.experts_hit == 4
     with pytest.raises(BadInput, match="expert takes at most the 4 experts"):
         decode(MIXTURE, Server(tensor=1, expert=5), batch=1, context=1)
 
