@@ -284,11 +284,19 @@ class Law:
         rng = random.Random(0)  # not mutated: a seed
         number = sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
         constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
+
+        def drawn(most):
+            return number(rng.randint(1, 999)) / 1000 * (most or rng.choice([1, 10, 1000]))
+
         for _ in range(4):  # not mutated: how often it is tried
-            point = {s: number(rng.randint(1, 999)) / 1000 for s in self.symbols}
-            point = {s: part * (s.at_most or rng.choice([1, 10, 1000])) for s, part in point.items()}
-            there = self.rhs.xreplace(constants | point)
-            back = root.xreplace(constants | {s: v for s, v in point.items() if s != x} | {self.lhs: there})
+            point = {s: drawn(s.at_most) for s in self.symbols}
+            rest = {s: v for s, v in point.items() if s != x}
+            if exactly:  # keeps roots and logarithms of whole numbers together
+                there = self.rhs.subs(constants | point)
+                back = root.subs({self.lhs: there} | constants | rest)
+            else:
+                there = self.rhs.xreplace(constants | point)
+                back = root.xreplace(constants | rest | {self.lhs: there})
             want = point.get(x, x.value)
             if not sympy.Abs(sympy.N(back) - want) <= 1e-9 * want:
                 return False

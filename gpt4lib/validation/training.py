@@ -258,7 +258,7 @@ def training_rates() -> list[Check]:
         split = {"tensor": 8, "pipeline": ranks // 8} if ranks > 1 else {"zero": 3}
         split |= {"data": n // ranks, "micro_batch": int(r["micro_batch"]), "batch": int(r["batch"])}
         shape, layout = gpts.get(r["params_B"], gpt3), Layout(recompute="full", **split)
-        return explain(shape, _a100(n), layout, seq=2048)["flop_per_gpu_s"]
+        return explain(shape, _a100(n), layout, seq=2048).flop_per_gpu_s
 
     found = [table1.check(i, x) for (i, _), x in zip(table1.rows, predicted, strict=True)]
     kind = lambda r: "measured" if int(r["model_parallel"]) > 1 else "bound"
@@ -278,7 +278,7 @@ def layer_times() -> list[Check]:
     def times(r):
         recompute, sequence = kinds[r["experiment"]]
         layout = Layout(tensor=8, micro_batch=4, batch=4, recompute=recompute, sequence=sequence)
-        x = explain(gpt(heads=64, hidden=6144, layers=48), _a100(8), layout, seq=2048)["terms"]
+        x = explain(gpt(heads=64, hidden=6144, layers=48), _a100(8), layout, seq=2048).terms
         forward = x["t_fwd"] + x["t_tensor"] / (3 if recompute == "full" else 2)
         return forward / 48, (x["t_work"] + x["t_tensor"] - forward) / 48
 

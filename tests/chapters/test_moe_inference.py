@@ -306,7 +306,7 @@ def test_fill_is_the_serving_models():
     x = decode(gpt, Server(gpu="A100-SXM 40GB", pipeline=16), batch=256, context=4096)
     sizes = {"N_total": gpt.total, "weight_bytes": 2, "kv": 2 * gpt.entries, "B_fly": 4096, "S": 4096}
     ours = mo.memory_fill(**sizes, copies=1, n=128, mem=40e9)
-    assert ours == pytest.approx((x["weight_bytes_held"] + x["cache_bytes_held"]) / 40e9)
+    assert ours == pytest.approx((x.weight_bytes_held + x.cache_bytes_held) / 40e9)
 
 
 def test_cache_does_not_depend_on_the_experts():
@@ -349,8 +349,8 @@ def test_price_by_running_a_second():
 def test_the_serving_models_cost_is_the_law_at_its_own_utilisation():
     gpt, price = served_model("gpt4_multi_query"), 1 / 3600
     x = decode(gpt, Server(pipeline=16), batch=256, context=1000, price=price)
-    assert mo.cost_of_share(price=price, mfu=float(x["mfu"]), N=gpt.active, F=312e12) == pytest.approx(
-        float(x["cost"])
+    assert mo.cost_of_share(price=price, mfu=float(x.mfu), N=gpt.active, F=312e12) == pytest.approx(
+        float(x.cost)
     )
 
 

@@ -257,25 +257,25 @@ def test_law_of_the_cost_is_the_serving_model_without_links(gpu, name, kv):
         mem_rate=card.bandwidth_bytes_per_s,
         mem=card.memory_bytes,
     )
-    assert 1000 * found["cost"] == pytest.approx(law, rel=1e-6)
-    assert found["fits"] and found["in_flight"] == pytest.approx(15 * found["batch_limit"])
+    assert 1000 * found.cost == pytest.approx(law, rel=1e-6)
+    assert found.fits and found.in_flight == pytest.approx(15 * found.batch_limit)
 
 
 def test_at_the_limit_fills_the_memory_and_no_more():
     whole, server = served_model("gpt4_multi_query"), Server(gpu="A100-SXM 40GB", **A100)
     at = at_the_limit(whole, server, context=8192, price=HOUR)
-    assert at["cache_bytes_held"] == pytest.approx(at["left_bytes"])
-    assert not decode(whole, server, batch=1.01 * at["in_flight"] / 15, context=8192)["fits"]
+    assert at.cache_bytes_held == pytest.approx(at.left_bytes)
+    assert not decode(whole, server, batch=1.01 * at.in_flight / 15, context=8192).fits
 
 
 def test_fewer_sequences_than_stages_leave_stages_waiting():
     whole, server = served_model("gpt4_multi_head"), Server(gpu="A100-SXM 40GB", **A100)
     at = at_the_limit(whole, server, context=32768, price=HOUR)
-    assert at["in_flight"] == 4 and at["fits"]
+    assert at.in_flight == 4 and at.fits
     one = decode(whole, server, batch=1, context=32768)
-    rate = pipeline_rate(sequences=4, stages=15, stage_seconds=lambda size: float(one["pass_seconds"]) / 15)
-    assert at["rate"] == pytest.approx(rate)
-    assert at["cost"] == pytest.approx(120 * HOUR / rate)
+    rate = pipeline_rate(sequences=4, stages=15, stage_seconds=lambda size: float(one.pass_seconds) / 15)
+    assert at.rate == pytest.approx(rate)
+    assert at.cost == pytest.approx(120 * HOUR / rate)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +285,9 @@ def test_fewer_sequences_than_stages_leave_stages_waiting():
 def test_multi_head_is_dearer_than_the_list_price_on_small_cards_with_two_bytes_only(gpu, weight_bytes, dear):
     server = Server(gpu=gpu, weight_bytes=weight_bytes, **A100)
     at = at_the_limit(served_model("gpt4_multi_head"), server, context=8192, price=HOUR)
-    assert (at["cost"] > 6e-5) == dear
+    assert (at.cost > 6e-5) == dear
     if dear:
-        assert ledger.claim("mqa-without-uneconomic").interval.contains(float(1000 * at["cost"]))
+        assert ledger.claim("mqa-without-uneconomic").interval.contains(float(1000 * at.cost))
 
 
 # ---- published tables ---------------------------------------------------------------------
@@ -489,13 +489,13 @@ def test_whole_sequences_only_where_stages_wait():
     server = replace(Server(gpu="A100-SXM 40GB", **A100), micro_batches=15)
     for context in (2**17, 2**19, 2**20):
         most = 15 * float(
-            decode(served_model("gpt4_multi_query"), server, batch=1, context=context)["batch_limit"]
+            decode(served_model("gpt4_multi_query"), server, batch=1, context=context).batch_limit
         )
         x = at_the_limit(served_model("gpt4_multi_query"), server, context=context, price=HOUR)
         if most >= 15:
-            assert x["in_flight"] == pytest.approx(most) and x["fits"]
+            assert x.in_flight == pytest.approx(most) and x.fits
             continue
-        assert x["in_flight"] == int(most) >= 1
+        assert x.in_flight == int(most) >= 1
         alone = decode(
             served_model("gpt4_multi_query"),
             replace(server, micro_batches=int(most)),
@@ -503,4 +503,4 @@ def test_whole_sequences_only_where_stages_wait():
             context=context,
             price=HOUR,
         )
-        assert float(x["rate"]) == float(alone["rate"]) and float(x["cost"]) == float(alone["cost"])
+        assert float(x.rate) == float(alone.rate) and float(x.cost) == float(alone.cost)

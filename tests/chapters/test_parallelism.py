@@ -95,7 +95,7 @@ def test_tokens_in_a_cache_are_those_of_earlier_passes():
 def test_the_stated_layout_fits_what_the_chapter_says():
     split = {"tensor": 8, "pipeline": 15, "data": 208, "batch": 7280, "sequence": True}
     cluster = Cluster(device="A100-SXM 80GB", n_gpus=24_960, nic_bytes_per_s=25e9)
-    need = lambda **own: explain(DESCRIBED, cluster, Layout(**split | own), seq=8192)["memory_bytes"]
+    need = lambda **own: explain(DESCRIBED, cluster, Layout(**split | own), seq=8192).memory_bytes
     whole = {how: need(zero=1, recompute=how) for how in ("none", "selective", "full")}
     assert 40 * GB < whole["full"] < 80 * GB < whole["selective"] < whole["none"]
     assert need(zero=1, recompute="selective", expert=16) < 80 * GB
@@ -113,7 +113,7 @@ def test_the_stated_layout_fits_what_the_chapter_says():
 def test_nvlink_width_is_the_widest_group_at_the_full_rate():
     cluster = Cluster(device="A100-SXM 80GB", n_gpus=48, nic_bytes_per_s=25e9)
     rates = {
-        w: explain(DESCRIBED, cluster, Layout(w, 1, 48 // w, batch=48), seq=64)["terms"]["link_tensor"]
+        w: explain(DESCRIBED, cluster, Layout(w, 1, 48 // w, batch=48), seq=64).terms["link_tensor"]
         for w in (1, 2, 4, 8, 16)
     }
     assert max(w for w, rate in rates.items() if rate == 300e9) == par.nvlink_width(node=8)

@@ -140,9 +140,7 @@ def test_leviathan_acceptances_agree_between_the_tables():
         (r["target"], r["draft"], r["temperature"]): r["alpha"] for r in published("leviathan_table3_alpha")
     }
     for row in published("leviathan_table2_table4"):
-        assert float(third[f"T5-XXL ({row['task']})", row["draft"], row["temperature"]]) == float(
-            row["alpha"]
-        )
+        assert float(third[f"T5-XXL ({row['task']})", row["draft"], row["temperature"]]) == float(row["alpha"])
     neural = [float(a) for (_, draft, _), a in third.items() if draft not in ("Unigram", "Bigram")]
     for key in ("fact:acceptance-neural", "assume:draft-acceptance"):
         interval = facts_given.given(key).interval
@@ -258,25 +256,25 @@ def test_batch_gain_is_the_clock_of_the_serving_model(name):
     found = gain(name, np.array([1, 64, 700]))
     for i, batch in enumerate([1, 64, 700]):
         plain, check = (
-            decode(ORACLE, on(name), batch=batch, context=1024, tokens=n)["pass_seconds"] for n in (1, 5)
+            decode(ORACLE, on(name), batch=batch, context=1024, tokens=n).pass_seconds for n in (1, 5)
         )
-        drafted = 4 * decode(DRAFT, on(name, 1), batch=batch, context=1024)["pass_seconds"]
+        drafted = 4 * decode(DRAFT, on(name, 1), batch=batch, context=1024).pass_seconds
         mean = sum(w * (kept + 1) for w, kept in patterns(0.71, 4))
-        assert found["speed_up"][i] == pytest.approx(mean * float(plain) / float(drafted + check))
-        assert found["plain_seconds"][i] == pytest.approx(float(plain))
-    assert found["speed_up"][0] < 1 < 2.4 < found["speed_up"][1], "a lone user gains nothing, sixty-four do"
+        assert found.speed_up[i] == pytest.approx(mean * float(plain) / float(drafted + check))
+        assert found.plain_seconds[i] == pytest.approx(float(plain))
+    assert found.speed_up[0] < 1 < 2.4 < found.speed_up[1], "a lone user gains nothing, sixty-four do"
 
 
 def test_the_gain_dies_at_the_law_without_links_and_sooner_with_them():
     batch, ends = np.arange(100, 1500, 5), {}
     for name, links in itertools.product(("A100-SXM 80GB", "H100-SXM 80GB"), ({}, FAST_LINKS)):
         found, gpu = gain(name, batch, **links), hardware(name)
-        last = np.flatnonzero(found["speed_up"] > 1)[-1]
+        last = np.flatnonzero(found.speed_up > 1)[-1]
         ends[name, bool(links)] = batch[last]
         law = sd.dead_batch_on(
             accept=0.71,
             gamma=4,
-            c_draft=float(found["draft"][last]),
+            c_draft=float(found.draft[last]),
             N=ORACLE.active,
             N_total=ORACLE.total,
             F=gpu.bf16_flop_per_s,
@@ -291,8 +289,8 @@ def test_the_gain_dies_at_the_law_without_links_and_sooner_with_them():
 
 def test_drafts_that_share_their_experts_wake_no_others():
     together = gain("A100-SXM 80GB", 1, hit=(2, 2))
-    assert together["check"] < 1.01 and together["speed_up"] > 2.4
-    assert gain("A100-SXM 80GB", 1, hit=(2, 16))["speed_up"] < gain("A100-SXM 80GB", 1)["speed_up"] < 1
+    assert together.check < 1.01 and together.speed_up > 2.4
+    assert gain("A100-SXM 80GB", 1, hit=(2, 16)).speed_up < gain("A100-SXM 80GB", 1).speed_up < 1
 
 
 # ---- the rule -----------------------------------------------------------------------------

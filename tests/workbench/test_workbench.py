@@ -184,7 +184,7 @@ def test_the_batch_for_a_rate_is_the_largest_of_all_that_are_tried():
     case = check(changed("mixtral-8x7b", **small, serving__user_tokens_per_s=None, published=None))
     limit = report.report(case)["serving"]["largest_batch"]
     every = np.arange(1, limit + 1)
-    rates = decode(serving_view(case.shape), case.serving.server, batch=every, context=100_000)["user_rate"]
+    rates = decode(serving_view(case.shape), case.serving.server, batch=every, context=100_000).user_rate
     assert limit == 5 and (np.diff(rates) < 0).all()
     for asked in (*rates, *((rates[1:] + rates[:-1]) / 2), rates[-1] / 2):
         mapping = changed("mixtral-8x7b", **small, serving__user_tokens_per_s=float(asked), published=None)
@@ -907,7 +907,7 @@ def test_a_range_of_prices_is_a_range_of_costs():
     served = prefill(
         serving_view(CASES["mixtral-8x7b"].shape), CASES["mixtral-8x7b"].serving.server, batch=1, prompt=2048
     )
-    assert x["first_token_seconds"] == pytest.approx(float(served["pass_seconds"]))
+    assert x["first_token_seconds"] == pytest.approx(float(served.pass_seconds))
     assert "first_token_seconds" not in REPORTS["gpt-4"]["serving"]
 
 
@@ -1030,7 +1030,7 @@ def test_softmax_is_run_once_more_where_something_is_repeated(recompute):
     found = report.report(check(mapping))["training"]
     fields = {k: v for k, v in found["layout"].items() if k not in ("step_seconds", "mfu")}
     case = CASES["gpt-3-175b"]
-    x = explain(case.shape, case.cluster, Layout(**fields), seq=2048)["terms"]
+    x = explain(case.shape, case.cluster, Layout(**fields), seq=2048).terms
     runs = 3 if recompute == "none" else 4
     turns = x["m"] + 7 / fields["chunks"]
     saved = turns * runs * x["t_softmax"]
