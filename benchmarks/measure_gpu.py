@@ -1,11 +1,12 @@
-"""Measure a GPU: copy, matrix peak, decode-shaped products and a routed layer, as a CSV to set against the laws.
+"""Measure a GPU: copy, matrix peak, decode-shaped products, a routed layer, as a CSV to set against the laws.
 
     pip install "torch>=2.4"   (the optional extra "gpu"; nothing else in the project needs it)
     python benchmarks/measure_gpu.py --out gpt4lib/data/measured/CARD.csv [--device "H100-SXM 80GB"]
 
-Each row is the median over repeats after warm-up, on random data, by the device's own timers. `--device` names the
-row of `gpt4lib/data/hardware.csv` that the card is; without it the script guesses from the card's name and says so.
-The products are larger than the cache, and a buffer is overwritten between repeats, so that weights come from memory.
+Each row is the median over repeats after warm-up, on random data, by the device's own timers. `--device`
+names the row of `gpt4lib/data/hardware.csv` that the card is; without it the script guesses from the card's
+name and says so. The products are larger than the cache, and a buffer is overwritten between repeats, so that
+weights come from memory.
 """
 
 import argparse
@@ -102,7 +103,9 @@ def route(torch, batch, experts, top_k, seed=0):
 
 
 def expert_layer(torch, batch, rows, columns, experts, top_k):
-    """A call that runs a layer of `experts` MLPs, each of two matrices, on `batch` tokens routed uniformly."""
+    """A call that runs a layer of `experts` MLPs, each of two matrices, on `batch` tokens
+    routed uniformly.
+    """
     x = torch.randn(batch, columns, device="cuda", dtype=torch.bfloat16)
     up = [torch.randn(columns, rows, device="cuda", dtype=torch.bfloat16) for _ in range(experts)]
     down = [torch.randn(rows, columns, device="cuda", dtype=torch.bfloat16) for _ in range(experts)]
@@ -163,8 +166,8 @@ def no_gpu():
     return torch, ""
 
 
-def main(arguments=None):
-    """Measure everything and write the CSV; return the exit status."""
+def wanted(arguments):
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(
         description="Measure a GPU for the book's comparison of laws and clocks."
     )
@@ -177,6 +180,12 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.device is not None and options.device not in devices():
         parser.error(f"--device takes one of {', '.join(devices())}, got {options.device!r}")
+    return options
+
+
+def main(arguments=None):
+    """Measure everything and write the CSV; return the exit status."""
+    options = wanted(arguments)
     torch, missing = no_gpu()
     if missing:
         print(f"error: {missing}", file=sys.stderr)
@@ -198,7 +207,8 @@ def main(arguments=None):
         seconds, repeats = timed(torch, work, flush)
         rows.append({**row, "seconds": f"{seconds:.6g}", "repeats": repeats})
         print(
-            f"{len(rows):3d}  {row['kind']:8s} {row['dtype']:9s} batch {row['batch']:5d}  {seconds * 1e6:12.1f} us"
+            f"{len(rows):3d}  {row['kind']:8s} {row['dtype']:9s} batch {row['batch']:5d}  "
+            f"{seconds * 1e6:12.1f} us"
         )
         del work
         torch.cuda.empty_cache()

@@ -1,8 +1,11 @@
 """What the mutation check changes: laws, claims and source. Each change is made in a process of its own.
 
-A law: its right side or one of its terms times 1.3, one symbol's or power's exponent plus one. A claim: its stated
-value, or one of its inputs, times 1.3. Source: in a function or a table of the library one operator, comparison,
-number, min or max, and or or, not, or the sign of a returned sum or product.
+A law: its right side or one of its terms times 1.3, one symbol's or power's exponent plus one. A claim: its
+stated value, or one of its inputs, times 1.3. Source: in a function or a table of the library one operator,
+comparison, number, min or max, and or or, not, or the sign of a returned sum or product. A line that no test
+could notice is left out by a comment that says why: `# not mutated: block size, changes no result`.
+
+Modules are found by walking the library's folder and known by their dotted names below `gpt4lib`.
 """
 
 import ast
@@ -10,7 +13,8 @@ import re
 import sys
 from collections import Counter
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
@@ -18,6 +22,7 @@ import sympy
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOKS = ("figures", "symbols", "__init__")  # colours and sizes; names, units and texts; where a name lives
+SPARED = re.compile(r"#\s*not mutated\b(?P<why>.*)")
 FACTOR = sympy.Rational(13, 10)
 SWAPS = {
     ast.Add: ast.Sub,
@@ -58,7 +63,8 @@ def changes(rhs):
     tried = [("whole x 1.3", FACTOR * rhs)]
     for path, node in places(rhs):
         if node.is_Add:
-            tried += [(f"term {arg} x 1.3", put(rhs, path, node + (FACTOR - 1) * arg)) for arg in node.args]
+            terms = [(f"term {arg} x 1.3", node + (FACTOR - 1) * arg) for arg in node.args]
+            tried += [(what, put(rhs, path, new)) for what, new in terms]
         if node.is_Pow:
             tried.append((f"{node}: exponent + 1", put(rhs, path, node.base ** (node.exp + 1))))
         if node.is_Symbol:
@@ -67,14 +73,14 @@ def changes(rhs):
 
 
 def watch_laws(seen):
-    """Call `seen(module, number, lhs, rhs)` for each law that a chapter's module makes; it returns the right side."""
-    from gpt4lib.spine.law import Law
-
+    """Call `seen(module, number, lhs, rhs)` for each law that a module makes; it returns the right side."""
+    Law = home("Law").Law
     made, original = Counter(), Law.__init__
 
     def init(self, lhs, rhs, title="", *, source=None):
-        package, _, module = sys._getframe(1).f_globals["__name__"].partition(".")
-        if package == "gpt4lib" and module != "law":
+        name = sys._getframe(1).f_globals["__name__"]
+        package, _, module = name.partition(".")
+        if package == "gpt4lib" and name != Law.__module__:
             made[module] += 1
             rhs = seen(module, made[module], lhs, sympy.sympify(rhs))
         original(self, lhs, rhs, title, source=source)
@@ -89,39 +95,34 @@ def change_law(module, number, change):
 
 def scaled(text):
     """A stated value with its numbers times 1.3; None where that changes nothing."""
-    from gpt4lib.spine.stated import _STATED, stated
-
-    match = _STATED.fullmatch(text)
-    a, b = (x and format(float(re.sub("[,_]", "", x)) * 1.3, ".12g") for x in match.group("a", "b"))
-    new = (match["mark"] or "") + a + (f"-{b}" if b else "") + (f" {match['unit']}" if match["unit"] else "")
-    return new if stated(new).interval != stated(text).interval else None
+    written = home("Stated")
+    mark, a, b = written.parts(text)
+    a, b = (x and format(float(re.sub("[,_]", "", x)) * 1.3, ".12g") for x in (a, b))
+    new = mark + a + (f"-{b}" if b else "") + f" {written.stated(text).written_unit}"
+    return new if written.stated(new).interval != written.stated(text).interval else None
 
 
 def change_ledger(claim_id, name):
     """Make the ledger load with one claim's stated value (name is None) or one of its inputs times 1.3."""
-    from gpt4lib import ledger
-    from gpt4lib.spine.stated import stated
+    ledger, stated = home("Ledger"), home("Stated").stated
+    build = ledger.build
 
-    build, one = ledger.build, ledger._claim
+    def wrong_entry(entry):
+        return entry | {"stated": scaled(entry["stated"])} if entry["id"] == claim_id else entry
 
-    def build_changed(entries, **tables):
-        wrong = {"stated": scaled} if name is None else {}
-        return build(
-            [
-                (where, entry | {key: f(entry[key]) for key, f in wrong.items() if entry["id"] == claim_id})
-                for where, entry in entries
-            ],
-            **tables,
-        )
-
-    def one_changed(entry, *tables):
-        claim = one(entry, *tables)
+    def wrong_claim(claim):
         if claim.id != claim_id or name not in claim.inputs:
             return claim
         wrong = replace(claim.inputs[name], stated=stated(scaled(claim.inputs[name].stated.text)))
         return replace(claim, inputs={**claim.inputs, name: wrong})
 
-    ledger.build, ledger._claim = build_changed, one_changed
+    def changed(entries, **tables):
+        if name is None:
+            return build([(where, wrong_entry(entry)) for where, entry in entries], **tables)
+        made = build(entries, **tables)
+        return replace(made, claims=tuple(map(wrong_claim, made.claims)))
+
+    ledger.build = changed
 
 
 def sources():
@@ -131,9 +132,39 @@ def sources():
     return {name: path for name, path in names.items() if path.stem not in LOOKS}
 
 
+def named(definition):
+    """The dotted name below gpt4lib of the one module that defines this class, in whatever folder."""
+    defines = re.compile(rf"^class {definition}\b", re.MULTILINE)
+    found = [name for name in sources() if defines.search(text_of(name))]
+    if len(found) != 1:
+        raise LookupError(f"one module defines {definition}, found {found}")
+    return found[0]
+
+
+@cache
+def home(definition):
+    """The module that defines this class."""
+    return import_module(f"gpt4lib.{named(definition)}")
+
+
+def text_of(module):
+    """A module's source."""
+    return sources()[module].read_text(encoding="utf-8")
+
+
 def tree_of(module):
     """A module's source as a tree."""
-    return ast.parse(sources()[module].read_text(encoding="utf-8"))
+    return ast.parse(text_of(module))
+
+
+def spared(text):
+    """Numbers of the lines that a comment takes out of the draw; ValueError where it gives no reason."""
+    lines = enumerate(text.split("\n"), 1)
+    found = {i: match["why"] for i, line in lines if (match := SPARED.search(line))}
+    for line, why in found.items():
+        if not re.match(r": \S", why):
+            raise ValueError(f"line {line}: `not mutated` takes a reason, as in `# not mutated: block size`")
+    return set(found)
 
 
 def functions(tree):
@@ -145,19 +176,16 @@ def functions(tree):
             yield node.name, node
 
 
-def edits(tree):
-    """Every change of a module as (function, node, what is done, a call that does it in the tree)."""
+def edits(tree, out=()):
+    """Every change of a module but for some lines: (function, node, what is done, a call that does it)."""
     inner = [node for part in tree.body if isinstance(part, ast.ClassDef) for node in part.body]
     tables = [node for node in (*tree.body, *inner) if isinstance(node, (ast.Assign, ast.AnnAssign))]
-    tables = [node for node in tables if not any(isinstance(below, ast.Call) for below in ast.walk(node))]
+    tables = [node for node in tables if not any(isinstance(part, ast.Call) for part in ast.walk(node))]
     for name, body in [*functions(tree), *(("", table) for table in tables)]:
         for node in plain(body):
-            for field, new in slots(node):
-                old, before, change = (
-                    getattr(node, field),
-                    ast.unparse(node),
-                    partial(setattr, node, field, new),
-                )
+            for field, new in slots(node) if getattr(node, "lineno", 0) not in out else ():
+                old, before = getattr(node, field), ast.unparse(node)
+                change = partial(setattr, node, field, new)
                 change()
                 after = ast.unparse(node)
                 setattr(node, field, old)
@@ -167,18 +195,11 @@ def edits(tree):
 def plain(node):
     """The node and those below it, but for errors' texts, annotations, formats and the looks of charts."""
     yield node
-    drawn = isinstance(node, ast.Call) and re.match(
-        "mark_|properties|configure_", getattr(node.func, "attr", "")
-    )
+    looks = "mark_|properties|configure_"
+    drawn = isinstance(node, ast.Call) and re.match(looks, getattr(node.func, "attr", ""))
+    no_code = ("annotation", "returns", "decorator_list", "format_spec", "exc", "keywords" if drawn else "")
     for field, value in ast.iter_fields(node):
-        if field not in (
-            "annotation",
-            "returns",
-            "decorator_list",
-            "format_spec",
-            "exc",
-            "keywords" if drawn else "",
-        ):
+        if field not in no_code:
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and getattr(child, "arg", "") != "indent":
                     yield from plain(child)
@@ -234,7 +255,7 @@ def change_source(module, number):
 
     def changed():
         tree = tree_of(module)
-        list(edits(tree))[number][3]()
+        list(edits(tree, spared(text_of(module))))[number][3]()
         return tree
 
     load_as({module: changed})
@@ -255,22 +276,19 @@ def all_mutants():
 
     def seen(module, number, lhs, rhs):
         for i, (what, _) in enumerate(changes(rhs)):
-            found.append(
-                (f"law {module} {number} {lhs}: {what}", module, "", change_law, (module, number, i))
-            )
+            label = f"law {module} {number} {lhs}: {what}"
+            found.append((label, module, "", change_law, (module, number, i)))
         return rhs
 
     watch_laws(seen)
-    from gpt4lib import ledger
-
-    for claim in ledger.load().claims:
+    for claim in home("Ledger").load().claims:
         values = {None: claim.stated, **{name: given.stated for name, given in claim.inputs.items()}}
         for name, value in values.items():
             if claim.law and scaled(value.text):
                 label = f"claim {claim.id}: {name or 'stated'}"
-                found.append((label, "ledger", "build", change_ledger, (claim.id, name)))
+                found.append((label, named("Ledger"), "build", change_ledger, (claim.id, name)))
     for module in sources():
-        for i, (name, node, what, _) in enumerate(edits(tree_of(module))):
+        for i, (name, node, what, _) in enumerate(edits(tree_of(module), spared(text_of(module)))):
             where = f"{module} {name or 'table'} {node.lineno}:{node.col_offset}"
             found.append((f"source {where} {what}", module, name, change_source, (module, i)))
     return found

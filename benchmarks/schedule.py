@@ -2,7 +2,7 @@
 
     python benchmarks/schedule.py [repeats]
 
-Target: each schedule in under one second, and its idle share equal to the closed form. Exits 1 when one is missed.
+Target: each schedule in under one second, its idle share equal to the closed form. Exits 1 if one is missed.
 """
 
 import resource

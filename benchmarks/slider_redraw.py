@@ -52,7 +52,8 @@ def main():
         median = statistics.median(times)
         slow |= median >= TARGET
         print(
-            f"{page} chart {number}: median {median:.1f} ms, worst {max(times):.1f} ms over {len(times)} moves"
+            f"{page} chart {number}: median {median:.1f} ms, worst {max(times):.1f} ms "
+            f"over {len(times)} moves"
         )
     sys.exit(1 if slow else 0)
 

@@ -1,4 +1,4 @@
-"""Command line: `python -m gpt4lib` with `claims`, `params` and `report`; each has --help."""
+"""Command line: `python -m gpt4lib` with `claims`, `params`, `report` and `schema`; each has --help."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
+from functools import partial
+
+SCHEMAS = ("model", "workbench", "claim", "article", "constants")  # the files that people write
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,7 +44,7 @@ def params(options) -> int:
     from .show.tables import Table
     from .systems.count import parameters
 
-    count = parameters(read_model(Path(options.file)))
+    count = parameters(read_model(options.file))
     if options.json:
         print(json.dumps({"total": count.total, "active": count.active, "parts": count.parts}, indent=1))
     else:
@@ -66,10 +68,23 @@ def full_report(options) -> int:
     return 0
 
 
-def main(arguments=None) -> int:
-    """Run one command; 0 done, 1 a check failed, 2 a mistake in the call or its file."""
-    from .spine.errors import BadInput
+def schema(options) -> int:
+    """Print the JSON Schema of a file."""
+    if options.kind == "model":
+        from .facts.models import model_schema as made
+    elif options.kind == "workbench":
+        from .workbench.keys import workbench_schema as made
+    elif options.kind == "claim":
+        from .ledger import claim_schema as made
+    else:
+        from .facts.given import fact_schema
 
+        made = partial(fact_schema, options.kind)
+    print(json.dumps(made(), indent=1, ensure_ascii=False))
+    return 0
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m gpt4lib",
         description="The claims of the book, a model's parameter counts, and reports on whole runs.",
@@ -81,17 +96,28 @@ def main(arguments=None) -> int:
     how.add_argument("--check", action="store_true", help="exit 1 where a verdict is not the expected one")
     command.set_defaults(run=claims)
     command = commands.add_parser("params", help="parameters of the shape in a TOML file")
-    command.add_argument("file", metavar="FILE.toml")
+    command.add_argument("file", metavar="FILE.toml", help="a model file")
     command.add_argument("--json", action="store_true", help="total, active and parts")
     command.set_defaults(run=params)
-    command = commands.add_parser(
-        "report", help="the full report on a model, a cluster, a training run and a serving target"
-    )
-    command.add_argument(
-        "file", metavar="FILE.toml", help="a file of the workbench, or the name of an example such as gpt-4"
-    )
+    about = "the full report on a model, a cluster, a training run and a serving target"
+    command = commands.add_parser("report", help=about)
+    file = "a file of the workbench, or the name of an example such as gpt-4"
+    command.add_argument("file", metavar="FILE.toml", help=file)
     command.add_argument("--json", action="store_true", help="everything, with units in the keys")
     command.set_defaults(run=full_report)
+    about = "the JSON Schema of a file, for editors that complete keys and mark mistakes"
+    first = "A file names its own in the first line, '#:schema model.json' for example; Taplo reads that."
+    command = commands.add_parser("schema", help=about, description=f"Print {about}. {first}")
+    command.add_argument("kind", choices=SCHEMAS, help="which file it describes")
+    command.set_defaults(run=schema)
+    return parser
+
+
+def main(arguments=None) -> int:
+    """Run one command; 0 done, 1 a check failed, 2 a mistake in the call or its file."""
+    from .spine.errors import BadInput
+
+    parser = _parser()
     options = parser.parse_args(arguments)
     try:
         status = options.run(options)

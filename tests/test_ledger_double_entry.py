@@ -1,4 +1,6 @@
-"""The ledger against double_entry.csv, which was worked out from the article and its sources without the library."""
+"""The ledger against double_entry.csv, which was worked out from the article and its sources without the
+library.
+"""
 
 import csv
 import math

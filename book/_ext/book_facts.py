@@ -4,7 +4,6 @@ What code knows is not typed into a page: it is printed by one of these, or by t
 The library is imported late, so that other builds of Sphinx need none of it.
 """
 
-import tomllib
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -28,8 +27,20 @@ def ledger():
 
 @cache
 def chapters():
-    """The entries of chapters.toml by page, each with the number of its claims and how many hold."""
-    found = {entry["page"]: entry for entry in tomllib.loads(CHAPTERS.read_text("utf-8"))["chapter"]}
+    """The entries of chapters.toml by page, each with the number of its claims and how many hold.
+
+    Raises BadInput that lists every mistake of the file.
+    """
+    from gpt4lib.facts.files import read_toml
+    from gpt4lib.spine.errors import refuse
+    from gpt4lib.spine.schema import TEXT, entries, wrong
+
+    keys = {key: TEXT.of("", needed=True) for key in ("page", "title", "question")}
+    read = read_toml(CHAPTERS)
+    refuse(CHAPTERS.name, list(wrong(read, {"chapter": entries("chapter")}).values()))
+    places = [(f"[[chapter]] {i}:", entry) for i, entry in enumerate(read["chapter"], 1)]
+    refuse(CHAPTERS.name, [line for at, entry in places for line in wrong(entry, keys, at).values()])
+    found = {entry["page"]: dict(entry) for entry in read["chapter"]}
     for page, entry in found.items():
         everything = f"notebooks/{page}" == LEDGER_PAGE
         verdicts = [claim.verdict for claim in ledger().load().claims if everything or claim.chapter == page]

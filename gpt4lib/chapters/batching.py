@@ -1,21 +1,14 @@
-"""Batching: what static and continuous batching make of the same requests, by law and by simulation.
+"""Batching: what static and continuous batching make of the same requests.
 
-    run = simulate(arrival, prompt, output, slots=32, continuous=True, step_time=batch_time)
-    run.utilisation, run.latency, longest(lengths, 32)
-
-The simulator schedules as `mini.serving.serve` does. It has no model and no turn objects: steps that are alike are
-taken at once, time is in seconds, a step's time may depend on the batch, and a full cache may evict. Source: yu2022.
+`gpt4lib.simulate.batching` schedules the requests one by one.
 """
 
-from __future__ import annotations
-
-import sympy
+from sympy import log
 
 from ..spine.law import Law, letters
 from .notation import *
 
 symbol, share, constant = letters(9, "Batching")
-
 
 # ---- lengths ------------------------------------------------------------------------------
 n_own = symbol("n_own", "1", "steps that one sequence runs")
@@ -30,9 +23,8 @@ gain = Law(x_gain, n_long / n_mean, "Continuous over static batching, slots neve
 gamma_E = constant(
     "gamma_E", "0.5772156649015329", "1", "Euler's constant: harmonic sum less logarithm", None, "gamma_E"
 )
-longest_exponential = Law(
-    n_long, n_mean * (sympy.log(B_seq) + gamma_E + 1 / (2 * B_seq)), "Longest of a batch, exponential lengths"
-)
+_harmonic = log(B_seq) + gamma_E + 1 / (2 * B_seq)
+longest_exponential = Law(n_long, n_mean * _harmonic, "Longest of a batch, exponential lengths")
 longest_uniform = Law(n_long, 2 * n_mean * B_seq / (B_seq + 1), "Longest of a batch, uniform lengths")
 gain_exponential = gain.given(longest_exponential)
 gain_uniform = gain.given(longest_uniform)
@@ -44,12 +36,8 @@ t_serve = symbol("t_serve", "second", "time to serve one request, mean")
 offered = Law(load, R_in * t_serve, "Load of one server")
 cv = symbol("cv", "1", "standard deviation of the service time over its mean", "c_v")
 t_wait = symbol("t_wait", "second", "wait before service, mean")
-queue_wait = Law(
-    t_wait,
-    load * t_serve * (1 + cv**2) / (2 * (1 - load)),
-    "Mean wait for one server",
-    source="kleinrock1975",
-)
+_wait = load * t_serve * (1 + cv**2) / (2 * (1 - load))
+queue_wait = Law(t_wait, _wait, "Mean wait for one server", source="kleinrock1975")
 t_stay = symbol("t_stay", "second", "time from arrival to the last token, mean")
 n_there = symbol("n_there", "1", "requests in the system, mean", "n_req")
 little = Law(n_there, R_in * t_stay, "Requests in the system", source="little1961")
@@ -60,9 +48,7 @@ n_gpu_1 = constant("n_gpu_1", 1, "GPU", "one GPU")
 t_fix = symbol("t_fix", "second", "part of a step that does not depend on the batch")
 fixed_time = Law(t_fix, Q_w / (mem_rate * n_gpu_1), "Time to read the weights", source="pope2022")
 t_seq = symbol("t_seq", "second", "part of a step that each sequence adds")
-sequence_time = Law(
-    t_seq, Q_kv / (mem_rate * n_gpu_1), "Time to read one sequence's cache", source="pope2022"
-)
+sequence_time = Law(t_seq, Q_kv / (mem_rate * n_gpu_1), "Time to read a sequence's cache", source="pope2022")
 t_iter = symbol("t_iter", "second", "time of one step of the batch")
 batch_time = Law(t_iter, t_fix + t_seq * B_seq, "Time of one step")
 output_rate = Law(R_out, tok * B_seq / t_iter, "Tokens put out, all slots at work").given(batch_time)

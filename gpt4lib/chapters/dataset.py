@@ -1,20 +1,16 @@
 """Dataset: how much of the training tokens is unique, what a repeat is worth, and how many would be enough.
 
-The laws stand in the order of chapter 3. `fits` are the published answers to "how many tokens for this
-size", each a function of the size; `ramp_by_counting` counts the steps of a growing batch one by one.
+`gpt4lib.systems.optimal_tokens` holds the published answers to "how many tokens for this size";
+`gpt4lib.simulate.counting` counts the steps of a growing batch one by one.
 """
-
-from __future__ import annotations
 
 from sympy import exp, log, powsimp
 
 from ..spine.law import Law, letters
-from . import architecture
-from .architecture import E_hat, E_start, a_r, b_r, c_r, q
+from .architecture import C_pair, E_hat, E_start, a_r, b_r, c_r, compute, full, q, saturation
 from .notation import *
 
 symbol, share, constant = letters(3, "Dataset")
-
 
 # ---- tokens, epochs, unique tokens --------------------------------------------------------
 D_pub = symbol("D_pub", "token", "tokens as published")
@@ -35,28 +31,17 @@ text_left = Law(x_stock, stock / U, "Text that exists over text scraped")
 
 # ---- what a repeat is worth ---------------------------------------------------------------
 epochs = symbol("epochs", "1", "epochs: passes over the same tokens", "n_ep")
+_src = "muennighoff2023"
 R_star = constant(
-    "R_star",
-    "15.387756",
-    "1",
-    "repeats over which the worth of a token fades to 37%",
-    "muennighoff2023",
-    "r^{*}",
+    "R_star", 15.387756, "1", "repeats over which the worth of a token fades to 37%", _src, "r^{*}"
 )
 D_eff = symbol("D_eff", "token", "fresh tokens that the tokens trained on are worth")
-effective = Law(
-    D_eff,
-    U * (1 + R_star * (1 - exp((1 - epochs) / R_star))),
-    "Fresh tokens that repeated ones are worth",
-    source="muennighoff2023",
-)
+effective = Law(D_eff, U * (1 + R_star * (1 - exp((1 - epochs) / R_star))), "Worth of repeats", source=_src)
 _text = effective.rhs.xreplace({U: text_unique.rhs, epochs: epochs_text})
 _code = effective.rhs.xreplace({U: code_unique.rhs, epochs: epochs_code})
-effective_mix = Law(
-    D_eff, _text + _code, "Fresh tokens that text and code are worth", source="muennighoff2023"
-)
+effective_mix = Law(D_eff, _text + _code, "Fresh tokens that text and code are worth", source=_src)
 worth = share("worth", "worth of the tokens trained on, in fresh tokens", "x_eff")
-worth_of_mix = Law(worth, (effective_mix.rhs / D).expand(), "Worth of the mix", source="muennighoff2023")
+worth_of_mix = Law(worth, (effective_mix.rhs / D).expand(), "Worth of the mix", source=_src)
 
 # ---- compute-optimal tokens ---------------------------------------------------------------
 ell = symbol("ell", "1", "loss of a dense language model, nats per token")
@@ -70,37 +55,23 @@ ell_min = symbol("ell_min", "1", "loss that neither size nor data removes", r"\e
 parametric = Law(ell, ell_min + size_term.rhs + data_term.rhs, "Loss of size and data", source="hoffmann2022")
 
 # At fixed N D the loss is least where alpha * size_term = beta * data_term.
-optimal_tokens = Law(
-    D,
-    data_term.solve("D").given(Law(ell, alpha / beta * size_term.rhs)).rhs,
-    "Compute-optimal tokens",
-    source="hoffmann2022",
-)
+_balanced = data_term.solve("D").given(Law(ell, alpha / beta * size_term.rhs))
+optimal_tokens = Law(D, _balanced.rhs, "Compute-optimal tokens", source="hoffmann2022")
 _plain = symbol("n_plain", "1", "parameters as a plain number")
-_budget = architecture.compute.given(optimal_tokens).rhs.xreplace({N: w * _plain})
-optimal_size = Law(
-    N,
-    w * Law(C, powsimp(_budget.expand(force=True), force=True)).solve("n_plain").rhs,
-    "Compute-optimal size",
-    source="hoffmann2022",
-)
+_budget = compute.given(optimal_tokens).rhs.xreplace({N: w * _plain})
+_collected = Law(C, powsimp(_budget.expand(force=True), force=True))
+optimal_size = Law(N, w * _collected.solve("n_plain").rhs, "Compute-optimal size", source="hoffmann2022")
 a_N = symbol("a_N", "1", "exponent of the compute-optimal size", "a_{N}")
 size_exponent = Law(a_N, beta / (alpha + beta), "Exponent of the compute-optimal size", source="hoffmann2022")
 b_D = symbol("b_D", "1", "exponent of the compute-optimal tokens", "b_{D}")
 D_ref = symbol("D_ref", "token", "training tokens of the model compared with")
-scaled_tokens = Law(
-    D, D_ref * (N / N_ref) ** (b_D / a_N), "Tokens from a published optimum", source="hoffmann2022"
-)
+scaled_tokens = Law(D, D_ref * (N / N_ref) ** (b_D / a_N), "Tokens from an optimum", source="hoffmann2022")
 tokens_by_rule = Law(D, q * N, "A fixed number of tokens per parameter", source="hoffmann2022")
 _slope = a_r - c_r * log(E_hat) / log(10)
 _dense = _slope.xreplace({E_hat: E_start})
 N_eq = symbol("N_eq", "parameter", "dense parameters that reach the loss of the routed model")
-dense_equivalent = Law(
-    N_eq,
-    w * (N / w) ** (_slope / _dense) * (E_hat / E_start) ** (b_r / _dense),
-    "Effective parameter count",
-    source="clark2022",
-).given(architecture.saturation)
+_equal = w * (N / w) ** (_slope / _dense) * (E_hat / E_start) ** (b_r / _dense)
+dense_equivalent = Law(N_eq, _equal, "Effective parameter count", source="clark2022").given(saturation)
 
 # ---- steps, their time, the ramp ----------------------------------------------------------
 rate = Law(R, D / t, "Tokens per second")
@@ -111,11 +82,8 @@ D_ramp = symbol("D_ramp", "token", "tokens trained on while the batch grows")
 t_ramp = symbol("t_ramp", "second", "time in which the batch grows")
 ramp_tokens = Law(D_ramp, R * t_ramp, "Tokens trained on during the ramp")
 B_0 = symbol("B_0", "token", "tokens in the first batch", "B_{0}")
-ramp_steps = Law(
-    n_steps,
-    D / B_tok + D_ramp * (log(B_tok / B_0) / (B_tok - B_0) - 1 / B_tok),
-    "Steps, the batch growing in proportion to the tokens seen",
-)
+_growing = D_ramp * (log(B_tok / B_0) / (B_tok - B_0) - 1 / B_tok)
+ramp_steps = Law(n_steps, D / B_tok + _growing, "Steps, the batch growing with the tokens seen")
 x_ramp = share("x_ramp", "share of the run in which the batch grows")
 ramp_time = Law(t_ramp, x_ramp * t, "Time of the ramp")
 t_fill = symbol("t_fill", "second", "time of each step in which the pipeline fills and drains")
@@ -134,9 +102,7 @@ alpha_B = constant("alpha_B", "0.21", "1", "exponent of the critical batch", "ka
 B_crit = symbol("B_crit", "token", "batch at which steps and tokens are traded evenly")
 critical_batch = Law(B_crit, B_star * ell ** (-1 / alpha_B), "Critical batch", source="kaplan2020")
 x_waste = symbol("x_waste", "1", "tokens needed over the fewest possible", "x_more")
-more_tokens = Law(
-    x_waste, 1 + B_tok / B_crit, "Tokens needed over the fewest possible", source="mccandlish2018"
-)
+more_tokens = Law(x_waste, 1 + B_tok / B_crit, "Tokens over the fewest possible", source="mccandlish2018")
 
 # ---- context ------------------------------------------------------------------------------
 T_pub = symbol("T_pub", "token", "context length as published")
@@ -145,8 +111,5 @@ T_long = symbol("T_long", "token", "context length after fine-tuning")
 x_ctx = symbol("x_ctx", "1", "longer context over shorter")
 context_ratio = Law(x_ctx, T_long / T, "Longer context over shorter")
 x_cost = symbol("x_cost", "1", "FLOP of a token in the longer context over the shorter")
-context_cost = Law(
-    x_cost,
-    architecture.full.rhs.xreplace({C_pair: x_ctx * C_pair}) / C_full,
-    "FLOP of a token in the longer context",
-).given(architecture.full)
+_longer = full.rhs.xreplace({C_pair: x_ctx * C_pair})
+context_cost = Law(x_cost, _longer / C_full, "FLOP of a token in the longer context").given(full)

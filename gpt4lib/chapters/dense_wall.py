@@ -1,16 +1,13 @@
-"""The dense wall: how fast a model can be read out of memory, and how large it may then be.
+"""Dense wall: how fast a model can be read out of memory, and how large it may then be.
 
-The laws stand in the order of chapter 1. `step_bytes` counts the bytes of one decode step matrix by matrix;
-`days_to_spend` serves users message by message until a budget is spent.
+Reading first, then what a step reads, then scale and money. `gpt4lib.simulate.counting` counts the same
+bytes matrix by matrix and the same users message by message.
 """
-
-from __future__ import annotations
 
 from ..spine.law import Law, letters
 from .notation import *
 
 symbol, share, constant = letters(1, "Dense wall")
-
 
 # ---- reading ------------------------------------------------------------------------------
 wpm = symbol("wpm", "1", "words read in a minute", "v_{60}")
@@ -30,11 +27,8 @@ overhead = symbol("overhead", "1", "time of a step over the time of its weight r
 bandwidth = symbol("bandwidth", "byte/second", "memory rate needed, all GPUs together", "beta_all")
 bandwidth_needed = Law(bandwidth, overhead * weight_bytes * N * R_out / tok, "Memory rate needed")
 bandwidth_to_read = bandwidth_needed.given(reading_rate)
-decode_rate = Law(
-    R_out,
-    bandwidth_needed.solve("R_out").rhs.xreplace({bandwidth: n * mem_rate}),
-    "Tokens per second from memory",
-)
+_all_gpus = bandwidth_needed.solve("R_out").rhs.xreplace({bandwidth: n * mem_rate})
+decode_rate = Law(R_out, _all_gpus, "Tokens per second from memory")
 largest = decode_rate.solve("N")
 x_mem = symbol("x_mem", "1", "weights over the memory that is to hold them")
 memory_share = Law(x_mem, weight_bytes * N_total / (n * mem), "Weights over memory")
@@ -48,7 +42,6 @@ x_C = symbol("x_C", "1", "training compute over that of another model", "x_{C}")
 compute_ratio = Law(x_C, C / C_ref, "Compute against another model")
 M_pub = symbol("M_pub", "USD", "sum as published")
 money = Law(M, M_pub, "Sum as published")
-thousand = constant("thousand", 1000, "token", "a thousand tokens")
 price_of_thousand = Law(M, c_tok * thousand, "Price of a thousand tokens")
 users = symbol("users", "1", "people who use the service", "n_user")
 tok_user = symbol("tok_user", "token/second", "tokens served to one user per second, all day", "R_user")

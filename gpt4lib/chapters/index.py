@@ -33,14 +33,15 @@ MODULES = (
 
 def _collect():
     """Laws by "chapter.name" where they are defined, and letters by name in the order of typesetting."""
-    laws, letters = {}, {}
+    names, letters = {}, {}
     for module in MODULES:
         chapter = module.__name__.rpartition(".")[2]
         for name, found in vars(module).items():
             if isinstance(found, Law) and not name.startswith("_"):
-                laws[f"{chapter}.{name}"] = found
+                names.setdefault(found, f"{chapter}.{name}")  # a later chapter may import the law
             elif isinstance(found, Quantity) and found.name == name:
                 letters[name] = found
+    laws = {name: law for law, name in names.items()}
     return laws, dict(sorted(letters.items(), key=lambda item: item[1].place))
 
 

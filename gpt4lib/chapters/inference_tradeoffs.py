@@ -1,105 +1,75 @@
-"""Inference trade-offs: the time, memory and money of one pass through a model, in laws.
+"""Inference trade-offs: the time, memory and money of one pass through a model.
 
-A pass takes `n_tok` new tokens through all layers. It is on one stage at a time, so its time counts the GPUs
-of one stage, tp x ep; the p stages decide how many passes are under way at once. `gpt4lib.systems.serving`
-evaluates these laws for a model on a server.
+A pass takes `n_tok` new tokens through all layers. It is on one stage at a time, so its time counts the
+GPUs of one stage, tp x ep; the p stages decide how many passes are under way at once.
+`gpt4lib.systems.serving` evaluates these laws for a model on a server.
 """
-
-from __future__ import annotations
 
 from sympy import Integer, Max, Min, cancel, sqrt
 
 from ..spine.law import Law, letters
-from .architecture import cache_read, cache_read_of_shape, head_sharing, pairs, token_cache
+from . import parallelism
+from .architecture import alike, cache_read, cache_read_of_shape, head_sharing, pairs, token_cache
 from .dense_wall import decode_mfu, decode_rate, overhead
 from .notation import *
-from .parallelism import (
-    exchange_traffic,
-    expert_traffic_even,
-    ranks,
-    stage_traffic,
-    tensor_traffic,
-    weights_of_rank,
-    x_comm,
-)
-from .training_cost import n_ref, price
-from .training_step import ceiling, overlap, t_comm, t_expert, t_hop, t_mem, t_mm, t_tensor
+from .parallelism import ranks, weights_of_rank, x_comm
+from .training_cost import n_ref
+from .training_step import ceiling, overlap, t_comm, t_expert, t_hop, t_mem, t_mm, t_tensor, transfer
 
 symbol, share, constant = letters(6, "Inference trade-offs")
-
 
 # ---- roofline -----------------------------------------------------------------------------
 C_w = symbol("C_w", "FLOP", "FLOP for each weight read")
 weight_flop = Law(C_w, k_fwd * B_seq * tok * w, "FLOP for each weight read", source="kaplan2020")
 intensity = symbol("intensity", "FLOP/byte", "FLOP for each byte read", "I")
 weight_intensity = Law(intensity, weight_flop.rhs / (w * weight_bytes), "FLOP for each byte of weights read")
-_per_token = pairs.rhs.xreplace({d_qk: d_h, d_v: d_h}) * tok
+_per_token = pairs.given(*alike).rhs * tok
 _cache = cache_read_of_shape.rhs.xreplace({B_seq: Integer(1)})
 cache_intensity = Law(
-    intensity, cancel(_per_token / _cache), "FLOP for each byte of cache read", source="shazeer2019"
+    intensity, cancel(_per_token / _cache), "FLOP for a byte of cache", source="shazeer2019"
 )
 ridge = symbol("ridge", "FLOP/byte", "intensity at which compute and memory take equally long", "I^{*}")
-ridge_point = Law(
-    ridge, F / mem_rate, "Intensity at which compute and memory take equally long", source="williams2009"
-)
+ridge_point = Law(ridge, F / mem_rate, "Compute and memory equally long", source="williams2009")
 mem_pub = symbol("mem_pub", "byte/second/GPU", "memory rate of one GPU by its data sheet", "beta_pub")
 sheet_rate = Law(mem_rate, mem_pub, "Memory rate by the data sheet")
 F_pub = symbol("F_pub", "FLOP/second/GPU", "dense peak of one GPU by its data sheet")
 sheet_peak = Law(F, F_pub, "Dense peak by the data sheet")
 x_ridge = symbol("x_ridge", "1", "time to read the weights over time to compute with them")
-read_over_compute = Law(x_ridge, ridge / intensity, "Reading the weights over computing with them").given(
-    ridge_point, weight_intensity
-)
+read_over_compute = Law(x_ridge, ridge / intensity, "Read over compute").given(ridge_point, weight_intensity)
 x_busy = share("x_busy", "share of the reading time in which the arithmetic is at work")
-_busy = Law(
-    x_busy, Min(Integer(1), intensity / ridge), "Share of the reading time in which the arithmetic works"
-)
+_busy = Law(x_busy, Min(Integer(1), intensity / ridge), "Arithmetic's share of the reading time")
 weights_busy = _busy.given(ridge_point, weight_intensity)
 cache_busy = _busy.given(ridge_point, cache_intensity, head_sharing)
 
 # ---- memory and compute of a pass ---------------------------------------------------------
-E_hit = symbol("E_hit", "1", "experts of a layer with at least one token, mean over the layers")
 ep = symbol("ep", "1", "tensor-parallel groups over which the experts of a stage are spread", "n_grp")
-rank_weights = Law(
-    Q_w, weight_bytes * (N_fix + E_hit * N_exp / ep) / tp, "Weights that a rank of each stage reads"
-)
+rank_weights = Law(Q_w, weight_bytes * (N_fix + E_hit * N_exp / ep) / tp, "Weights that a rank reads")
 cache_ranks = symbol("cache_ranks", "1", "ranks over which a stage's cache is divided, without copies", "n_c")
 rank_cache = Law(Q_kv, kv * B_seq * S / (ep * cache_ranks), "Cache that a rank of each stage reads")
-memory_time = Law(
-    t_mem, (Q_w + Q_kv) / (mem_rate * rank_gpu * transfer), "Time to read them", source="pope2022"
-)
+memory_time = Law(t_mem, (Q_w + Q_kv) / (mem_rate * rank_gpu * transfer), "Time to read", source="pope2022")
 C_pass = symbol("C_pass", "FLOP", "FLOP of one pass")
 pass_flop = Law(C_pass, C_full * n_tok, "FLOP of a pass")
-compute_time = Law(
-    t_mm, C_pass / (tp * ep * F * rank_gpu * ceiling), "Time to compute them", source="pope2022"
-)
+compute_time = Law(t_mm, C_pass / (tp * ep * F * rank_gpu * ceiling), "Time to compute", source="pope2022")
 t_core = symbol("t_core", "second", "time of a pass in memory and matrix products")
-core_time = Law(
-    t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and products, more or less overlapped"
-)
+core_time = Law(t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and products, overlapped")
 
 # ---- communication of a pass --------------------------------------------------------------
 _group, _rank = {n_tok: n_tok / ep}, {n_tok: n_tok / (ep * tp)}
-tensor_time = Law(
-    t_tensor, tensor_traffic.rhs.xreplace(_group) / (link_in * transfer), "Two all-reduces a layer"
-)
+_reduced = parallelism.tensor_traffic.rhs.xreplace(_group)
+tensor_time = Law(t_tensor, _reduced / (link_in * transfer), "Two all-reduces a layer")
 t_split = symbol(
     "t_split", "second", "time of moving queries and mixed values where the cache is divided by sequences"
 )
-split_time = Law(
-    t_split, exchange_traffic.rhs.xreplace(_group) / (link_in * transfer), "Cache divided by sequences"
-)
-_spread = expert_traffic_even.rhs.xreplace({**_rank, ranks: ep})
+_exchanged = parallelism.exchange_traffic.rhs.xreplace(_group)
+split_time = Law(t_split, _exchanged / (link_in * transfer), "Cache divided by sequences")
+_spread = parallelism.expert_traffic_even.rhs.xreplace({**_rank, ranks: ep})
 expert_time = Law(t_expert, _spread / (link_out * transfer), "Tokens to their experts and back")
-_hop = stage_traffic.rhs.xreplace(_rank)
+_hop = parallelism.stage_traffic.rhs.xreplace(_rank)
 hop_time = Law(t_hop, (p - 1) * _hop / (link_out * transfer), "From stage to stage")
 t_layer = symbol("t_layer", "second", "time that a layer adds whatever its size: launches, synchronisation")
 t_pass = symbol("t_pass", "second", "time of one pass through all layers")
-pass_time = Law(
-    t_pass,
-    overhead * t_core + t_tensor + t_split + t_expert + t_hop + L * t_layer,
-    "Time of a pass through all stages",
-)
+_links = t_tensor + t_split + t_expert + t_hop
+pass_time = Law(t_pass, overhead * t_core + _links + L * t_layer, "Time of a pass through all stages")
 
 # ---- rates, utilisation, money ------------------------------------------------------------
 turns = symbol("turns", "1", "passes' worth of time between two tokens of one sequence", "n_turn")
@@ -117,14 +87,10 @@ held_weights = Law(Q_w, weight_bytes * (N_held + E * N_exp / ep) / (tp * p), "We
 usable = share("usable", "share of a GPU's memory for weights and cache", "x_use")
 Q_left = symbol("Q_left", "byte", "memory of one GPU that the weights leave to the cache")
 memory_left = Law(Q_left, usable * mem * rank_gpu - Q_w, "Memory left to the cache")
-held_cache = Law(
-    Q_kv, m * kv * B_seq * S / (p * ep * cache_ranks), "Cache that a rank holds, all sequences in flight"
-)
-largest_batch = Law(
-    B_seq, held_cache.solve("B_seq").rhs.xreplace({Q_kv: Q_left}), "Sequences of a pass that memory allows"
-)
+held_cache = Law(Q_kv, m * kv * B_seq * S / (p * ep * cache_ranks), "Cache that a rank holds")
+largest_batch = Law(B_seq, held_cache.solve("B_seq").rhs.xreplace({Q_kv: Q_left}), "Sequences that fit")
 
-# ---- chapter 6: batch, chips, length, price -----------------------------------------------
+# ---- batch, chips, length, price ----------------------------------------------------------
 x_kv = symbol("x_kv", "1", "cache over weights")
 cache_over_weights = Law(x_kv, cache_read.rhs / (weight_bytes * N_total), "Cache over weights")
 cache_over_weights_of_shape = cache_over_weights.given(token_cache)
@@ -132,54 +98,31 @@ _one_group = {m: p, ep: Integer(1), cache_ranks: tp, usable: Integer(1)}
 B_ridge = symbol(
     "B_ridge", "1", "positions of a pass at which computing takes as long as reading all weights", "B^{*}"
 )
-ridge_batch = Law(
-    B_ridge,
-    weight_bytes * N_total * F / (k_fwd * N * tok * mem_rate),
-    "Batch at which computing takes as long as reading",
-)
-room = Law(
-    B_seq,
-    largest_batch.given(memory_left, weights_of_rank).rhs.xreplace(_one_group),
-    "Sequences of a pass, every stage busy",
-)
+ridge_batch = Law(B_ridge, weight_bytes * N_total * F / (k_fwd * N * tok * mem_rate), "Batch at the ridge")
+_room = largest_batch.given(memory_left, weights_of_rank).rhs.xreplace(_one_group)
+room = Law(B_seq, _room, "Sequences of a pass that fit, every stage busy")
 x_cap = symbol("x_cap", "1", "batch that memory allows over the batch that fills the arithmetic")
-capacity_share = Law(
-    x_cap, room.rhs / ridge_batch.rhs, "Batch that memory allows over batch that fills the arithmetic"
-)
+capacity_share = Law(x_cap, room.rhs / ridge_batch.rhs, "Batch that fits over batch at the ridge")
 _left = memory_left.given(weights_of_rank).rhs.xreplace(_one_group)
 g_n = symbol("g_n", "1", "GPUs over GPUs before")
 x_room = symbol("x_room", "1", "memory left to the cache on each GPU, over that before")
-room_gain = Law(
-    x_room, _left.xreplace({p: g_n * p}) / _left, "Room for the cache on each GPU, over that before"
-)
+room_gain = Law(x_room, _left.xreplace({p: g_n * p}) / _left, "Room for the cache on each GPU")
 _speed = cancel(decode_rate.rhs.xreplace({n: g_n * n}) / decode_rate.rhs)
 x_chips = symbol("x_chips", "1", "lesser of the gains in speed and in room that more GPUs bring", "x_GPU")
 chips_gain = Law(x_chips, Min(_speed, room_gain.rhs), "What more GPUs bring at least, in speed or in room")
 _slower = [law.rhs.xreplace({tp: g_n * tp}) / law.rhs for law in (tensor_time, compute_time)]
 x_scale = symbol("x_scale", "1", "growth of communication over growth of compute as GPUs are added")
-link_growth = Law(
-    x_scale, cancel(_slower[0] / _slower[1]), "Communication over compute, as tensor ranks are added"
-)
-first_token = Law(
-    t_mm,
-    compute_time.given(pass_flop).rhs.xreplace({C_full: k_fwd * N, ep: Integer(1), ceiling: Integer(1)}),
-    "A prompt's matrix products at peak, on the GPUs of one stage",
-)
+link_growth = Law(x_scale, cancel(_slower[0] / _slower[1]), "Communication over compute, as ranks are added")
+_at_peak = {C_full: k_fwd * N, ep: Integer(1), ceiling: Integer(1)}
+first_token = Law(t_mm, compute_time.given(pass_flop).rhs.xreplace(_at_peak), "A prompt's products at peak")
 S_long = symbol("S_long", "token", "longer context")
 x_dear = symbol("x_dear", "1", "cost of a token over that with the shorter context")
-length_cost = Law(
-    x_dear,
-    cancel(largest_batch.rhs / largest_batch.rhs.xreplace({S: S_long})),
-    "Cost of a token where memory is full",
-)
+_fewer = largest_batch.rhs / largest_batch.rhs.xreplace({S: S_long})
+length_cost = Law(x_dear, cancel(_fewer), "Cost of a token where memory is full")
 t_one = symbol("t_one", "second", "time of the pass compared with", r"t_{\mathrm{ref}}^{\mathrm{pass}}")
 mfu_one = share("mfu_one", "utilisation of the pass compared with", r"\eta_{\mathrm{ref}}^{\mathrm{pass}}")
 x_trade = symbol("x_trade", "1", "lesser of the growth of utilisation and of latency")
-trade = Law(
-    x_trade,
-    Min(mfu / mfu_one, t_pass / t_one),
-    "Utilisation and latency of a large batch, over those of a small one",
-)
+trade = Law(x_trade, Min(mfu / mfu_one, t_pass / t_one), "Gains in utilisation and in latency")
 x_prop = symbol("x_prop", "1", "ratio of two times over the ratio of size per GPU")
 size_over_chips = Law(x_prop, (t_pass / t_one) / ((N / n) / (N_ref / n_ref)), "Two times, over size per GPU")
 
@@ -190,29 +133,16 @@ _outer, _inner = 2 * d / links_yz, (n_mat * d_ff + 2 * (n_h + n_kv) * d_h) / lin
 torus_x = symbol("torus_x", "1", "chips that divide the model width", "X")
 torus_yz = symbol("torus_yz", "1", "chips that divide the inner widths", "X'")
 _over = _outer / torus_x * (1 - 1 / torus_yz) + _inner / torus_yz * (1 - 1 / torus_x)
-stationary_time = Law(
-    t_comm,
-    L * n_tok * act_bytes * _over / link,
-    "Weights stay, activations move: width over one axis, inner widths over the others",
-    source="pope2022",
-)
+_vectors = L * n_tok * act_bytes
+stationary_time = Law(t_comm, _vectors * _over / link, "Weights stay, activations move", source="pope2022")
+_balanced = 2 * sqrt(_outer * _inner * rank_gpu / n)
 wide_time = Law(
-    t_comm,
-    L * n_tok * act_bytes * 2 * sqrt(_outer * _inner * rank_gpu / n) / link,
-    "The same on many chips, split between the axes as it goes fastest",
-    source="pope2022",
+    t_comm, _vectors * _balanced / link, "The same on many chips, split at its best", source="pope2022"
 )
-link_over_reads = Law(
-    x_comm, wide_time.rhs / (weight_bytes * N / (n * mem_rate)), "Communication over weight reads"
-)
-link_over_products = Law(
-    x_comm, wide_time.rhs / (k_fwd * N * n_tok / (n * F * ceiling)), "Communication over products"
-)
+link_over_reads = Law(x_comm, wide_time.rhs / (weight_bytes * N / (n * mem_rate)), "Links over weight reads")
+_products = k_fwd * N * n_tok / (n * F * ceiling)
+link_over_products = Law(x_comm, wide_time.rhs / _products, "Links over matrix products")
 links = symbol("links", "1", "links of a chip", r"n_{\ell}")
-gathered_time = Law(
-    t_comm,
-    weight_bytes * N * (1 - rank_gpu / n) / (links * link),
-    "Activations stay, weights are gathered",
-    source="pope2022",
-)
+_gathered = weight_bytes * N * (1 - rank_gpu / n)
+gathered_time = Law(t_comm, _gathered / (links * link), "Weights move, activations stay", source="pope2022")
 torus_pass = Law(t_pass, t_mm + t_mem + t_comm + L * t_layer, "Time of a pass on a torus, nothing overlapped")

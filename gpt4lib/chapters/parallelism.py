@@ -4,8 +4,6 @@ The laws count bytes; time is bytes over the rate of a link. A ring collective d
 its ranks and passes the pieces round, so that every rank sends the same share of it.
 """
 
-from __future__ import annotations
-
 from sympy import Integer, Max, log
 
 from ..spine.law import Law, letters
@@ -14,17 +12,12 @@ from .notation import *
 
 symbol, share, constant = letters(4, "Parallelism")
 
-
 # ---- pipeline -----------------------------------------------------------------------------
 dp = symbol("dp", "1", "data-parallel width", "n_dp")
 data_parallel = Law(dp, n / (tp * p * rank_gpu), "Data-parallel width")
-b = symbol("b", "1", "sequences in a micro-batch")
 micro_batches = Law(m, B_tok / (T * b * dp), "Micro-batches")
-v = symbol("v", "1", "chunks of layers per pipeline stage")
 bubble_share = Law(bubble, (p - 1) / (v * m + p - 1), "Pipeline bubble", source="narayanan2021")
-bubble_of_batch = Law(
-    bubble, bubble_share.given(micro_batches, data_parallel).rhs, "Pipeline bubble from the batch"
-)
+bubble_of_batch = Law(bubble, bubble_share.given(micro_batches, data_parallel).rhs, "Bubble from the batch")
 
 # ---- all-reduce ---------------------------------------------------------------------------
 step_time = Law(t_step, k_train * N * B_tok / (n * F * mfu), "Time of one step")
@@ -36,11 +29,7 @@ t_ar = symbol("t_ar", "second", "time of one all-reduce")
 all_reduce = Law(t_ar, 2 * (dp - 1) / dp * G * sharing / link, "Ring all-reduce", source="patarasuk2009")
 reduce_share = share("reduce_share", "share of a step that the all-reduce takes", "x_ar")
 all_reduce_share = Law(reduce_share, t_ar / t_step, "Share of the all-reduce")
-all_reduce_of_step = Law(
-    reduce_share,
-    all_reduce_share.given(all_reduce, gradient, data_parallel, step_time).rhs,
-    "Share of the all-reduce, from the layout",
-)
+all_reduce_of_step = all_reduce_share.given(all_reduce, gradient, data_parallel, step_time)
 link_ratio = symbol(
     "link_ratio", "1", "link rate inside over between segments", r"\beta_{\mathrm{in}} / \beta_{\mathrm{out}}"
 )
@@ -52,9 +41,7 @@ x_off = share("x_off", "share of a rank's data that other ranks want")
 off_rank = Law(x_off, (ranks - 1) / ranks, "Share of evenly divided data that belongs to other ranks")
 payload = symbol("payload", "byte", "bytes that a rank brings to a collective", "Z")
 sent = symbol("sent", "byte", "bytes that a rank sends", "Y")
-ring_pass = Law(
-    sent, off_rank.rhs * payload, "Reduce-scatter, all-gather or all-to-all", source="patarasuk2009"
-)
+ring_pass = Law(sent, off_rank.rhs * payload, "One pass round a ring", source="patarasuk2009")
 _rate_times_time = (all_reduce.rhs * link / sharing).xreplace({dp: ranks, G: payload})
 ring_reduce = Law(sent, _rate_times_time, "Ring all-reduce", source="patarasuk2009")
 activations = Law(payload, act_bytes * d * n_tok, "A vector for each token of the pass")
@@ -80,38 +67,24 @@ stage_traffic = Law(sent, activations.rhs, "A stage's output, forward", source="
 stage_cache = Law(kv, token_cache.rhs / p, "Cache of one token on one stage")
 
 # ---- expert parallelism: experts divided, sequences too -----------------------------------
-expert_traffic = Law(
-    sent, 2 * L * k * x_off * activations.rhs, "Dispatch and combine of a rank's tokens, forward"
-)
+expert_traffic = Law(sent, 2 * L * k * x_off * activations.rhs, "Dispatch and combine, forward")
 expert_traffic_even = expert_traffic.given(off_rank)
 
 # ---- data parallelism: ZeRO stage 0 to 3 --------------------------------------------------
 opt_bytes = symbol("opt_bytes", "byte/parameter", "optimiser state per parameter", "b_opt")
-_grad, _weights, _opt = (
-    gradient.rhs.xreplace({grad_bytes: b}) for b in (grad_bytes, weight_bytes, opt_bytes)
-)
+_grad, _weight, _opt = (gradient.rhs.xreplace({grad_bytes: x}) for x in (grad_bytes, weight_bytes, opt_bytes))
 Q_state = symbol("Q_state", "byte", "weights, gradient and optimiser state on one rank")
-zero_memory_0 = Law(Q_state, _weights + _grad + _opt, "Each rank holds everything")
-zero_memory_1 = Law(Q_state, _weights + _grad + _opt / dp, "Stage 1 divides the optimiser state")
-zero_memory_2 = Law(Q_state, _weights + (_grad + _opt) / dp, "Stage 2 divides the gradient too")
-zero_memory_3 = Law(Q_state, (_weights + _grad + _opt) / dp, "Stage 3 divides the weights too")
-_pass_of_grad, _pass_of_weights = (ring_pass.rhs.xreplace({ranks: dp, payload: z}) for z in (_grad, _weights))
-zero_traffic_0 = Law(
-    sent, ring_reduce.rhs.xreplace({ranks: dp, payload: _grad}), "Stage 0: all-reduce of the gradient"
-)
-zero_traffic_1 = Law(
-    sent,
-    _pass_of_grad + _pass_of_weights,
-    "Stages 1 and 2: reduce-scatter of the gradient, all-gather of the weights",
-)
-zero_traffic_3 = Law(
-    sent,
-    _pass_of_grad + 2 * _pass_of_weights,
-    "Stage 3: reduce-scatter of the gradient, all-gather of the weights forward and backward",
-)
+zero_memory_0 = Law(Q_state, _weight + _grad + _opt, "Each rank holds everything")
+zero_memory_1 = Law(Q_state, _weight + _grad + _opt / dp, "Stage 1 divides the optimiser state")
+zero_memory_2 = Law(Q_state, _weight + (_grad + _opt) / dp, "Stage 2 divides the gradient too")
+zero_memory_3 = Law(Q_state, (_weight + _grad + _opt) / dp, "Stage 3 divides the weights too")
+grad_pass, weight_pass = (ring_pass.rhs.xreplace({ranks: dp, payload: z}) for z in (_grad, _weight))
+zero_traffic_0 = Law(sent, ring_reduce.rhs.xreplace({ranks: dp, payload: _grad}), "Stage 0: all-reduce")
+zero_traffic_1 = Law(sent, grad_pass + weight_pass, "Stages 1 and 2: scatter gradients, gather weights")
+zero_traffic_3 = Law(sent, grad_pass + 2 * weight_pass, "Stage 3: gather the weights twice")
 
-# ---- chapter 4: memory of the stated layout, links, trees ----------------------------------
-weights_of_rank = Law(Q_w, _weights, "Weights on one rank")
+# ---- memory of the stated layout ----------------------------------------------------------
+weights_of_rank = Law(Q_w, _weight, "Weights on one rank")
 stages_of_weights = weights_of_rank.solve("p")
 zero_1_of_cluster = Law(Q_state, zero_memory_1.given(data_parallel).rhs, "Stage 1 on a whole cluster")
 Q_rank = symbol("Q_rank", "byte", "memory that a rank needs")
@@ -120,49 +93,35 @@ rank_memory_1 = Law(Q_rank, zero_1_of_cluster.rhs + Q_more, "Memory that a rank 
 fewest_stages = Law(p, rank_memory_1.solve("p").rhs, "Fewest pipeline stages that memory allows, stage 1")
 S_old = symbol("S_old", "token", "tokens of a context that an earlier pass computed")
 tokens_in_cache = Law(S_old, T - n_tok / b, "Tokens that a pass would find in a cache")
+
+# ---- tensor width and pipeline bubble -----------------------------------------------------
 nvlink_width = Law(tp, node, "Widest tensor-parallel group that stays on NVLink")
 t_fwd = symbol("t_fwd", "second", "forward pass of one micro-batch through one stage")
 t_din = symbol("t_din", "second", "gradient of the inputs, one micro-batch in one stage", "t_dx")
 t_dw = symbol("t_dw", "second", "gradient of the weights, one micro-batch in one stage")
-zero_bubble = Law(
-    bubble,
-    (p - 1) * (t_fwd + t_din - t_dw) / (m * (t_fwd + t_din + t_dw) + (p - 1) * (t_fwd + t_din - t_dw)),
-    "Bubble of ZB-H1",
-    source="qi2024",
-)
-redone = symbol(
-    "redone",
-    "1",
-    "work done over the work of the model: more than one where activations are computed again",
-    "x_re",
-)
+_idle = (p - 1) * (t_fwd + t_din - t_dw)
+zero_bubble = Law(bubble, _idle / (m * (t_fwd + t_din + t_dw) + _idle), "Bubble of ZB-H1", source="qi2024")
+_meaning = "work done over the work of the model: more than one where activations are computed again"
+redone = symbol("redone", "1", _meaning, "x_re")
 kernel = share("kernel", "utilisation while a GPU computes", "eta_k")
-kernels_beside_bubble = Law(
-    kernel, redone * mfu / (1 - bubble_of_batch.rhs), "What the kernels must reach beside the bubble"
-)
+kernels_beside_bubble = Law(kernel, redone * mfu / (1 - bubble_of_batch.rhs), "Kernels beside the bubble")
+
+# ---- transfers over compute ---------------------------------------------------------------
 _stage_work = k_train * N * n_tok / (tp * p * F * rank_gpu * mfu)
 _hop_time = 2 * stage_traffic.rhs / tp * sharing / link
 x_comm = symbol("x_comm", "1", "time of a transfer over the time of the compute beside it")
 hop_share = Law(x_comm, _hop_time / _stage_work, "Transfers between stages over compute")
 _everywhere = {p: Integer(1), dp: n / (tp * rank_gpu)}
-full_fsdp_share = Law(
-    x_comm,
-    zero_traffic_3.rhs.xreplace(_everywhere) * sharing / link / step_time.rhs,
-    "Stage 3 over the whole cluster, one micro-batch a step: transfers over compute",
-)
+_sending = zero_traffic_3.rhs.xreplace(_everywhere) * sharing / link
+full_fsdp_share = Law(x_comm, _sending / step_time.rhs, "Stage 3 over the whole cluster, over compute")
+
+# ---- messages, trees, two levels ----------------------------------------------------------
 latency = symbol("latency", "second", "time of an empty message", "t_msg")
 ring_of_messages = Law(t_ar, all_reduce.rhs + 2 * (dp - 1) * latency, "Ring all-reduce and its messages")
-tree_reduce = Law(
-    t_ar,
-    2 * G * sharing / link + 2 * log(dp) / log(2) * latency,
-    "Double-tree all-reduce",
-    source="sanders2009",
-)
+_messages = 2 * log(dp) / log(2) * latency
+tree_reduce = Law(t_ar, 2 * G * sharing / link + _messages, "Double-tree all-reduce", source="sanders2009")
 islands = symbol("islands", "1", "islands that slower links join", "n_isl")
 local = symbol("local", "1", "ranks of a group in one island", "n_loc")
-two_level_reduce = Law(
-    t_ar,
-    2 * (local - 1) / local * G * sharing / link_in
-    + 2 * (islands - 1) / islands * G / local * sharing / link_out,
-    "All-reduce in two levels: inside islands, then between them",
-)
+_inside = 2 * (local - 1) / local * G * sharing / link_in
+_between = 2 * (islands - 1) / islands * G / local * sharing / link_out
+two_level_reduce = Law(t_ar, _inside + _between, "All-reduce inside islands, then between them")

@@ -1,23 +1,17 @@
-"""Speculative decoding: tokens per pass, speed-up, the best draft length, and what the rejection rule puts out.
+"""Speculative decoding: tokens per pass, speed-up, and what the rejection rule puts out.
 
-    value(speed_up, accept=[0.5, 0.9], gamma=4, c_draft=0.05, v_check=1)
-    best_draft_length(accept=0.7, c_draft=0.1)
-    passes(keep, gamma=4)                      # rounds that a text takes, each token kept with its own probability
-
-The sampler itself is `mini.speculative`. Sources: leviathan2023, chen2023, spector2023.
+The best draft length is found in `gpt4lib.systems.speculation`; texts are measured in
+`gpt4lib.simulate.speculation`, and the sampler itself is `gpt4lib.mini.speculative`.
 """
 
-from __future__ import annotations
-
-import sympy
+from sympy import Min, expand, factor, log, simplify
 
 from ..spine.law import Law, letters
-from .inference_tradeoffs import B_ridge, intensity, ridge, ridge_point, weight_intensity
+from .inference_tradeoffs import B_ridge, intensity, ridge, ridge_batch, ridge_point, weight_intensity
 from .moe_inference import experts_hit, parameters_read
 from .notation import *
 
 symbol, share, constant = letters(10, "Speculative decoding")
-
 
 # ---- why decoding is dear -----------------------------------------------------------------
 _dense_ridge = weight_intensity.solve("B_seq").rhs.xreplace({intensity: ridge_point.rhs})
@@ -26,11 +20,7 @@ peak_share = Law(x_peak, weight_intensity.rhs / ridge, "Share of peak that readi
 x_prompt = symbol(
     "x_prompt", "1", "time of a lone decoded token over the time of a token of its prompt", "x_pre"
 )
-prompt_gain = Law(
-    x_prompt,
-    sympy.Min(n_tok / tok * N / N_total, _dense_ridge),
-    "A lone decoded token over a token of its prompt",
-)
+prompt_gain = Law(x_prompt, Min(n_tok / tok * N / N_total, _dense_ridge), "Lone token over prompt token")
 n_in = symbol("n_in", "token", "tokens of a prompt")
 n_out = symbol("n_out", "token", "tokens of an answer")
 x_out = share("x_out", "share of a request's time that decoding takes")
@@ -42,28 +32,17 @@ x_pay = symbol("x_pay", "1", "price of an output token over that of an input tok
 output_price_ratio = Law(x_pay, c_tok / c_in, "Output price over input price")
 
 # ---- tokens -------------------------------------------------------------------------------
+accept_len = share("accept_len", "acceptance under the relaxed rule", "alpha_r")
 accept = share("accept", "acceptance: probability that a draft token is kept, all before it kept", "alpha")
 gamma = symbol("gamma", "1", "draft length: draft tokens of one round")
 n_round = symbol("n_round", "1", "tokens of one round, mean", r"\bar{n}_{\mathrm{r}}")
-tokens = Law(
-    n_round, (1 - accept ** (gamma + 1)) / (1 - accept), "Tokens of one round", source="leviathan2023"
-)
+tokens = Law(n_round, (1 - accept ** (gamma + 1)) / (1 - accept), "Tokens of a round", source="leviathan2023")
 p_run = share("p_run", "probability that every draft of a round is kept", r"p_{\gamma}")
 all_kept = Law(p_run, accept**gamma, "Probability that all drafts are kept", source="leviathan2023")
-
-
-def _at(law, length):
-    """The right side of a law at another draft length."""
-    return law.rhs.xreplace({gamma: length})
-
-
-_first, _second = (sympy.expand(_at(tokens, n) * (1 - accept)) for n in (gamma, 2 * gamma))
+_at = lambda law, length: law.rhs.xreplace({gamma: length})  # at another draft length
+_first, _second = (expand(_at(tokens, n) * (1 - accept)) for n in (gamma, 2 * gamma))
 x_late = share("x_late", "tokens that as many drafts again add, over what the first drafts add")
-late = Law(
-    x_late,
-    sympy.factor(sympy.simplify((_second - _first) / (_first - (1 - accept)))),
-    "What as many drafts again add, over the first",
-)
+late = Law(x_late, factor(simplify((_second - _first) / (_first - (1 - accept)))), "What as many more add")
 
 # ---- time ---------------------------------------------------------------------------------
 c_draft = symbol("c_draft", "1", "time of one draft token over the time of one oracle pass", "c_d")
@@ -80,33 +59,22 @@ x_inner = symbol("x_inner", "1", "speed-up of the draft by a draft of its own", 
 inner_draft = Law(c_draft, c_alone / x_inner, "Draft time with a draft of its own", source="spector2023")
 c_work = symbol("c_work", "1", "FLOP of one draft token over those of one oracle token", "c_FLOP")
 x_work = symbol("x_work", "1", "FLOP per token with drafts over without")
-draft_work = Law(
-    x_work, (gamma * c_work + gamma + 1) / n_round, "FLOP per token", source="leviathan2023"
-).given(tokens)
+_drafted = gamma * c_work + gamma + 1
+draft_work = Law(x_work, _drafted / n_round, "FLOP per token", source="leviathan2023").given(tokens)
 
 # ---- many sequences, many experts ---------------------------------------------------------
 _read = parameters_read.given(experts_hit)
 x_bytes = symbol("x_bytes", "1", "weights read per token with drafts over without", "x_byte")
-bytes_ratio = Law(
-    x_bytes,
-    _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs / n_round,
-    "Weights read per token, with drafts over without",
-).given(tokens)
+_checked = _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs
+bytes_ratio = Law(x_bytes, _checked / n_round, "Weights read per token, drafts over none").given(tokens)
 _own = N_exp * (E - k) * experts_hit.rhs.xreplace({B_seq: gamma}) / E  # experts that only the drafts reach
-bytes_ratio_alone = Law(
-    x_bytes, (1 + _own / (N_fix + k * N_exp)) / n_round, "Weights read per token, one sequence"
-).given(tokens)
-ridge_batch = Law(
-    B_ridge, _dense_ridge * N_total / N, "Positions at which compute takes as long as all weights"
-)
+bytes_ratio_alone = Law(x_bytes, (1 + _own / (N_fix + k * N_exp)) / n_round, "The same, alone").given(tokens)
 B_dead = symbol("B_dead", "1", "sequences of a pass at which drafts stop paying")
-dead_batch = Law(
-    B_dead, B_ridge * (n_round - gamma * c_draft) / (gamma + 1), "Sequences at which drafts stop paying"
-).given(tokens)
+_worth = B_ridge * (n_round - gamma * c_draft)
+dead_batch = Law(B_dead, _worth / (gamma + 1), "Sequences at which drafts stop paying").given(tokens)
 dead_batch_on = dead_batch.given(ridge_batch)
 
 # ---- the relaxed rule ---------------------------------------------------------------------
-accept_len = share("accept_len", "acceptance under the relaxed rule", "alpha_r")
 x_tv = share("x_tv", "total variation between what the rule puts out and the oracle", "d_TV")
 distortion = Law(x_tv, accept_len - accept, "Total variation of the relaxed rule, one token")
 lenience = share("lenience", "lenience: 1 is the exact rule, less keeps more drafts", "ell_r")
@@ -115,7 +83,7 @@ distortion_bound = Law(x_tv, accept * (1 / lenience - 1), "Most that the relaxed
 # ---- what is measured ---------------------------------------------------------------------
 p_long = share("p_long", "probability that twice as many tokens are all kept", r"p_{2\gamma}")
 x_double = symbol("x_double", "1", "logarithm of that probability over that of the shorter run", r"x_{\ln}")
-doubling = Law(x_double, sympy.log(p_long) / sympy.log(p_run), "Fall of a run twice as long, in logarithms")
+doubling = Law(x_double, log(p_long) / log(p_run), "Fall of a run twice as long, in logarithms")
 bits = symbol("bits", "1", "bits for each character of real text under the exact rule", "H")
 bits_len = symbol("bits_len", "1", "bits for each character of real text under the relaxed rule", "H_r")
 x_bits = symbol(

@@ -1,10 +1,7 @@
 """Training cost: from parameters and tokens to days and dollars, and where the utilisation goes.
 
-The laws stand in the order in which chapter 5 derives them; `draw` spreads inputs over their ranges.
 `gpt4lib.simulate.pipeline` and `gpt4lib.simulate.counting` replay the pipeline and the failing cluster.
 """
-
-from __future__ import annotations
 
 from sympy import exp, log, sqrt
 
@@ -15,26 +12,17 @@ from .parallelism import bubble_of_batch, kernel, reduce_share
 
 symbol, share, constant = letters(5, "Training cost")
 
+# ---- time and money -----------------------------------------------------------------------
 duration = Law(t, C / (n * F * mfu), "Duration")
 utilisation = Law(mfu, duration.solve("mfu").rhs, "Utilisation")
 gpu_time = symbol("gpu_time", "GPU*second", "GPU time", "T_GPU")
 gpu_seconds = Law(gpu_time, n * t, "GPU time")
-price = symbol("price", "USD/GPU/second", "price of one GPU per unit of time", "r")
 rental = Law(M, price * n * t, "Rental cost")
 rental_from_compute = Law(M, rental.given(duration).rhs, "Rental cost from compute")
-k_attn = constant(
-    "k_attn",
-    12,
-    "FLOP/token**2",
-    "training FLOP per layer, head dimension and pair of tokens",
-    "chowdhery2022",
-)
-throughput_mfu = Law(
-    mfu,
-    R * (k_train * N + k_attn * L * n_h * d_h * T) / (n * F),
-    "Utilisation from tokens per second",
-    source="chowdhery2022",
-)
+_meaning = "training FLOP per layer, head dimension and pair of tokens"
+k_attn = constant("k_attn", 12, "FLOP/token**2", _meaning, "chowdhery2022")
+_per_token = k_train * N + k_attn * L * n_h * d_h * T
+throughput_mfu = Law(mfu, R * _per_token / (n * F), "From tokens per second", source="chowdhery2022")
 capex = symbol("capex", "USD/GPU", "purchase price per GPU, its share of the server included", "K")
 life = symbol("life", "second", "years of service", "t_life")
 busy = share("busy", "share of its life that a GPU is rented out", "u")
@@ -45,9 +33,7 @@ ownership = Law(price, capex / (life * busy) + power * pue * tariff, "Cost of ow
 experiments = symbol("experiments", "1", "all compute spent over the compute of the final run", "f_exp")
 staff = share("staff", "share of staff in the cost of development", "f_staff")
 multiplier = symbol("multiplier", "1", "cost of development over the cost of the final run", "f_cost")
-development = Law(
-    multiplier, experiments / (1 - staff), "Cost of development over the final run", source="cottier2024"
-)
+development = Law(multiplier, experiments / (1 - staff), "Cost of development", source="cottier2024")
 
 # ---- failures -----------------------------------------------------------------------------
 failures = symbol("failures", "1", "failures in a published run", "k_{f}")
@@ -62,31 +48,17 @@ tau = symbol("tau", "second", "working time between two checkpoints")
 checkpoint_interval = Law(tau, sqrt(2 * write * mtbf), "Checkpoint interval", source="young1974")
 restart = symbol("restart", "second", "time to restart after a failure", "rho")
 lost = share("lost", "share of time lost to checkpoints and failures", "x_fail")
-lost_share = Law(
-    lost,
-    1 - tau / (mtbf * exp(restart / mtbf) * (exp((tau + write) / mtbf) - 1)),
-    "Share lost to checkpoints and failures",
-    source="daly2006",
-)
+_cycle = mtbf * exp(restart / mtbf) * (exp((tau + write) / mtbf) - 1)
+lost_share = Law(lost, 1 - tau / _cycle, "Share lost to checkpoints and failures", source="daly2006")
 lost_at_best = Law(lost, lost_share.given(checkpoint_interval).rhs, "Share lost at Young's interval")
-lost_on_cluster = Law(
-    lost, lost_at_best.given(time_between, failure_rate).rhs, "Share lost, from a published failure rate"
-)
+lost_on_cluster = lost_at_best.given(time_between, failure_rate)
 
 # ---- where the utilisation goes -----------------------------------------------------------
 product = Law(mfu, kernel * (1 - bubble) * (1 - reduce_share) * (1 - lost), "Utilisation as a product")
 part_bubble = share("part_bubble", "part of the loss that the bubble explains", "phi_bub")
-bubble_part = Law(
-    part_bubble,
-    (log(1 - bubble) / log(mfu)).xreplace({bubble: bubble_of_batch.rhs}),
-    "Part of the loss due to the bubble",
-)
+bubble_part = Law(part_bubble, log(1 - bubble) / log(mfu), "Part of the bubble").given(bubble_of_batch)
 part_lost = share("part_lost", "part of the loss that failures explain", "phi_fail")
-lost_part = Law(
-    part_lost,
-    (log(1 - lost) / log(mfu)).xreplace({lost: lost_on_cluster.rhs}),
-    "Part of the loss due to failures",
-)
+lost_part = Law(part_lost, log(1 - lost) / log(mfu), "Part of the failures").given(lost_on_cluster)
 mfu_ref = share("mfu_ref", "utilisation of a published run", "eta_ref")
 mfu_ratio = symbol(
     "mfu_ratio", "1", "utilisation over that of a published run", r"\eta / \eta_{\mathrm{ref}}"
@@ -97,9 +69,7 @@ relative_mfu = Law(mfu_ratio, mfu / mfu_ref, "Utilisation against a published ru
 n_new = symbol("n_new", "GPU", "GPUs of the later run", "n'")
 F_new = symbol("F_new", "FLOP/second/GPU", "peak rate of one GPU of the later run", "F'")
 growth = symbol("growth", "1", "size of the later model over the earlier one", "N'/N")
-model_growth = Law(
-    growth, (n_new * F_new / (n * F)) ** a_N, "Growth of the compute-optimal model", source="hoffmann2022"
-)
+model_growth = Law(growth, (n_new * F_new / (n * F)) ** a_N, "Growth of the model", source="hoffmann2022")
 pods = symbol("pods", "1", "pods in a cluster", "n_pod")
 racks = symbol("racks", "1", "racks in a pod", "n_rack")
 rack_gpus = symbol("rack_gpus", "GPU", "GPUs in a rack", "n_slot")

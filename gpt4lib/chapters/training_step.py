@@ -1,58 +1,30 @@
 """One training step: activations, kernels, transfers and what they add up to.
 
-Memory of one layer and micro-batch first, then the time of one micro-batch in one stage, then the step.
 `gpt4lib.systems.step` runs these laws for a model on a cluster.
 """
-
-from __future__ import annotations
 
 from sympy import Min, cbrt
 
 from ..spine.law import Law, letters
-from .architecture import V
+from . import parallelism
 from .notation import *
-from .parallelism import (
-    N_rank,
-    Q_rank,
-    Q_state,
-    b,
-    dp,
-    grad_bytes,
-    gradient,
-    opt_bytes,
-    payload,
-    ranks,
-    ring_pass,
-    sent,
-    t_fwd,
-    v,
-    weights_of_rank,
-    zero_traffic_3,
-)
+from .parallelism import N_rank, Q_rank, Q_state, grad_bytes, opt_bytes, sent, t_fwd, zero_traffic_3
 
 symbol, share, constant = letters(4.5, "Step of training")
 
-
-# ---- activations and step time ------------------------------------------------------------
-# Memory of one layer and micro-batch. "Whole" is what every tensor-parallel rank holds unless the
-# sequence is divided too; the rest is divided by heads and MLP columns.
+# ---- memory of one layer and micro-batch --------------------------------------------------
+# _whole: what every tensor-parallel rank holds unless the sequence is divided too; the rest is divided
+# by heads and MLP columns.
 micro_batch = Law(n_tok, b * T, "Tokens of a micro-batch")
-mask_bytes = constant(
-    "mask_bytes", 1, "byte/token", "bytes of one entry of a dropout mask", "korthikanti2022"
-)
+_src = "korthikanti2022"
+mask_bytes = constant("mask_bytes", 1, "byte/token", "bytes of one entry of a dropout mask", _src)
 _whole = ((3 + k) * act_bytes + 2 * mask_bytes) * d
 d_att = symbol("d_att", "1", "entries of a token's queries, keys, values and mixed values in a layer")
 d_mlp = symbol("d_mlp", "1", "entries of a token's vectors inside the MLPs of a layer")
 _inside = act_bytes * (d_att + d_mlp)
 _scores = (2 * act_bytes + mask_bytes) * n_h * S / tok
-
 act_layer = symbol("act_layer", "byte", "activations that one layer keeps of one micro-batch", "A")
-
-
-def _kept(entries, title: str) -> Law:
-    return Law(act_layer, n_tok * entries, title, source="korthikanti2022")
-
-
+_kept = lambda entries, title: Law(act_layer, n_tok * entries, title, source=_src)
 kept = {  # by recomputation, and whether the sequence is divided
     ("none", False): _kept(_whole + (_inside + _scores) / tp, "Activations that a layer keeps"),
     ("none", True): _kept((_whole + _inside + _scores) / tp, "The same, sequence divided"),
@@ -63,31 +35,19 @@ kept = {  # by recomputation, and whether the sequence is divided
 }
 in_flight = symbol("in_flight", "1", "micro-batches whose activations the first stage holds", "m_fly")
 flying = Law(in_flight, Min(m, p), "Micro-batches in flight on the first stage, 1F1B", source="narayanan2021")
-flying_interleaved = Law(
-    in_flight, Min(m, p + (p - 1) / v), "The same, interleaved", source="korthikanti2022"
-)
+flying_interleaved = Law(in_flight, Min(m, p + (p - 1) / v), "The same, interleaved", source=_src)
 Q_act = symbol("Q_act", "byte", "activations on a rank of the first stage")
 stage_activations = Law(Q_act, in_flight * act_layer * L / p, "Activations on the first stage")
 Q_edge = symbol("Q_edge", "byte", "activations of the embedding and of the loss")
-edge = Law(
-    Q_edge, in_flight * n_tok * mask_bytes * d / tp, "Dropout mask of the embedding", source="korthikanti2022"
-)
-logit_bytes = constant(
-    "logit_bytes", 4, "byte/token", "bytes of one logit kept for the loss", "korthikanti2022"
-)
-edge_of_one_stage = Law(
-    Q_edge,
-    edge.rhs + n_tok * (2 * act_bytes * d + logit_bytes * V) / tp,
-    "The same, and the inputs of the loss",
-    source="korthikanti2022",
-)
+edge = Law(Q_edge, in_flight * n_tok * mask_bytes * d / tp, "Dropout mask of the embedding", source=_src)
+logit_bytes = constant("logit_bytes", 4, "byte/token", "bytes of one logit kept for the loss", _src)
+_loss = n_tok * (2 * act_bytes * d + logit_bytes * V) / tp
+edge_of_one_stage = Law(Q_edge, edge.rhs + _loss, "The same, and the inputs of the loss", source=_src)
 Q_work = symbol("Q_work", "byte", "what the one layer at work gathers or computes anew")
-gathered_layer = Law(
-    Q_work, weight_bytes * N_rank * p / L, "Weights of the layer at work, gathered under stage 3"
-)
+gathered_layer = Law(Q_work, weight_bytes * N_rank * p / L, "Weights of the layer at work, stage 3")
 rank_memory = Law(Q_rank, Q_state + Q_act + Q_edge + Q_work, "Memory that a rank needs")
 
-# Time of one micro-batch in one stage.
+# ---- time of one micro-batch in one stage -------------------------------------------------
 C_mm = symbol("C_mm", "FLOP", "FLOP of one rank's matrix products")
 stage_flop = Law(C_mm, C_tok * n_tok / (tp * p), "A rank's share of the forward FLOP")
 rows = symbol("rows", "1", "rows of a matrix product", "s_{1}")
@@ -100,36 +60,25 @@ half_side = symbol(
 )
 ceiling = share("ceiling", "share of peak that an endless matrix product reaches", "eta_max")
 t_mm = symbol("t_mm", "second", "time of the matrix products")
+_at_ceiling = C_mm / (F * rank_gpu * ceiling)
 product_time = Law(
-    t_mm,
-    C_mm / (F * rank_gpu * ceiling) * (1 + half_side / cbrt(volume)),
-    "Matrix products: the larger, the faster",
+    t_mm, _at_ceiling * (1 + half_side / cbrt(volume)), "Matrix products: the larger, the faster"
 )
-_around = (
-    10 * act_bytes + 2 * mask_bytes
-) * d  # two norms: in, out; two dropouts with residual: in, in, out, mask
+_around = (10 * act_bytes + 2 * mask_bytes) * d  # 2 norms: in, out; 2 residual dropouts: in, in, out, mask
 _between = act_bytes * d_mlp  # the activation function: in, out
 _softmax = (4 * act_bytes + mask_bytes) * n_h * S / tok  # softmax: in, out; dropout: in, out, mask
 moved = symbol("moved", "byte", "bytes that the kernels between the matrix products read and write", "Z_mem")
 kernels = {  # by whether the sequence is divided
-    False: Law(
-        moved, n_tok * L / p * (_around + (_between + _softmax) / tp), "Bytes moved between matrix products"
-    ),
+    False: Law(moved, n_tok * L / p * (_around + (_between + _softmax) / tp), "Bytes between products"),
     True: Law(moved, n_tok * L / p * (_around + _between + _softmax) / tp, "The same, sequence divided"),
 }
 kernels_of_scores = Law(moved, n_tok * L / p * _softmax / tp, "The part between scores and mixing")
-loss_bytes = constant(
-    "loss_bytes",
-    58,
-    "byte/token",
-    "bytes that the loss reads and writes per logit, forward and backward",
-    "megatron_lm",
-)
+_meaning = "bytes that the loss reads and writes per logit, forward and backward"
+loss_bytes = constant("loss_bytes", 58, "byte/token", _meaning, "megatron_lm")
 kernels_of_loss = Law(moved, n_tok * loss_bytes * V / tp, "Bytes moved by the loss", source="megatron_lm")
-kernels_of_update = Law(
-    moved, N_rank * (2 * opt_bytes + grad_bytes + weight_bytes), "Bytes moved by the optimiser"
-)
+kernels_of_update = Law(moved, N_rank * (2 * opt_bytes + grad_bytes + weight_bytes), "Bytes of the optimiser")
 t_mem = symbol("t_mem", "second", "time of the kernels between the matrix products")
+transfer = share("transfer", "share of its data-sheet rate that memory or a link reaches", r"\eta_{\beta}")
 kernel_time = Law(t_mem, moved / (mem_rate * rank_gpu * transfer), "Kernels bound by memory")
 k_back = constant("k_back", 2, "1", "work of a backward pass over that of a forward pass", "kaplan2020")
 t_head = symbol("t_head", "second", "time of logits and loss for one micro-batch")
@@ -138,11 +87,10 @@ t_again = symbol("t_again", "second", "forward work that the backward pass repea
 t_work = symbol("t_work", "second", "work on one micro-batch in one stage, forward and backward")
 work = Law(t_work, (1 + k_back) * t_fwd + t_again, "Forward, backward, and what is computed anew")
 
-# Transfers: a ring that leaves the node shares the node's links with the groups beside it.
+# ---- transfers ----------------------------------------------------------------------------
+# A ring that leaves the node shares the node's links with the groups beside it.
 stride = symbol("stride", "1", "distance of neighbours in a group, in ranks", "sigma")
-ring_link = Law(
-    link, Min(link_in, link_out * node / Min(stride, node)), "Rate of one rank in a ring over nodes"
-)
+ring_link = Law(link, Min(link_in, link_out * node / Min(stride, node)), "A rank's rate in a ring over nodes")
 passes = symbol("passes", "1", "times that a transfer is made for each micro-batch", "c")
 t_comm = symbol("t_comm", "second", "time of a transfer")
 transfer_time = Law(t_comm, passes * sent / (link * transfer), "Time of a transfer")
@@ -152,11 +100,10 @@ t_open = symbol("t_open", "second", "time of a transfer that nothing hides")
 open_time = Law(t_open, t_comm - overlap * Min(t_comm, t_cover), "Time of a transfer that nothing hides")
 last_backward = Law(t_cover, k_back * t_fwd + t_again, "The backward pass of the last micro-batch")
 whole_step = Law(t_cover, m * t_work, "The work on all micro-batches")
-_once = [ring_pass.rhs.xreplace({ranks: dp, payload: law.rhs}) for law in (gradient, weights_of_rank)]
-zero_step_2 = Law(sent, m * _once[0] + _once[1], "Stage 2 over a step: the gradient of every micro-batch")
-zero_step_3 = Law(sent, m * zero_traffic_3.rhs, "Stage 3 over a step: all of it for every micro-batch")
+zero_step_2 = Law(sent, m * parallelism.grad_pass + parallelism.weight_pass, "Stage 2 over a step")
+zero_step_3 = Law(sent, m * zero_traffic_3.rhs, "Stage 3 over a step")
 
-# The step: the slowest stage also computes the loss.
+# ---- the step: the slowest stage also computes the loss -----------------------------------
 t_tensor = symbol("t_tensor", "second", "open time of the tensor-parallel collectives", "t_tp")
 t_expert = symbol("t_expert", "second", "open time of dispatch and combine", "t_ep")
 t_hop = symbol("t_hop", "second", "open time of the transfers between stages")
@@ -169,7 +116,5 @@ t_update = symbol("t_update", "second", "time of the optimiser", "t_opt")
 step = Law(t_step, t_pipe + t_data + t_update, "One step of training")
 model_flop = Law(C, (1 + k_back) * C_full * B_tok, "FLOP of the model in one step")
 C_again = symbol("C_again", "FLOP/token", "forward FLOP of a token that the backward pass repeats")
-machine_flop = Law(
-    C, ((1 + k_back) * C_full + C_again) * B_tok, "FLOP done in one step, repeated ones included"
-)
+machine_flop = Law(C, ((1 + k_back) * C_full + C_again) * B_tok, "FLOP done in one step, repeats included")
 rate_per_gpu = Law(F, C / (n * t_step), "FLOP per second and GPU")

@@ -1,21 +1,15 @@
 """Vision input: what a visual token weighs, what it takes to load 2 trillion of them, and what seeing costs.
 
-    patch_token(px_bytes=3, side=14)                      # 588 bytes, nobody's choice but geometry
-    tokens = patches(images, 14)                          # (images, tokens, bytes)
-    len(encode(images[0], "JPEG", quality=75)) / tokens.shape[1]
-
-The laws stand in the order of chapter 11. Sources: dosovitskiy2021 for patches, alayrac2022 for the blocks.
+`gpt4lib.simulate.images` cuts images into patches and packs them into files.
 """
 
-from __future__ import annotations
-
 from ..spine.law import Law, letters
-from . import architecture, dataset
+from . import dataset
+from .architecture import C_pair, alike, pairs
 from .dense_wall import chars_tok, tok_word
 from .notation import *
 
 symbol, share, constant = letters(11, "Vision input")
-
 
 # ---- bytes of a token ---------------------------------------------------------------------
 chroma = symbol("chroma", "1", "pixels that share one pair of colour samples", "s_col")
@@ -40,9 +34,7 @@ ratio = Law(x_io, b_vis / b_text, "Visual over text, as bytes")
 n_images = symbol("n_images", "1", "images", "n_img")
 pack_vis = symbol("pack_vis", "1", "raw bytes of an image over its bytes in the file", "z_vis")
 Q_store = symbol("Q_store", "byte", "bytes stored")
-packing = Law(
-    pack_vis, px_bytes * height * width * n_images / Q_store, "Raw over stored bytes of a set of images"
-)
+packing = Law(pack_vis, px_bytes * height * width * n_images / Q_store, "Raw over stored bytes of images")
 pack_text = symbol("pack_text", "1", "raw bytes of a text over its bytes in the file", "z_text")
 packed_ratio = Law(x_io, (b_vis / pack_vis) / (b_text / pack_text), "Visual over text, both compressed")
 tokens_of_images = Law(D, n_images * tok_img, "Tokens of a set of images, seen once")
@@ -57,12 +49,8 @@ flow_gpu = symbol("flow_gpu", "byte/second/GPU", "bytes that one GPU takes in pe
 gpu_flow = Law(flow_gpu, flow / n, "Bytes for one GPU")
 feed = symbol("feed", "byte/second", "rate of the path by which one server loads", "beta_feed")
 x_feed = symbol("x_feed", "1", "share of a server's path that loading takes")
-feed_share = Law(x_feed, flow_server / feed, "Share of a server's path").given(
-    server_flow, cluster_flow, dataset.rate
-)
-flow_of_size = Law(
-    flow_gpu, F * mfu * b_in / (k_train * N), "Bytes for one GPU that trains a model of size N"
-)
+feed_share = Law(x_feed, flow_server / feed, "A server's path").given(server_flow, cluster_flow, dataset.rate)
+flow_of_size = Law(flow_gpu, F * mfu * b_in / (k_train * N), "Bytes for one GPU, by the model's size")
 stored = Law(Q_store, D * b_in, "Storage for the tokens")
 rent_store = symbol("rent_store", "USD/byte/second", "price of storage", "r_store")
 storage_rent = Law(M, Q_store * rent_store * t, "Rent of the storage")
@@ -80,23 +68,14 @@ d_vis = symbol("d_vis", "1", "width of a visual token where the blocks read it")
 N_see = symbol("N_see", "parameter", "part of the blocks that works on a visual token")
 see = Law(N_see, w * n_x * 2 * d_vis * n_kv * d_h, "Key and value", source="alayrac2022")
 N_x = symbol("N_x", "parameter", "parameters of the cross-attention blocks", r"N_{\times}")
-cross = Law(N_x, N_ask + N_see, "Parameters of the cross-attention blocks", source="alayrac2022").given(
-    ask, see
-)
-cross_as_layers = Law(
-    N_x, (N_attn + N_exp) / every, "A block is as large as a dense layer", source="alayrac2022"
-)
-_pairs = architecture.pairs.given(Law(L, n_x), Law(d_qk, d_h), Law(d_v, d_h))
+cross = Law(N_x, N_ask + N_see, "Parameters of the blocks", source="alayrac2022").given(ask, see)
+cross_as_layers = Law(N_x, (N_attn + N_exp) / every, "A block is a dense layer", source="alayrac2022")
+_pairs = pairs.given(Law(L, n_x), *alike)
 C_x = symbol("C_x", "FLOP/token", "forward FLOP that the blocks add to a text token", r"C_{\times}")
 cross_flop = Law(C_x, k_fwd * N_ask + C_pair, "FLOP that the blocks add to a text token").given(ask, _pairs)
 x_add = symbol("x_add", "1", "FLOP added over FLOP of the text model", r"x_{\times}")
 added = Law(x_add, C_x / C_tok, "FLOP added to a text token")
 all_trained = Law(C, k_train * (N + N_x) * D, "All weights learn")
-k_frozen = constant(
-    "k_frozen",
-    4,
-    "FLOP/parameter/token",
-    "training FLOP of a frozen parameter: 2 forward, 2 for the gradient of its inputs",
-    "kaplan2020",
-)
+_meaning = "training FLOP of a frozen parameter: 2 forward, 2 for the gradient of its inputs"
+k_frozen = constant("k_frozen", 4, "FLOP/parameter/token", _meaning, "kaplan2020")
 frozen_text = Law(C, (k_frozen * N + k_train * N_x) * D, "The text model is frozen", source="alayrac2022")

@@ -42,13 +42,8 @@ def devices() -> dict[str, Device]:
     """All accelerators of `data/hardware.csv` by name."""
     found = {}
     for row in read_csv("hardware.csv"):
-        values = {
-            f.name: (
-                row[f.name] if f.name not in DEVICE_UNITS else float(row[f.name]) if row[f.name] else None
-            )
-            for f in fields(Device)
-        }
-        found[row["name"]] = Device(**values)
+        figures = {name: float(row[name]) if row[name] else None for name in DEVICE_UNITS}
+        found[row["name"]] = Device(**{f.name: row[f.name] for f in fields(Device)} | figures)
     return found
 
 

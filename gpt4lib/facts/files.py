@@ -10,6 +10,7 @@ import re
 import tomllib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from ..spine.errors import BadInput, pick
 
@@ -22,14 +23,52 @@ def data_file(name: str):
     return path
 
 
+def data_names(folder: str, suffix: str) -> list[str]:
+    """The names of the data files in a folder, without their suffix, in order.
+
+    >>> data_names("shapes", ".toml")
+    ['gpt4_multi_head', 'gpt4_multi_query']
+    """
+    found = (path.name for path in (files("gpt4lib") / "data" / folder).iterdir())
+    return sorted(name.removesuffix(suffix) for name in found if name.endswith(suffix))
+
+
 def read_toml(path) -> dict:
-    """A TOML file as a dict. Raises BadInput with the file's name and the line of the mistake."""
+    """A TOML file as a dict; a byte-order mark at its start is passed over.
+
+    Raises BadInput in one line: no such file, a folder, not UTF-8, JSON, or not TOML and where.
+    """
+    path = Path(path) if isinstance(path, str) else path
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: cannot be read, there is no such file") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path}: cannot be read, it is a folder and not a TOML file") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path.name}: {error}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte, line = raw[error.start], raw[: error.start].count(b"\n") + 1
+        raise BadInput(
+            f"{path} is not UTF-8 text (byte 0x{byte:02x} in line {line}); save it as UTF-8"
+        ) from None
+    if text.lstrip().startswith("{"):
+        raise BadInput(f"{path} is JSON, and a TOML file is taken: key = value, a line each")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path} is not valid TOML: {_place(str(error), text)}") from None
+
+
+def _place(said, text):
+    """ "line 2, '[model': Expected ..." of what tomllib says, which names the place in words only."""
+    reason, _, at = said.rstrip(")").rpartition(" (at ")  # "... (at line 2, column 7)" or "... of document)"
+    lines = text.rstrip().splitlines() or [""]
+    line = min(int(found[0]) if (found := re.findall(r"\d+", at)) else len(lines), len(lines))
+    shown = repr(lines[line - 1].strip())
+    return f"line {line}, {shown if len(shown) <= 40 else shown[:37] + '...'}: {reason}"
 
 
 def read_csv(name: str) -> list[dict]:
@@ -39,12 +78,7 @@ def read_csv(name: str) -> list[dict]:
 
 def published(name: str) -> list[dict]:
     """The rows of a published table, as printed: `published("training_runs")`."""
-    known = [
-        p.name.removesuffix(".csv")
-        for p in (files("gpt4lib") / "data" / "published").iterdir()
-        if p.name.endswith(".csv")
-    ]
-    return read_csv(f"published/{pick(name, known, 'published table')}.csv")
+    return read_csv(f"published/{pick(name, data_names('published', '.csv'), 'published table')}.csv")
 
 
 @cache

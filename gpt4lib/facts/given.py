@@ -1,17 +1,36 @@
-"""Given values by reference: the article's figures and claims, constants, facts, assumptions and data sheets."""
+"""Given values by reference: the article's figures and claims, constants, facts, assumptions, data sheets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, refuse
+from ..spine.schema import TEXT, Mistakes, Reference, document, entries, one_of, section, wrong
 from ..spine.stated import Stated, stated
 from .devices import DEVICE_UNITS, hardware
-from .files import data_file, read_toml
+from .files import data_file, data_names, read_toml, sources
 
-_KINDS = ("claim", "article", "constant", "fact", "assume", "hardware")
+ORIGINS = ("claim", "article", "constant", "fact", "assume", "hardware")
+STATED = TEXT.of(
+    "a value with the precision it was stated at",
+    *("~1.8e12 parameter", "90-100 day", "> 10", "=16"),
+    pattern=r"^\s*(~|=|>=|<=|>|<)?\s*\d",
+)
+_SOURCE = Reference(kind="source", names=lambda: sorted(sources())).of("a key of references.bib")
+ARTICLE_KEYS = {  # the keys of an entry of article.toml
+    "value": replace(STATED, needed=True),
+    "meaning": TEXT.of("what it is, as a reader would say it", needed=True),
+    "source": _SOURCE,
+}
+CONSTANT_KEYS = (
+    ARTICLE_KEYS
+    | {  # of constants.toml
+        "source": replace(_SOURCE, needed=True),
+        "kind": one_of(*ORIGINS[2:5]).of("how sure it is", needed=True),
+        "why": TEXT.of("why this is assumed, and what speaks for another value"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,7 @@ class Input:
 
 
 def given(ref: str) -> Stated:
-    """The value behind a reference such as "article:gpus-a100" or "claim:training-cost-days", with its precision.
+    """The value behind a reference such as "article:gpus-a100" or "claim:training-cost-days".
 
     >>> given("claim:training-cost-mfu").interval
     Interval(lo=0.32, hi=0.36)
@@ -34,37 +53,42 @@ def given(ref: str) -> Stated:
     return look_up(ref).stated
 
 
-@cache
-def _tables() -> tuple[dict, dict, dict]:
-    folder = files("gpt4lib") / "data" / "ledger"
-    entries = {
-        entry["id"]: entry
-        for path in folder.iterdir()
-        if path.name.endswith(".toml")
-        for entry in read_toml(path).get("claim", [])
-    }
-    return entries, read_toml(data_file("article.toml")), read_toml(data_file("constants.toml"))
-
-
 def look_up(ref: str) -> Input:
-    """The input behind a reference: origin, meaning, stated value and source."""
-    return resolve(ref, *_tables())
+    """The input behind a reference: origin, meaning, stated value and source. Raises BadInput for none."""
+    claims, article, constants = shipped()
+    return resolve(ref, {entry["id"]: entry for _, entry in claims}, article, constants)
 
 
-def resolve(ref: str, ids, article, constants) -> Input:
-    """The input that a reference such as "claim:dataset-13t" or "hardware:NAME.field" stands for."""
+@cache
+def shipped() -> tuple[list, dict, dict]:
+    """What the data files hold: entries of the ledger as (file name, entry), article.toml, constants.toml."""
+    found = []
+    for name in data_names("ledger", ".toml"):
+        read = read_toml(data_file(f"ledger/{name}.toml"))
+        refuse(f"{name}.toml", list(wrong(read, {"claim": entries("claim")}).values()))
+        found += [(f"{name}.toml", entry) for entry in read["claim"]]
+    return found, read_toml(data_file("article.toml")), read_toml(data_file("constants.toml"))
+
+
+def row_mistakes(row, keys: dict) -> list[str]:
+    """What is wrong with an entry of article.toml or constants.toml, whose keys are given; also its unit."""
+    lines = wrong(row, keys)
+    found = Mistakes(lines.values())
+    if isinstance(row, dict) and "value" in row and "value" not in lines:
+        found.attempt(stated, row["value"])
+    return found
+
+
+def resolve(ref: str, ids: dict, article: dict, constants: dict) -> Input:
+    """The input that a reference such as "claim:dataset-13t" or "hardware:NAME.field" stands for.
+
+    Raises BadInput for one that stands for nothing. The tables are taken to be sound.
+    """
     origin, _, key = str(ref).partition(":")
-    if origin not in _KINDS or not key:
-        raise BadInput(f"an input takes one of {', '.join(k + ':…' for k in _KINDS)}, got {ref!r}")
+    if origin not in ORIGINS or not key:
+        raise BadInput(f"an input takes one of {', '.join(k + ':…' for k in ORIGINS)}, got {ref!r}")
     if origin == "hardware":
-        name, _, field_name = key.rpartition(".")
-        device = hardware(name)
-        if field_name not in DEVICE_UNITS or getattr(device, field_name) is None:
-            raise BadInput(f"{name} has no figure {field_name!r}; it takes one of {', '.join(DEVICE_UNITS)}")
-        value = stated(f"={getattr(device, field_name)!r} {DEVICE_UNITS[field_name]}")
-        return Input(
-            origin, key, f"{field_name.split('_')[0].upper()} figure of the {name}", value, device.source
-        )
+        return _of_data_sheet(key)
     table = {"claim": ids, "article": article}.get(origin, constants)
     if key not in table:
         raise BadInput(f"unknown {origin} {key!r}")
@@ -73,10 +97,25 @@ def resolve(ref: str, ids, article, constants) -> Input:
         raise BadInput(f"{key!r} is kept as {row['kind']!r}, not {origin!r}")
     if origin == "claim" and "stated" not in row:
         raise BadInput(f"claim {key!r} states no value")
+    meaning, value = (row["claim"], row["stated"]) if origin == "claim" else (row["meaning"], row["value"])
+    return Input(origin, key, meaning, stated(value), row.get("source", ""))
+
+
+def _of_data_sheet(key):
+    name, _, figure = key.rpartition(".")
+    device = hardware(name)
+    if figure not in DEVICE_UNITS or getattr(device, figure) is None:
+        raise BadInput(f"{name} has no figure {figure!r}; it takes one of {', '.join(DEVICE_UNITS)}")
+    value = stated(f"={getattr(device, figure)!r} {DEVICE_UNITS[figure]}")
     return Input(
-        origin,
-        key,
-        row["claim"] if origin == "claim" else row["meaning"],
-        stated(row["stated" if origin == "claim" else "value"]),
-        row.get("source", ""),
+        "hardware", key, f"{figure.split('_')[0].upper()} figure of the {name}", value, device.source
     )
+
+
+def fact_schema(name: str) -> dict:
+    """The JSON Schema of article.toml or of constants.toml."""
+    keys, about = {
+        "article": (ARTICLE_KEYS, "Figures of the article that are no claims of their own, by name."),
+        "constants": (CONSTANT_KEYS, "Constants, outside facts and assumptions, by name."),
+    }[name]
+    return document(f"{name}.toml", about, {"type": "object", "additionalProperties": section(keys)})

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from pathlib import Path
+from types import SimpleNamespace
 
-from ..spine.errors import BadInput, pick
+from ..spine.errors import pick, refuse
+from ..spine.schema import COUNT, FLAG, TEXT, WHOLE, Kind, document, one_of, section, wrong
 from .files import read_csv, read_toml
 
 POSITIONS = ("rotary", "learned", "relative", "alibi")
+MATRICES = Kind(words="2 (plain) or 3 (gated)", rule={"type": "integer", "enum": [0, 2, 3]})
+
+
+def _key(kind: Kind, about: str, default=MISSING):
+    """A key of a model file: what it takes, what it means, and its value where the file leaves it out."""
+    return field(default=default, metadata={"kind": kind.of(about, needed=default is MISSING)})
 
 
 @dataclass(frozen=True)
@@ -23,31 +30,31 @@ class Model:
     `biases` puts a bias on every matrix inside the layers and a shift into every norm.
     """
 
-    name: str
-    layers: int
-    d_model: int
-    n_heads: int
-    vocab: int
-    tied_embeddings: bool
-    positions: str
-    n_kv_heads: int = 0
-    d_head: int = 0
-    d_ff: int = 0
-    mlp_matrices: int = 0
-    max_positions: int = 0
-    biases: bool = False
-    n_experts: int = 0
-    top_k: int = 0
-    d_ff_expert: int = 0
-    expert_matrices: int = 0
-    n_shared_experts: int = 0
-    d_ff_shared: int = 0
-    n_dense_layers: int = 0
-    mla_q_rank: int = 0
-    mla_kv_rank: int = 0
-    mla_d_nope: int = 0
-    mla_d_rope: int = 0
-    mla_d_value: int = 0
+    name: str = _key(TEXT, "what the model is called")
+    layers: int = _key(COUNT, "layers")
+    d_model: int = _key(COUNT, "width of the residual stream")
+    n_heads: int = _key(COUNT, "query heads of a layer")
+    vocab: int = _key(COUNT, "entries of the vocabulary")
+    tied_embeddings: bool = _key(FLAG, "whether one table embeds tokens and predicts them")
+    positions: str = _key(one_of(*POSITIONS), "how positions enter")
+    n_kv_heads: int = _key(COUNT, "key-value heads of a layer, a divisor of n_heads", 0)
+    d_head: int = _key(COUNT, "width of a head", 0)
+    d_ff: int = _key(WHOLE, "inner width of the MLP of a dense layer", 0)
+    mlp_matrices: int = _key(MATRICES, "matrices of that MLP", 0)
+    max_positions: int = _key(WHOLE, "rows of the table of learned positions", 0)
+    biases: bool = _key(FLAG, "whether matrices have biases and norms shifts", False)
+    n_experts: int = _key(WHOLE, "experts of a layer, 0 in a dense model", 0)
+    top_k: int = _key(WHOLE, "experts that work on a token", 0)
+    d_ff_expert: int = _key(WHOLE, "inner width of an expert", 0)
+    expert_matrices: int = _key(MATRICES, "matrices of an expert, by default mlp_matrices", 0)
+    n_shared_experts: int = _key(WHOLE, "experts that work on every token", 0)
+    d_ff_shared: int = _key(WHOLE, "inner width of a shared expert, by default d_ff_expert", 0)
+    n_dense_layers: int = _key(WHOLE, "layers with an MLP instead of experts", 0)
+    mla_q_rank: int = _key(WHOLE, "rank of the query, 0 for none (latent attention)", 0)
+    mla_kv_rank: int = _key(COUNT, "rank of keys and values (latent attention)", 0)
+    mla_d_nope: int = _key(COUNT, "width of a query head without positions (latent attention)", 0)
+    mla_d_rope: int = _key(WHOLE, "width that carries positions (latent attention)", 0)
+    mla_d_value: int = _key(COUNT, "width of a value head (latent attention)", 0)
 
     @property
     def latent(self) -> bool:
@@ -60,35 +67,21 @@ class Model:
         return self.n_dense_layers if self.n_experts else self.layers
 
 
-TYPES = {field.name: {"int": int, "bool": bool, "str": str}[field.type] for field in fields(Model)}
-REQUIRED = ("name", "layers", "d_model", "n_heads", "vocab", "tied_embeddings", "positions")
-MAY_BE_ZERO = (
-    "d_ff",
-    "mlp_matrices",
-    "max_positions",
-    "n_experts",
-    "top_k",
-    "d_ff_expert",
-    "expert_matrices",
-    "n_shared_experts",
-    "d_ff_shared",
-    "n_dense_layers",
-    "mla_q_rank",
-    "mla_d_rope",
-)
+MODEL_KEYS = {key.name: key.metadata["kind"] for key in fields(Model)}
+TYPES = {key.name: {"int": int, "bool": bool, "str": str}[key.type] for key in fields(Model)}
+REQUIRED = tuple(key for key, kind in MODEL_KEYS.items() if kind.needed)
 EXPERT_KEYS = ("top_k", "d_ff_expert", "expert_matrices", "n_shared_experts", "d_ff_shared")
-LATENT_KEYS = ("mla_q_rank", "mla_kv_rank", "mla_d_nope", "mla_d_rope", "mla_d_value")
+LATENT_KEYS = tuple(key for key in MODEL_KEYS if key.startswith("mla_"))
 
 
 def read_model(path) -> Model:
-    """A shape from a TOML file. Raises BadInput naming the file, the key, what it got and what it takes."""
-    return model_of(read_toml(Path(path)), str(path))
+    """A model from a TOML file. Raises BadInput that lists every mistake: key, what it takes, what it got."""
+    return model_of(read_toml(path), str(path))
 
 
 def model_of(mapping: dict, where: str = "shape") -> Model:
-    """A shape from a dict of its keys, defaults filled in, everything checked; `where` opens each message."""
-    for mistake in model_mistakes(mapping):
-        raise BadInput(f"{where}: {mistake}")
+    """A model from a dict of its keys, defaults filled in. Raises BadInput that lists every mistake."""
+    refuse(where, model_mistakes(mapping))
     filled = dict(mapping)
     if mapping.get("n_experts"):
         filled["expert_matrices"] = mapping.get("expert_matrices") or mapping["mlp_matrices"]
@@ -96,122 +89,91 @@ def model_of(mapping: dict, where: str = "shape") -> Model:
     return Model(**filled)
 
 
-def model_mistakes(mapping: dict) -> list[str]:
-    """Everything that is wrong with the keys of a shape, each with the key, what it takes and what it got.
+def model_mistakes(mapping: dict, homes: dict | None = None) -> list[str]:
+    """Everything that is wrong with the keys of a model, each with the key, what it takes and what it got.
+
+    `homes` names other places and their keys, where a stray key may belong.
 
     >>> model_mistakes({"layers": 0})[0]
     'layers takes a positive whole number, got 0'
     """
-    found, wrong = [], set()
-
-    def fail(key, takes):
-        got = repr(mapping[key]) if key in mapping else "nothing"
-        found.append(f"{key} takes {takes}, got {got}")
-        wrong.add(key)
-
-    def need(keys, why):
-        for key in keys:
-            if key not in mapping:
-                fail(key, f"{_kind(key)}{why}")
-
-    for key in mapping:
-        if key not in TYPES:
-            found.append(f"unknown key {key} (got {mapping[key]!r}); a shape takes {', '.join(TYPES)}")
-    for key in [key for key in mapping if key in TYPES]:
-        _check_value(key, mapping[key], fail)
-    need(REQUIRED, "")
-    for check in (_check_attention, _check_layers, _check_experts):
-        try:
-            check(_Sound(mapping, wrong), need, fail)
-        except KeyError:  # a key that is missing or wrong, and stands in the list already
-            continue
-    return found
+    found = wrong(mapping, MODEL_KEYS, homes=homes)
+    sound = {key: value for key, value in mapping.items() if key in MODEL_KEYS and key not in found}
+    model = SimpleNamespace(**{key: sound.get(key, kind()) for key, kind in TYPES.items()})
+    for clashes in (_attention, _layers, _experts):
+        for key, takes, clash, reads in clashes(model, mapping.keys()):
+            if clash and not found.keys() & {key, *reads}:
+                got = repr(mapping[key]) if key in mapping else "nothing"
+                found[key] = f"{key} takes {takes}, got {got}"
+    return list(found.values())
 
 
-class _Sound(dict):
-    """A mapping that has no values for the keys in `wrong`: a check that needs one of them stops."""
-
-    def __init__(self, mapping, wrong):
-        super().__init__({key: value for key, value in mapping.items() if key not in wrong})
-        self.wrong = frozenset(wrong)
-
-    def get(self, key, default=None):
-        if key in self.wrong:
-            raise KeyError(key)
-        return super().get(key, default)
-
-
-def _kind(key):
-    if key == "positions":
-        return f"one of {', '.join(POSITIONS)}"
-    if key in ("mlp_matrices", "expert_matrices"):
-        return "2 (plain) or 3 (gated)"
-    if TYPES[key] is int:
-        return "a whole number of at least 0" if key in MAY_BE_ZERO else "a positive whole number"
-    return {bool: "true or false", str: "a text"}[TYPES[key]]
+# What only shows between keys: a key, what it takes, whether it has something else, other keys that say so.
+# A key that is missing or wrong counts as 0; what is said about a wrong one, or by it, is passed over.
+def _attention(m, given):
+    latent = bool(given & set(LATENT_KEYS))
+    for key in LATENT_KEYS:
+        yield key, f"{MODEL_KEYS[key].words} (latent attention)", latent and key not in given, ()
+    for key in ("n_kv_heads", "d_head"):
+        yield key, "no value beside the keys of latent attention", latent and key in given, ()
+        yield key, MODEL_KEYS[key].words, not latent and key not in given, ()
+    other = "another kind of positions than relative with latent attention"
+    yield "positions", other, latent and m.positions == "relative", ()
+    shared = m.n_kv_heads and m.n_heads % m.n_kv_heads
+    yield "n_kv_heads", f"a divisor of n_heads = {m.n_heads}", shared, ("n_heads",)
+    learned = m.positions == "learned" and not m.max_positions
+    yield "max_positions", "a positive whole number with learned positions", learned, ("positions",)
 
 
-def _check_value(key, value, fail):
-    fits = type(value) is TYPES[key] and (
-        value in POSITIONS
-        if key == "positions"
-        else value in (0, 2, 3)
-        if key in ("mlp_matrices", "expert_matrices")
-        else value >= (key not in MAY_BE_ZERO)
-        if TYPES[key] is int
-        else TYPES[key] is bool or value.strip()
-    )
-    if not fits:
-        fail(key, _kind(key))
+def _layers(m, given):
+    some = m.n_dense_layers not in (0, m.layers) and not m.n_experts
+    yield "n_dense_layers", f"at most layers = {m.layers}", m.n_dense_layers > m.layers, ("layers",)
+    yield "n_dense_layers", f"0 or layers = {m.layers} without n_experts", some, ("layers", "n_experts")
 
 
-def _check_attention(mapping, need, fail):
-    if any(key in mapping for key in LATENT_KEYS):
-        need(LATENT_KEYS, " (latent attention)")
-        for key in ("n_kv_heads", "d_head"):
-            if key in mapping:
-                fail(key, "no value beside the keys of latent attention")
-        if mapping["positions"] == "relative":
-            fail("positions", "another kind of positions than relative with latent attention")
-    else:
-        need(("n_kv_heads", "d_head"), "")
-        if mapping["n_heads"] % mapping["n_kv_heads"]:
-            fail("n_kv_heads", f"a divisor of n_heads = {mapping['n_heads']}")
-    if mapping["positions"] == "learned" and not mapping.get("max_positions"):
-        fail("max_positions", "a positive whole number with learned positions")
+def _experts(m, given):
+    for key in EXPERT_KEYS:
+        yield key, "no value without n_experts", not m.n_experts and getattr(m, key), ("n_experts",)
+    chosen = f"a whole number from 1 to n_experts = {m.n_experts}"
+    yield "top_k", chosen, m.n_experts and not 1 <= m.top_k <= m.n_experts, ()
+    yield "d_ff_expert", "a positive whole number with n_experts", m.n_experts and not m.d_ff_expert, ()
+    plain = m.n_experts and not (m.expert_matrices or m.mlp_matrices)
+    yield "expert_matrices", "2 (plain) or 3 (gated), here or as mlp_matrices", plain, ("mlp_matrices",)
+    dense = m.n_dense_layers or not m.n_experts
+    for key, takes in (("d_ff", COUNT.words), ("mlp_matrices", MATRICES.words)):
+        yield (
+            key,
+            f"{takes} with dense layers",
+            dense and not getattr(m, key),
+            ("n_experts", "n_dense_layers"),
+        )
 
 
-def _check_layers(mapping, need, fail):
-    layers, dense = mapping["layers"], mapping.get("n_dense_layers", 0)
-    if dense > layers:
-        fail("n_dense_layers", f"at most layers = {layers}")
-    elif not mapping.get("n_experts") and dense not in (0, layers):
-        fail("n_dense_layers", f"0 or layers = {layers} without n_experts")
+def keys_schema(left_out=()) -> dict:
+    """The JSON Schema of a model's keys, with what keys ask of each other as far as it has words for it."""
+    experts = {"properties": {"n_experts": {"minimum": 1}}, "required": ["n_experts"]}
+    heads = {"n_kv_heads": False, "d_head": False}
+    return section(MODEL_KEYS) | {
+        "required": [key for key in REQUIRED if key not in left_out],
+        "allOf": [
+            {
+                "if": {"anyOf": [{"required": [key]} for key in LATENT_KEYS]},
+                "then": {"required": list(LATENT_KEYS), "properties": heads},
+                "else": {"required": list(heads)},
+            },
+            {"if": experts, "then": {"required": ["top_k", "d_ff_expert"]}},
+        ],
+    }
 
 
-def _check_experts(mapping, need, fail):
-    experts, dense = mapping.get("n_experts", 0), mapping.get("n_dense_layers", 0)
-    if not experts:
-        for key in EXPERT_KEYS:
-            if mapping.get(key):
-                fail(key, "no value without n_experts")
-    else:
-        need(("top_k", "d_ff_expert"), " with n_experts")
-        if not 1 <= mapping["top_k"] <= experts:
-            fail("top_k", f"a whole number from 1 to n_experts = {experts}")
-        if not mapping["d_ff_expert"]:
-            fail("d_ff_expert", "a positive whole number with n_experts")
-        if not (mapping.get("expert_matrices") or mapping.get("mlp_matrices")):
-            fail("expert_matrices", "2 (plain) or 3 (gated), here or as mlp_matrices")
-    if dense or not experts:
-        for key, takes in (("d_ff", "a positive whole number"), ("mlp_matrices", "2 (plain) or 3 (gated)")):
-            if not mapping.get(key):
-                fail(key, f"{takes} with dense layers")
+def model_schema() -> dict:
+    """The JSON Schema of a model file."""
+    return document("Model file", "The layout of a transformer, one key a line.", keys_schema())
 
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A published model: its shape, the counts as printed, and where ours differ the kind of reason and why."""
+    """A published model: its shape, the counts as printed, and where ours differ the kind of reason."""
 
     shape: Model
     published_total: str

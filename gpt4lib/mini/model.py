@@ -15,6 +15,7 @@ padding, and rows names the cache row of each token. Weights are `model.tables` 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import sqrt
 
@@ -25,35 +26,15 @@ from ..spine.errors import BadInput
 from .meter import Meter
 
 ROTARY_BASE = 10_000.0
-TINY = {
-    "name": "tiny",
-    "layers": 2,
-    "d_model": 16,
-    "n_heads": 4,
-    "n_kv_heads": 1,
-    "d_head": 4,
-    "vocab": 50,
-    "tied_embeddings": False,
-    "positions": "rotary",
-    "mlp_matrices": 2,
-    "n_experts": 4,
-    "top_k": 2,
-    "d_ff_expert": 32,
-}
-DEFAULT = TINY | {
-    "name": "miniature",
-    "layers": 4,
-    "d_model": 256,
-    "n_heads": 8,
-    "d_head": 32,
-    "vocab": 1024,
-    "n_experts": 16,
-    "d_ff_expert": 1024,
-}
+TINY = {"name": "tiny", "layers": 2, "d_model": 16, "n_heads": 4, "n_kv_heads": 1, "d_head": 4, "vocab": 50}
+TINY |= {"tied_embeddings": False, "positions": "rotary", "mlp_matrices": 2}
+TINY |= {"n_experts": 4, "top_k": 2, "d_ff_expert": 32}
+DEFAULT = TINY | {"name": "miniature", "layers": 4, "d_model": 256, "n_heads": 8, "d_head": 32}
+DEFAULT |= {"vocab": 1024, "n_experts": 16, "d_ff_expert": 1024}
 
 
 def default_shape(**changes) -> Model:
-    """The described layout at laptop scale: 16 experts, 2 per token, one key-value head; 4 layers of width 256."""
+    """The described layout, small: 16 experts, 2 a token, one key-value head; 4 layers of width 256."""
     return model_of(DEFAULT | changes)
 
 
@@ -64,7 +45,7 @@ def tiny_shape(**changes) -> Model:
 
 @dataclass
 class Cache:
-    """Keys and values (layers, batch, key-value heads, max tokens, width); the first `lengths[row]` tokens count."""
+    """Keys and values (layers, batch, key-value heads, max tokens, width); `lengths[row]` tokens count."""
 
     keys: np.ndarray
     values: np.ndarray
@@ -79,42 +60,36 @@ class Cache:
 class Step:
     """The new tokens of one pass without their padding: where each stands and what it may attend to.
 
-    `tokens`, `index` (row of the call), `column`, `rows` (row of the cache) and `positions` are flat, one entry
-    per real token; `mask` (batch, new tokens, keys) is true where a real token may see a key; `after` are the
-    lengths of `cache_rows` once the pass is done.
+    `tokens`, `index` (row of the call), `column`, `rows` (row of the cache) and `positions` are flat, one
+    entry per real token; `mask` (batch, new tokens, keys) is true where a real token may see a key; `after`
+    are the lengths of `cache_rows` once the pass is done.
     """
 
     def __init__(self, tokens, cache_lengths, max_tokens: int, vocab: int, lengths=None, rows=None):
         tokens = np.asarray(tokens)
         whole = tokens.ndim == 2 and tokens.size > 0 and tokens.dtype.kind in "iu"
         if not whole or not 0 <= tokens.min() <= tokens.max() < vocab:
-            raise BadInput(
-                f"tokens takes (batch, new tokens) numbers from 0 to {vocab - 1}, got {tokens.tolist()}"
-            )
+            takes = f"(batch, new tokens) numbers from 0 to {vocab - 1}"
+            raise BadInput(f"tokens takes {takes}, got {tokens.tolist()}")
         (batch, new), size = tokens.shape, len(cache_lengths)
-        self.cache_rows = np.arange(batch) if rows is None else np.asarray(rows)
-        if self.cache_rows.shape != (batch,) or len(set(self.cache_rows.tolist()) & set(range(size))) < batch:
-            raise BadInput(
-                f"rows takes {batch} different rows of a cache of {size}, got {self.cache_rows.tolist()}"
-            )
+        own = self.cache_rows = np.arange(batch) if rows is None else np.asarray(rows)
+        if own.shape != (batch,) or len(set(own.tolist()) & set(range(size))) < batch:
+            raise BadInput(f"rows takes {batch} different rows of a cache of {size}, got {own.tolist()}")
         lengths = np.full(batch, new) if lengths is None else np.asarray(lengths)
         if lengths.shape != (batch,) or lengths.min() < 0 or not 0 < lengths.max() <= new:
-            raise BadInput(
-                f"lengths takes {batch} numbers from 0 to {new}, not all 0, got {lengths.tolist()}"
-            )
-        before = cache_lengths[self.cache_rows]
+            takes = f"{batch} numbers from 0 to {new}, not all 0"
+            raise BadInput(f"lengths takes {takes}, got {lengths.tolist()}")
+        before = cache_lengths[own]
         self.after = before + lengths
         if self.after.max() > max_tokens:
-            raise BadInput(
-                f"the cache takes {max_tokens} tokens a row, got {before.tolist()} + {lengths.tolist()}"
-            )
+            got = f"{before.tolist()} + {lengths.tolist()}"
+            raise BadInput(f"the cache takes {max_tokens} tokens a row, got {got}")
         real = np.arange(new) < lengths[:, None]
         self.shape, self.tokens = (batch, new), tokens[real]
         self.index, self.column = np.nonzero(real)
         self.rows, self.positions = self.cache_rows[self.index], before[self.index] + self.column
-        self.mask = (np.arange(self.after.max()) <= (before[:, None] + np.arange(new))[:, :, None]) & real[
-            :, :, None
-        ]
+        sees = np.arange(self.after.max()) <= (before[:, None] + np.arange(new))[:, :, None]
+        self.mask = sees & real[:, :, None]
 
     def pad(self, flat: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """(real tokens, ...) as (batch, new tokens, ...)."""
@@ -131,9 +106,8 @@ class Transformer:
 
     def __init__(self, shape: Model, seed: int = 0, dtype=np.float64, *, tables=None, layers=None):
         if shape.biases or shape.latent or shape.positions not in ("rotary", "learned"):
-            raise BadInput(
-                f"shape takes no biases, no latent attention and rotary or learned positions, got {shape}"
-            )
+            takes = "no biases, no latent attention and rotary or learned positions"
+            raise BadInput(f"shape takes {takes}, got {shape}")
         if shape.positions == "rotary" and shape.d_head % 2:
             raise BadInput(f"d_head takes an even number with rotary positions, got {shape.d_head}")
         self.shape, self.dtype = shape, np.dtype(dtype)
@@ -143,11 +117,10 @@ class Transformer:
 
     def parameters(self) -> dict:
         """Parameters by part, as the sizes of the arrays."""
-        sizes = {}
+        sizes = Counter()
         for block in (self.tables, *self.layers):
-            for part, arrays in block.items():
-                sizes[part] = sizes.get(part, 0) + sum(a.size for a in arrays.values())
-        return sizes
+            sizes.update({part: sum(a.size for a in arrays.values()) for part, arrays in block.items()})
+        return dict(sizes)
 
     def cache(self, batch: int, max_tokens: int) -> Cache:
         """An empty cache for `batch` sequences of up to `max_tokens` tokens."""
@@ -160,7 +133,7 @@ class Transformer:
     def forward(
         self, tokens, cache: Cache, *, lengths=None, rows=None, meter=None, after_layer=None
     ) -> np.ndarray:
-        """Logits (batch, new tokens, vocab) of new tokens after those in the cache, which keeps them; see the top."""
+        """Logits (batch, new tokens, vocab) after what is in the cache, which keeps the new tokens too."""
         meter = Meter() if meter is None else meter
         step = Step(tokens, cache.lengths, cache.keys.shape[3], self.shape.vocab, lengths, rows)
         x = self.embed(step, meter)
@@ -199,9 +172,8 @@ class Transformer:
         """Queries, keys and values, each (real tokens, heads, d_head), rotated where positions are rotary."""
         found = []
         for name in names:
-            y = meter.multiply("attention", x, self.layers[i]["attention"][name]).reshape(
-                len(x), -1, self.shape.d_head
-            )
+            y = meter.multiply("attention", x, self.layers[i]["attention"][name])
+            y = y.reshape(len(x), -1, self.shape.d_head)
             found.append(rotate(y, positions) if name != "v" and self.shape.positions == "rotary" else y)
         return found
 
@@ -212,7 +184,8 @@ class Transformer:
         meter.attend(q, k, v, step.mask)
         in_order = np.array_equal(step.cache_rows, np.arange(len(cache.lengths)))
         rows, keys = slice(None) if in_order else step.cache_rows, step.mask.shape[2]
-        (batch, new), (heads, width), shared = step.shape, q.shape[1:], k.shape[1]
+        (batch, new), (heads, width) = step.shape, q.shape[1:]
+        shared = k.shape[1]
         grouped = step.pad(q).reshape(batch, new, shared, -1, width).transpose(0, 2, 3, 1, 4)
         scores = grouped.reshape(batch, shared, -1, width) @ cache.keys[i][rows][:, :, :keys].swapaxes(2, 3)
         scores = scores.reshape(batch, shared, -1, new, keys) / sqrt(width)
@@ -230,7 +203,7 @@ class Transformer:
         return self.combine(i, x, gates, order, y, meter)
 
     def route(self, i: int, x: np.ndarray, meter: Meter) -> tuple:
-        """(gates, order, load): softmax over each token's k best scores; choices sorted by expert; tokens per expert.
+        """(gates, order, load): softmax of each token's k best scores; choices by expert; tokens per expert.
 
         Choices are numbered through (real tokens, top_k), so choice c is one of token c // top_k.
         """
@@ -238,11 +211,8 @@ class Transformer:
         chosen = np.argsort(-scores, axis=1, kind="stable")[:, : self.shape.top_k]
         load = np.bincount(chosen.ravel(), minlength=self.shape.n_experts)
         meter.loads[i].append(load)
-        return (
-            softmax(np.take_along_axis(scores, chosen, axis=1)),
-            np.argsort(chosen, axis=None, kind="stable"),
-            load,
-        )
+        gates = softmax(np.take_along_axis(scores, chosen, axis=1))
+        return gates, np.argsort(chosen, axis=None, kind="stable"), load
 
     def combine(self, i: int, x, gates, order, y, meter: Meter) -> np.ndarray:
         """The experts' outputs y, in `order`, gated and summed for each token, plus the shared experts."""
@@ -262,7 +232,7 @@ class Transformer:
 
 
 def run_experts(experts: dict, x: np.ndarray, load, meter: Meter) -> np.ndarray:
-    """Each expert's MLP on its own tokens: x holds load[0] tokens of expert 0, then load[1] of expert 1, and so on."""
+    """Each expert's MLP on its own tokens: x has load[0] tokens of expert 0, then load[1] of expert 1, ..."""
     y, ends = np.empty_like(x), np.cumsum(load)
     for e in np.flatnonzero(load):
         own = slice(ends[e] - load[e], ends[e])
@@ -317,31 +287,29 @@ def random_weights(shape: Model, rng, dtype) -> tuple:
     def scale():
         return (1 + 0.1 * rng.standard_normal(d)).astype(dtype)
 
-    def mlp(matrices, width, *stack):
-        names = ("in", "gate") if matrices == 3 else ("in",)
-        return {name: matrix(*stack, d, width) for name in names} | {"out": matrix(*stack, width, d)}
-
     tables = {"embedding": {"table": matrix(d, s.vocab).T.copy()}, "norms": {"final": scale()}}
     if not s.tied_embeddings:
         tables["unembedding"] = {"table": matrix(d, s.vocab).T.copy()}
     if s.positions == "learned":
         tables["positions"] = {"table": matrix(d, s.max_positions).T.copy()}
-    layers = []
-    for i in range(s.layers):
-        heads, shared = s.n_heads * s.d_head, s.n_kv_heads * s.d_head
-        attention = {
-            "q": matrix(d, heads),
-            "k": matrix(d, shared),
-            "v": matrix(d, shared),
-            "o": matrix(heads, d),
-        }
-        layer = {"norms": {"attention": scale(), "mlp": scale()}, "attention": attention}
-        if i < s.dense_layers:
-            layer["mlp"] = mlp(s.mlp_matrices, s.d_ff)
-        else:
-            layer["router"] = {"w": matrix(d, s.n_experts)}
-            layer["experts"] = mlp(s.expert_matrices, s.d_ff_expert, s.n_experts)
-            if s.n_shared_experts:
-                layer["shared_experts"] = mlp(s.expert_matrices, s.d_ff_shared, s.n_shared_experts)
-        layers.append(layer)
-    return tables, layers
+    return tables, [_random_layer(s, i < s.dense_layers, matrix, scale) for i in range(s.layers)]
+
+
+def _random_layer(s: Model, dense: bool, matrix, scale) -> dict:
+    """One layer's weights, drawn by `matrix(*stack, rows, columns)` and `scale()`."""
+    d, heads, shared = s.d_model, s.n_heads * s.d_head, s.n_kv_heads * s.d_head
+
+    def mlp(matrices, width, *stack):
+        names = ("in", "gate") if matrices == 3 else ("in",)
+        return {name: matrix(*stack, d, width) for name in names} | {"out": matrix(*stack, width, d)}
+
+    sizes = {"q": (d, heads), "k": (d, shared), "v": (d, shared), "o": (heads, d)}
+    attention = {name: matrix(*size) for name, size in sizes.items()}
+    layer = {"norms": {"attention": scale(), "mlp": scale()}, "attention": attention}
+    if dense:
+        return layer | {"mlp": mlp(s.mlp_matrices, s.d_ff)}
+    layer["router"] = {"w": matrix(d, s.n_experts)}
+    layer["experts"] = mlp(s.expert_matrices, s.d_ff_expert, s.n_experts)
+    if s.n_shared_experts:
+        layer["shared_experts"] = mlp(s.expert_matrices, s.d_ff_shared, s.n_shared_experts)
+    return layer

@@ -1,4 +1,4 @@
-"""One model on several ranks, simulated in one process; every transfer goes through a `Communicator` that counts it.
+"""One model on several ranks, in one process; every transfer goes through a `Communicator` that counts it.
 
     split = TensorParallel(model, ranks=4)          # or PipelineParallel, ExpertParallel
     cache = split.cache(batch=8, max_tokens=32)
@@ -47,7 +47,7 @@ class Communicator:
         return [chunks[r][r] for r in range(n)]
 
     def all_gather(self, pieces: list, kind: str = "all-gather") -> list:
-        """Each rank gets all pieces in order: round the ring, each rank passes on the piece that came last."""
+        """Each rank gets all pieces in order: round the ring, each passes on the piece that came last."""
         n, held = self.ranks, [{r: piece} for r, piece in enumerate(pieces)]
         for step in range(n - 1):
             for r in range(n):
@@ -57,10 +57,8 @@ class Communicator:
 
     def all_reduce(self, arrays: list, kind: str = "all-reduce") -> list:
         """Each rank gets the sum: a reduce-scatter, then an all-gather."""
-        return [
-            y.reshape(a.shape)
-            for y, a in zip(self.all_gather(self.reduce_scatter(arrays, kind), kind), arrays)
-        ]
+        sums = self.all_gather(self.reduce_scatter(arrays, kind), kind)
+        return [y.reshape(a.shape) for y, a in zip(sums, arrays)]
 
     def all_to_all(self, blocks: list, kind: str) -> list:
         """blocks[i][j] goes from rank i to rank j and arrives as result[j][i]."""
@@ -69,23 +67,23 @@ class Communicator:
 
 
 class RankCaches(list):
-    """One cache for each rank, of all sequences or of its own; `lengths` are those of all, shared with every rank."""
+    """One cache for each rank, of all sequences or of its own; `lengths` are those of all, shared."""
 
     def __init__(self, ranks: list, batch: int, max_tokens: int, *, divided: bool):
         rows = divide("batch", batch, "ranks", len(ranks)) if divided else batch
         super().__init__(rank.cache(rows, max_tokens) for rank in ranks)
-        self.lengths, self.max_tokens, self.divided = np.zeros(batch, int), max_tokens, divided
+        self.lengths = np.zeros(batch, int)
+        self.max_tokens, self.divided = max_tokens, divided
         for r, cache in enumerate(self):
             cache.lengths = self.lengths[r * rows : (r + 1) * rows] if divided else self.lengths
 
     def steps(self, tokens, lengths, vocab: int, parts: int) -> list:
-        """The pass cut into `parts`, each of equally many sequences: the ranks' own ones, or micro-batches."""
+        """The pass cut into `parts` of equally many sequences: the ranks' own ones, or micro-batches."""
         tokens, batch = np.asarray(tokens), len(self.lengths)
         lengths = np.full(batch, tokens.shape[-1]) if lengths is None else np.asarray(lengths)
         if tokens.ndim != 2 or len(tokens) != batch or lengths.shape != (batch,):
-            raise BadInput(
-                f"tokens and lengths take {batch} rows, as the cache: got {tokens.shape}, {lengths.shape}"
-            )
+            got = f"{tokens.shape}, {lengths.shape}"
+            raise BadInput(f"tokens and lengths take {batch} rows, as the cache: got {got}")
         each, steps = divide("batch", batch, "micro_batches", parts), []
         for rows in np.arange(batch).reshape(parts, each):
             held, places = (self.lengths[rows], None) if self.divided else (self.lengths, rows)
@@ -100,8 +98,18 @@ def divide(name: str, value: int, by: str, ranks: int) -> int:
     return value // ranks
 
 
-class TensorParallel:
-    """Heads and MLP columns divided among the ranks; norms, router and tables are copied; two all-reduces a layer.
+class Split:
+    """What the ways to divide a model share: `ranks`, their `comm`, and whether sequences are `divided`."""
+
+    divided = False
+
+    def cache(self, batch: int, max_tokens: int) -> RankCaches:
+        """Empty caches, one for each rank, of all sequences or of its share."""
+        return RankCaches(self.ranks, batch, max_tokens, divided=self.divided)
+
+
+class TensorParallel(Split):
+    """Heads and MLP columns divided among the ranks; norms, router, tables copied; two all-reduces a layer.
 
     Key-value heads are divided where there are enough, else copied (`cache_over="heads"`). With
     `cache_over="batch"` every rank has all key-value heads, but keeps the cache of its own sequences only:
@@ -111,44 +119,36 @@ class TensorParallel:
     def __init__(self, model: Transformer, ranks: int, cache_over: str = "heads"):
         if cache_over not in ("heads", "batch"):
             raise BadInput(f"cache_over takes 'heads' or 'batch', got {cache_over!r}")
-        s, self.comm, self.over_batch = model.shape, Communicator(ranks), cache_over == "batch"
+        self.comm, self.divided = Communicator(ranks), cache_over == "batch"
+        s = model.shape
         names, heads = ("n_heads", "d_ff", "d_ff_expert", "d_ff_shared"), s.n_kv_heads
         widths = {name: divide(name, getattr(s, name), "ranks", ranks) for name in names}
-        if not self.over_batch:
+        if not self.divided:
             if heads % ranks and ranks % heads:
                 raise BadInput(f"ranks takes a divisor or a multiple of n_kv_heads = {heads}, got {ranks}")
             heads = max(heads // ranks, 1)
         shape, self.ranks = replace(s, n_kv_heads=heads, **widths), []
         for r in range(ranks):
-            first = 0 if self.over_batch else r * s.n_kv_heads // ranks
+            first = 0 if self.divided else r * s.n_kv_heads // ranks
             own = slice(first * s.d_head, (first + heads) * s.d_head)
-            layers = [
-                {part: self._part(part, w, r, own) for part, w in layer.items()} for layer in model.layers
-            ]
+            part = partial(self._part, r=r, own=own)
+            layers = [{name: part(name, w) for name, w in layer.items()} for layer in model.layers]
             self.ranks.append(Transformer(shape, dtype=model.dtype, tables=model.tables, layers=layers))
 
     def _part(self, part: str, arrays: dict, r: int, own: slice) -> dict:
-        """Rank r's columns of what reads the residual stream, rows of what writes to it, its `own` keys and values."""
+        """Rank r's columns of what reads the residual stream, rows of what writes it, `own` keys, values."""
         if part in ("norms", "router"):
             return arrays
-        axes = {"o": -2, "out": -2}
-        return {
-            name: w[:, own]
-            if name in ("k", "v")
-            else np.split(w, self.comm.ranks, axis=axes.get(name, -1))[r]
-            for name, w in arrays.items()
-        }
-
-    def cache(self, batch: int, max_tokens: int) -> RankCaches:
-        """Empty caches, one for each rank."""
-        return RankCaches(self.ranks, batch, max_tokens, divided=self.over_batch)
+        axes, ranks = {"o": -2, "out": -2}, self.comm.ranks
+        cut = lambda name, w: np.split(w, ranks, axis=axes.get(name, -1))[r]
+        return {name: w[:, own] if name in ("k", "v") else cut(name, w) for name, w in arrays.items()}
 
     def forward(self, tokens, caches: RankCaches, *, lengths=None, meters=None) -> np.ndarray:
         """Logits as of the whole model, from rank 0; `meters`, one for each rank."""
         meters, vocab = meters or [Meter() for _ in self.ranks], self.ranks[0].shape.vocab
         step = Step(tokens, caches.lengths, caches.max_tokens, vocab, lengths)
-        own = caches.steps(tokens, lengths, vocab, len(caches)) if self.over_batch else [step] * len(caches)
-        attention = self._attention_over_batch if self.over_batch else partial(_each, "attention")
+        own = caches.steps(tokens, lengths, vocab, len(caches)) if self.divided else [step] * len(caches)
+        attention = self._attention_over_batch if self.divided else partial(_each, "attention")
         xs = [rank.embed(step, meter) for rank, meter in zip(self.ranks, meters)]
         for i in range(len(self.ranks[0].layers)):
             normed = _each("norm", i, self.ranks, repeat("attention"), xs, meters)
@@ -172,20 +172,17 @@ class TensorParallel:
         return _each("output", i, ranks, mixed, meters)
 
 
-class PipelineParallel:
+class PipelineParallel(Split):
     """Layers divided among stages; micro-batches of whole sequences follow each other through them.
 
     The first stage has the embedding, the last one the final norm and the logits' table (a tied one twice).
-    `idle` is the share of stage time that the last pass left unused, each stage's work on a micro-batch taking
-    one tick.
+    `idle` is the share of stage time that the last pass left unused, each stage's work on a micro-batch
+    taking one tick.
     """
 
     def __init__(self, model: Transformer, stages: int):
-        each, self.comm, self.idle = (
-            divide("layers", len(model.layers), "stages", stages),
-            Communicator(stages),
-            None,
-        )
+        each = divide("layers", len(model.layers), "stages", stages)
+        self.comm, self.idle = Communicator(stages), None
         last = ("norms", "unembedding" if "unembedding" in model.tables else "embedding")
         self.ranks = []
         for s in range(stages):
@@ -194,44 +191,43 @@ class PipelineParallel:
             layers = model.layers[s * each : (s + 1) * each]
             self.ranks.append(Transformer(model.shape, dtype=model.dtype, tables=tables, layers=layers))
 
-    def cache(self, batch: int, max_tokens: int) -> RankCaches:
-        """Empty caches, one for each stage."""
-        return RankCaches(self.ranks, batch, max_tokens, divided=False)
-
     def forward(
         self, tokens, caches: RankCaches, *, micro_batches: int = 1, lengths=None, meters=None
     ) -> np.ndarray:
         """Logits as of the whole model; sends each stage's output to the next, one micro-batch a tick."""
-        meters, vocab, stages = (
-            meters or [Meter() for _ in self.ranks],
-            self.ranks[0].shape.vocab,
-            len(self.ranks),
-        )
-        steps = caches.steps(tokens, lengths, vocab, micro_batches)
-        x, logits, busy, ticks = [None] * micro_batches, [None] * micro_batches, 0, 0
+        meters, stages = meters or [Meter() for _ in self.ranks], len(self.ranks)
+        steps = caches.steps(tokens, lengths, self.ranks[0].shape.vocab, micro_batches)
+        x, logits = [None] * micro_batches, [None] * micro_batches
+        busy = ticks = 0
         while any(out is None for out in logits):
             for s in reversed(range(stages)):
-                j = ticks - s
-                if not 0 <= j < micro_batches:
-                    continue
-                rank, step, meter, busy = self.ranks[s], steps[j], meters[s], busy + 1
-                x[j] = self.comm.send("point-to-point", s - 1, s, x[j]) if s else rank.embed(step, meter)
-                for i in range(len(rank.layers)):
-                    x[j] = rank.layer(i, x[j], caches[s], step, meter)
-                if s == stages - 1:
-                    logits[j] = step.pad(rank.logits(x[j], meter), np.nan)
+                if 0 <= (j := ticks - s) < micro_batches:
+                    busy += 1
+                    x[j] = self._stage(s, x[j], caches[s], steps[j], meters[s])
+                    if s == stages - 1:
+                        logits[j] = steps[j].pad(self.ranks[s].logits(x[j], meters[s]), np.nan)
             ticks += 1
         for step in steps:
             caches.lengths[step.cache_rows] = step.after
         self.idle = 1 - busy / (ticks * stages)
         return np.concatenate(logits)
 
+    def _stage(self, s, x, cache, step, meter):
+        """One micro-batch through stage s: what the stage before has sent, layer by layer."""
+        rank = self.ranks[s]
+        x = self.comm.send("point-to-point", s - 1, s, x) if s else rank.embed(step, meter)
+        for i in range(len(rank.layers)):
+            x = rank.layer(i, x, cache, step, meter)
+        return x
 
-class ExpertParallel:
+
+class ExpertParallel(Split):
     """Experts divided among the ranks, and the sequences too; everything else is copied.
 
     In each layer of experts, tokens travel to their experts' ranks (dispatch) and back (combine).
     """
+
+    divided = True
 
     def __init__(self, model: Transformer, ranks: int):
         divide("n_experts", model.shape.n_experts, "ranks", ranks)
@@ -243,10 +239,6 @@ class ExpertParallel:
             for layer in layers[model.shape.dense_layers :]:
                 layer["experts"] = {name: np.split(w, ranks)[r] for name, w in layer["experts"].items()}
             self.ranks.append(Transformer(model.shape, dtype=model.dtype, tables=model.tables, layers=layers))
-
-    def cache(self, batch: int, max_tokens: int) -> RankCaches:
-        """Empty caches, each for its rank's share of the sequences."""
-        return RankCaches(self.ranks, batch, max_tokens, divided=True)
 
     def forward(self, tokens, caches: RankCaches, *, lengths=None, meters=None) -> np.ndarray:
         """Logits as of the whole model, each rank's from its own sequences."""
@@ -270,11 +262,8 @@ class ExpertParallel:
         blocks = [_cut(x[order // top_k], np.split(load, n)) for x, (_, order, load) in zip(xs, routed)]
         arrived, blocks = self.comm.all_to_all(blocks, "dispatch"), []
         for rank, x, load, meter in zip(ranks, arrived, loads, meters):
-            x, expert = (
-                np.concatenate(x),
-                np.concatenate([np.repeat(np.arange(len(part)), part) for part in load]),
-            )
-            order, y = np.argsort(expert, kind="stable"), np.empty_like(x)
+            x, expert = np.concatenate(x), [np.repeat(np.arange(len(part)), part) for part in load]
+            order, y = np.argsort(np.concatenate(expert), kind="stable"), np.empty_like(x)
             y[order] = run_experts(rank.layers[i]["experts"], x[order], sum(load), meter)
             blocks.append(_cut(y, load))
         ys = [np.concatenate(y) for y in self.comm.all_to_all(blocks, "combine")]
@@ -299,9 +288,9 @@ def _add(xs, ys):
 class ZeroAdam:
     """Adam on data-parallel ranks, ZeRO stage 0 to 3: what each rank holds, and one step on gradients given.
 
-    `held[rank]` has the weights and the gradient (in `dtype`) and the optimiser state (a copy of the weights, mean
-    and mean square of the gradient, in `state_dtype`). Stage 1 divides the state among the ranks, stage 2 the
-    gradient too, stage 3 the weights too.
+    `held[rank]` has the weights and the gradient (in `dtype`) and the optimiser state (a copy of the weights,
+    mean and mean square of the gradient, in `state_dtype`). Stage 1 divides the state among the ranks, stage
+    2 the gradient too, stage 3 the weights too.
     """
 
     def __init__(
@@ -310,14 +299,14 @@ class ZeroAdam:
         if stage not in (0, 1, 2, 3):
             raise BadInput(f"stage takes 0, 1, 2 or 3, got {stage!r}")
         each = divide("parameters", weights.size, "ranks", ranks)
-        self.comm, self.stage, self.rate, self.steps = Communicator(ranks), stage, rate, 0
+        self.comm, self.steps = Communicator(ranks), 0
+        self.stage, self.rate = stage, rate
         self.shares, self.held = [slice(r * each, (r + 1) * each) for r in range(ranks)], []
         for own in self.shares:
             w, g, master = (weights[own] if stage >= first else weights for first in (3, 2, 1))
             state = np.stack([master, 0 * master, 0 * master]).astype(state_dtype)
-            self.held.append(
-                {"weights": w.astype(dtype), "gradient": np.zeros(g.size, dtype), "state": state}
-            )
+            fresh = {"weights": w.astype(dtype), "gradient": np.zeros(g.size, dtype), "state": state}
+            self.held.append(fresh)
 
     def weights(self) -> list:
         """Each rank's whole weights, gathered where they are divided."""
@@ -326,10 +315,8 @@ class ZeroAdam:
 
     def step(self, gradient) -> None:
         """One step on the mean over ranks of gradient(rank, weights), as flat arrays."""
-        weights = self.weights()  # for the forward pass
-        weights = (
-            self.weights()
-        )  # and anew for the backward pass, since stage 3 has let go of what it gathered
+        self.weights()  # for the forward pass
+        weights = self.weights()  # and for the backward pass, since stage 3 lets go of what it gathers
         fresh = [gradient(r, w).astype(w.dtype) for r, w in enumerate(weights)]
         summed = self.comm.all_reduce(fresh) if self.stage == 0 else self.comm.reduce_scatter(fresh)
         self.steps += 1

@@ -1,8 +1,8 @@
-"""Serving: static and continuous batching of the same requests, one forward pass a step, in a fixed number of slots.
+"""Serving: static and continuous batching of the same requests, one forward pass a step, in fixed slots.
 
-    served = serve(requests, slots=4)                                        # lengths only: output_tokens each
+    served = serve(requests, slots=4)                                  # lengths only: output_tokens each
     engine = Engine(model, slots=4, max_tokens=64, seed=0)
-    served = serve(requests, slots=4, step=engine); engine.outputs           # {request number: tokens}
+    served = serve(requests, slots=4, step=engine); engine.outputs     # {request number: tokens}
 
 The scheduler knows nothing of the model. Each step it hands the running requests' `Turn`s to `step`, which
 returns those that are done. Source: yu2022 for batching iteration by iteration.
@@ -23,7 +23,7 @@ from .speculative import sampler
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt (its tokens; a range of the right length will do without a model) and the most tokens to put out."""
+    """A prompt (its tokens; without a model any range of that length) and the most tokens to put out."""
 
     number: int
     prompt: Sequence[int]
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Turn:
-    """A request's part in one step: it runs a piece of its prompt, or its last token, and puts out token `output`.
+    """A request's part in a step: it runs a piece of its prompt, or its last token; out comes token `output`.
 
     `output` is 0 until the prompt is through; the step that ends the prompt puts out token 1.
     """
@@ -51,7 +51,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Served:
-    """A request's steps in its slot: from `start` up to and without `end`; the slot is free again from `release`."""
+    """A request's steps in its slot: from `start` up to and without `end`; free from `release`."""
 
     request: Request
     slot: int
@@ -76,20 +76,21 @@ def serve(
 ) -> list[Served]:
     """The records of all requests, admitted in order of arrival, sorted by start.
 
-    Continuous batching fills a slot as soon as it is free. Static batching waits until the whole batch is done. A
-    prompt is run `prompt_chunk` tokens a step. `kv_tokens` bounds the sum over taken slots of the cache that each
-    may come to need; whoever does not fit waits, and all behind wait too. Raises BadInput for what can never fit.
+    Continuous batching fills a slot as soon as it is free. Static batching waits until the whole batch is
+    done. A prompt is run `prompt_chunk` tokens a step. `kv_tokens` bounds the sum over taken slots of the
+    cache that each may come to need; whoever does not fit waits, and all behind wait too. Raises BadInput for
+    what can never fit.
     """
     for name, value in (("slots", slots), ("prompt_chunk", prompt_chunk)):
         if not value >= 1:
             raise BadInput(f"{name} takes a number of at least 1, got {value!r}")
     for r in requests:
         if not (len(r.prompt) and r.output_tokens >= 1 and r.arrival >= 0 and r.kv_tokens <= kv_tokens):
-            takes = (
-                f"a prompt, at least 1 output token, an arrival from 0 on and at most kv_tokens = {kv_tokens}"
-            )
-            raise BadInput(f"requests take {takes}, got {r} with {r.kv_tokens}")
-    waiting, taken, ended, served, now = sorted(requests, key=lambda r: r.arrival), {}, {}, [], 0
+            takes = "a prompt, at least 1 output token, an arrival from 0 on and at most kv_tokens"
+            raise BadInput(f"requests take {takes} = {kv_tokens}, got {r} with {r.kv_tokens}")
+    waiting = sorted(requests, key=lambda r: r.arrival)
+    taken, ended = {}, {}  # by slot: (request, start); end
+    served, now = [], 0
     while waiting or taken:
         if not taken:
             now = max(now, waiting[0].arrival)
@@ -115,9 +116,8 @@ def _prompt_steps(request, chunk) -> int:
 
 def _turn(slot, request, start, now, chunk) -> Turn:
     chunk, age = min(chunk, len(request.prompt)), now - start
-    return Turn(
-        slot, request, slice(age * chunk, (age + 1) * chunk), max(0, age - _prompt_steps(request, chunk) + 2)
-    )
+    piece, prompt_steps = slice(age * chunk, (age + 1) * chunk), _prompt_steps(request, chunk)
+    return Turn(slot, request, piece, output=max(0, age - prompt_steps + 2))
 
 
 def idle_slot_steps(served, slots: int) -> int:
@@ -128,13 +128,15 @@ def idle_slot_steps(served, slots: int) -> int:
 class Engine:
     """A `step` on the miniature transformer: all turns in one forward pass, each slot a row of one KV cache.
 
-    Greedy without `seed`; with it each request draws from its own generator, (seed, number), whoever runs beside
-    it. `stop` ends a request early. `outputs` has the tokens of each request by its number.
+    Greedy without `seed`; with it each request draws from its own generator, (seed, number), whoever runs
+    beside it. `stop` ends a request early. `outputs` has the tokens of each request by its number.
     """
 
     def __init__(self, model, *, slots: int, max_tokens: int, seed: int | None = None, stop=None, meter=None):
-        self.model, self.cache, self.meter = model, model.cache(slots, max_tokens), meter
-        self.seed, self.stop, self.outputs, self.choose = seed, stop, {}, {}
+        self.model, self.meter = model, meter
+        self.cache = model.cache(slots, max_tokens)
+        self.seed, self.stop = seed, stop
+        self.outputs, self.choose = {}, {}
 
     def __call__(self, turns) -> list[Turn]:
         fed = []

@@ -3,10 +3,10 @@
     run = generate(oracle, draft, context, length=100, gamma=4, choose=sampler(rng))
     outcomes(lambda choose: generate(oracle, draft, context, length=3, gamma=2, choose=choose).tokens)
 
-A model is anything with `probs(context)`, the distribution of the next token; one with `distributions(tokens, n)`
-checks several positions in one pass (`Cached`, the miniature transformer). Every random choice goes through
-`choose(probs)`, which returns an index. `sampler` draws it. `outcomes` takes every branch in turn and so finds
-the exact distribution of whatever the very same code returns. Source: leviathan2023, algorithm 1.
+A model is anything with `probs(context)`, the distribution of the next token; one with `distributions(tokens,
+n)` checks several positions in one pass (`Cached`, the miniature transformer). Every random choice goes
+through `choose(probs)`, which returns an index. `sampler` draws it. `outcomes` takes every branch in turn and
+so finds the exact distribution of whatever the very same code returns. Source: leviathan2023, algorithm 1.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .model import softmax
 def acceptance(p, q, lenience: float = 1.0) -> np.ndarray:
     """min(1, p / (lenience q)): the probability with which each token that the draft drew is kept.
 
-    p, q: distributions (..., vocab) of oracle and draft. With lenience 1 the output has the oracle's distribution.
-    Below 1 no token comes out with more than p / lenience. Source: leviathan2023, appendix A.5.
+    p, q: distributions (..., vocab) of oracle and draft. With lenience 1 the output has the oracle's
+    distribution. Below 1 no token comes out with more than p / lenience. Source: leviathan2023, appendix A.5.
     """
     if not 0 < lenience <= 1:
         raise BadInput(f"lenience takes a number above 0 and at most 1, got {lenience!r}")
@@ -38,14 +38,14 @@ def residual(p, q) -> np.ndarray:
 
 
 def distributions(model, tokens, n: int) -> np.ndarray:
-    """Next-token distributions (n, vocab) after each of the last n prefixes of `tokens`, the whole being the last."""
+    """Next-token distributions (n, vocab) after the last n prefixes of `tokens`, the whole being the last."""
     if hasattr(model, "distributions"):
         return model.distributions(tokens, n)
     return np.stack([model.probs(tokens[:end]) for end in range(len(tokens) - n + 1, len(tokens) + 1)])
 
 
 def speculative_round(oracle, draft, context, *, gamma: int, choose, lenience: float = 1.0) -> tuple:
-    """The tokens of one round, 1 to gamma + 1 of them: the kept drafts and one token more, from one oracle pass."""
+    """The 1 to gamma + 1 tokens of a round: the kept drafts and one token more, from one oracle pass."""
     tokens, q = list(context), []
     for _ in range(gamma):
         q.append(distributions(draft, tokens, 1)[0])
@@ -79,11 +79,12 @@ class Decoded:
 
 
 def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenience: float = 1.0) -> Decoded:
-    """`length` new tokens by rounds that draft no more than is still wanted; with gamma 0 the oracle works alone."""
+    """`length` new tokens by rounds that draft no more than is wanted; with gamma 0 by the oracle alone."""
     for name, value, least in (("length", length, 1), ("gamma", gamma, 0)):
         if not isinstance(value, int) or value < least:
             raise BadInput(f"{name} takes a whole number of at least {least}, got {value!r}")
-    tokens, drafted, kept = tuple(context), [], []
+    tokens = tuple(context)
+    drafted, kept = [], []
     while (missing := len(context) + length - len(tokens)) > 0:
         drafted.append(min(gamma, missing - 1))
         new = speculative_round(oracle, draft, tokens, gamma=drafted[-1], choose=choose, lenience=lenience)
@@ -93,7 +94,7 @@ def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenienc
 
 
 class Greedy:
-    """`model` with all probability on its likeliest token: the rule above then keeps a draft where both agree."""
+    """`model` with all probability on its likeliest token: a draft is then kept where both agree."""
 
     def __init__(self, model):
         self.model = model
@@ -104,7 +105,7 @@ class Greedy:
 
 
 class Cached:
-    """The miniature transformer as a model: one forward pass for all positions asked for, on one row of KV cache.
+    """The miniature transformer as a model: one forward pass for all positions asked for, one row of cache.
 
     What the cache holds beyond the new tokens' common prefix is rolled back: a refused draft is forgotten.
     `passes` counts forward passes; `meter` counts their FLOP and bytes.
@@ -113,8 +114,9 @@ class Cached:
     def __init__(self, model, *, max_tokens: int, temperature: float = 1.0, meter=None):
         if not temperature > 0:
             raise BadInput(f"temperature takes a positive number (Greedy stands for 0), got {temperature!r}")
-        self.model, self.temperature, self.meter = model, temperature, meter
-        self.cache, self.held, self.passes = model.cache(1, max_tokens), [], 0
+        self.model, self.meter = model, meter
+        self.cache, self.temperature = model.cache(1, max_tokens), temperature
+        self.held, self.passes = [], 0
 
     def distributions(self, tokens, n: int) -> np.ndarray:
         tokens = list(tokens)
@@ -140,7 +142,7 @@ def sampler(rng):
 
 
 def outcomes(program) -> dict:
-    """The exact distribution {outcome: probability} of what `program(choose)` returns, by running every branch.
+    """{outcome: probability} of what `program(choose)` returns, exactly, by running every branch.
 
     >>> coin = [0.5, 0.5]
     >>> outcomes(lambda choose: choose(coin) + choose(coin))
@@ -148,22 +150,28 @@ def outcomes(program) -> dict:
     """
     found, branches = {}, [()]
     while branches:
-        branch, path, weight = branches.pop(), [], 1.0
-
-        def choose(probs) -> int:
-            nonlocal weight
-            if len(path) >= len(branch):
-                first, *others = np.flatnonzero(probs).tolist()
-                branches.extend((*path, other) for other in reversed(others))
-                path.append(first)
-            else:
-                path.append(branch[len(path)])
-            weight *= probs[path[-1]]
-            return path[-1]
-
-        outcome = program(choose)
-        found[outcome] = found.get(outcome, 0.0) + float(weight)
+        walk = _Walk(branches.pop(), branches)
+        outcome = program(walk)
+        found[outcome] = found.get(outcome, 0.0) + float(walk.weight)
     return found
+
+
+class _Walk:
+    """A `choose` that takes the given first choices, then each time the first of all and notes the others."""
+
+    def __init__(self, first: tuple, branches: list):
+        self.first, self.branches = first, branches
+        self.path, self.weight = [], 1.0
+
+    def __call__(self, probs) -> int:
+        if len(self.path) < len(self.first):
+            self.path.append(self.first[len(self.path)])
+        else:
+            taken, *others = np.flatnonzero(probs).tolist()
+            self.branches.extend((*self.path, other) for other in reversed(others))
+            self.path.append(taken)
+        self.weight *= probs[self.path[-1]]
+        return self.path[-1]
 
 
 def total_variation(a: dict, b: dict) -> float:

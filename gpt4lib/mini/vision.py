@@ -1,10 +1,10 @@
-"""Vision in miniature: an image in patches, a small encoder, and gated cross-attention between a text model's layers.
+"""Vision in miniature: patches, a small encoder, gated cross-attention between a text model's layers.
 
     vision = Vision(model.shape, d_vision=32, after=(0, 1), seed=0)
-    model.forward(tokens, cache, after_layer=vision.hook([image, None]))     # one image, or None, for each cache row
+    model.forward(tokens, cache, after_layer=vision.hook([image, None]))   # an image or None a cache row
 
-With every gate at zero, where training starts, the text model's logits are unchanged bit for bit.
-Sources: alayrac2022 (Flamingo) for the gated layers, here without its resampler; dosovitskiy2021 for the patches.
+With every gate at zero, where training starts, the text model's logits are unchanged bit for bit. Sources:
+alayrac2022 (Flamingo) for the gated layers, here without its resampler; dosovitskiy2021 for the patches.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..facts.models import Model
+from ..simulate.images import patches as patches_of_images
 from ..spine.errors import BadInput
 from .meter import Meter
 from .model import rms_norm, run_mlp, softmax
@@ -29,11 +30,7 @@ def patches(image: np.ndarray, side: int = PATCH) -> np.ndarray:
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise BadInput(f"image takes bytes (height, width, 3), got {image.dtype} of shape {image.shape}")
-    height, width, channels = image.shape
-    if not height or not width or height % side or width % side:
-        raise BadInput(f"image takes sides that are multiples of {side}, got {height} by {width}")
-    grid = image.reshape(height // side, side, width // side, side, channels)
-    return grid.swapaxes(1, 2).reshape(-1, side * side * channels)
+    return patches_of_images(image[None], side)[0]
 
 
 def keys_values(memory, w: dict, heads: int, meter: Meter) -> list:
@@ -50,9 +47,10 @@ def attend(x, k, v, w: dict, meter: Meter):
 
 
 class Vision:
-    """An encoder of `layers` layers and width `d_vision`, and a gated block after each of the text layers `after`.
+    """An encoder of `layers` layers and width `d_vision`; a gated block after each text layer in `after`.
 
-    Weights are `patch`, `encoder` and `blocks` (by text layer); a block's `gates` are its attention's and its MLP's.
+    Weights are `patch`, `encoder` and `blocks` (by text layer); a block's `gates` are its attention's and its
+    MLP's.
     """
 
     def __init__(
@@ -66,14 +64,9 @@ class Vision:
             return rng.standard_normal((rows, columns)) / np.sqrt(rows)
 
         def block(d, d_memory, inner):
-            w = {"q": matrix(d, inner), "k": matrix(d_memory, inner), "v": matrix(d_memory, inner)}
-            w |= {
-                "o": matrix(inner, d),
-                "in": matrix(d, 4 * d),
-                "out": matrix(4 * d, d),
-                "norms": np.ones((2, d)),
-            }
-            return w
+            sizes = {"q": (d, inner), "k": (d_memory, inner), "v": (d_memory, inner), "o": (inner, d)}
+            sizes |= {"in": (d, 4 * d), "out": (4 * d, d)}
+            return {name: matrix(*size) for name, size in sizes.items()} | {"norms": np.ones((2, d))}
 
         self.heads, self.d_vision = shape.n_heads, d_vision
         self.patch = {"w": matrix(3 * PATCH**2, d_vision), "positions": matrix(max_patches, d_vision)}
@@ -82,12 +75,9 @@ class Vision:
         self.blocks = {i: block(shape.d_model, d_vision, inner) | {"gates": np.zeros(2)} for i in after}
 
     def parameters(self) -> dict:
-        """Parameters added to the text model, as the sizes of the arrays: {"encoder": ..., "cross_attention": ...}."""
-        encoder = sum(a.size for w in (self.patch, *self.encoder) for a in w.values())
-        return {
-            "encoder": encoder,
-            "cross_attention": sum(a.size for w in self.blocks.values() for a in w.values()),
-        }
+        """Parameters added to the text model, counted in the arrays: of encoder and cross-attention."""
+        parts = {"encoder": (self.patch, *self.encoder), "cross_attention": self.blocks.values()}
+        return {name: sum(a.size for w in some for a in w.values()) for name, some in parts.items()}
 
     def encode(self, image: np.ndarray, meter: Meter | None = None) -> np.ndarray:
         """Visual tokens (patches, d_vision) of an image of bytes."""

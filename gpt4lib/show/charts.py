@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
+from ..chapters.index import find_law
 from ..spine.browser import browser_name
 from ..spine.errors import BadInput
 from ..spine.units import unit_factor
@@ -69,91 +70,99 @@ def explore(
     """The law named "module.law" over its input `x`, every other input a slider or `fixed`.
 
     A dot and a number mark the value at `x_range.start`, itself a slider. `band` is (lo, hi, label) in
-    `y_unit`: the stated range; `y_range` holds the axis still. Raises BadInput where an input has no slider or a slider no input.
+    `y_unit`: the stated range; `y_range` holds the axis still. Raises BadInput for an unknown law, a unit of
+    another dimension, and where an input has no slider or a slider no input.
     """
     import altair as alt
 
-    from ..chapters.index import find_law
-
     found, fixed = find_law(law), fixed or {}
-    missing = {s.name for s in found.symbols} - {x, *sliders, *fixed}
-    strange = {x, *sliders, *fixed} - {s.name for s in (*found.symbols, *found.constants)}
-    if missing or strange:
-        raise BadInput(
-            f"{law}: no slider for {sorted(missing)}" if missing else f"{law} has no input {sorted(strange)}"
-        )
-    units = {s.name: s.unit for s in (*found.symbols, *found.constants)}
-    factors = {name: unit_factor(s.unit, units[name]) for name, s in {x: x_range, **sliders}.items()}
-    y_factor = unit_factor(y_unit, found.lhs.unit)
-    terms = {name: f"{value!r}" for name, value in fixed.items()}
-    terms |= {
-        name: f"({'datum.x' if name == x else browser_name(name)} * {factor!r})"
-        for name, factor in factors.items()
-    }
-    expression = f"({found.browser(terms)}) / {y_factor!r}"
+    turned = {x: x_range, **sliders}
+    units = _checked_units(law, found, turned, fixed)
+    factors = {name: unit_factor(s.unit, units[name]) for name, s in turned.items()}
+    factors["y"] = unit_factor(y_unit, found.lhs.unit)
+    y_axis = {"title": y_label, "scale": _y_scale(log_y, y_range)}
+    where = {"x": _x_axis(found, x, x_range, log_x), "y": alt.Y("y:Q", **y_axis)}
+    below, above = _band(band, y_axis) if band else ([], [])
+    layers = [*below, *_curve(_expression(found, x, factors, fixed), x_range, log_x, where), *above]
+    params = [_param(found, name, slider, name == x) for name, slider in turned.items()]
+    spec = _finished(layers, params, description)
+    spec["usermeta"] = {"law": law, "x": x, "y": found.lhs.name, "factors": factors, "fixed": fixed}
+    spec["usermeta"]["sliders"] = {name: browser_name(name) for name in sliders}
+    return Chart(spec)
 
-    params = [alt.param(name="x_at", value=x_range.start, bind=_range(x_range, x, found))]
-    params += [
-        alt.param(name=browser_name(name), value=s.start, bind=_range(s, name, found))
-        for name, s in sliders.items()
-    ]
-    ratio = f"datum.i / {POINTS - 1}"
-    spread = (
-        f"{x_range.lo!r} * pow({x_range.hi / x_range.lo!r}, {ratio})"
-        if log_x
-        else f"{x_range.lo!r} + {x_range.hi - x_range.lo!r} * {ratio}"
-    )
-    curve = (
-        alt.Chart(alt.sequence(0, POINTS, as_="i"))
-        .transform_calculate(x=spread)
-        .transform_calculate(y=expression)
-    )
-    dot = (
-        alt.Chart(alt.InlineData(values=[{}])).transform_calculate(x="x_at").transform_calculate(y=expression)
-    )
-    y_scale = alt.Scale(
-        type="log" if log_y else "linear",
-        **({} if log_y else {"zero": False}),
-        **({"domain": list(y_range), "clamp": True} if y_range else {}),
-    )
-    where = {
-        "x": alt.X(
-            "x:Q",
-            title=_label(x_range, x, found),
-            scale=alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False),
-        ),
-        "y": alt.Y("y:Q", title=y_label, scale=y_scale),
-    }
-    layers = [
-        curve.mark_line(strokeWidth=3, color="#0072B2").encode(**where),
+
+def _checked_units(name, law, turned, fixed):
+    """The unit of every letter of the law, once each input has a slider or a value and nothing else has."""
+    given, units = {*turned, *fixed}, {s.name: s.unit for s in (*law.symbols, *law.constants)}
+    if missing := {s.name for s in law.symbols} - given:
+        raise BadInput(f"{name}: no slider for {sorted(missing)}")
+    if strange := given - set(units):
+        raise BadInput(f"{name} has no input {sorted(strange)}")
+    return units
+
+
+def _expression(law, x, factors, fixed):
+    """The law for Vega, from the sliders' units to the axis's; x is the datum's."""
+    terms = {name: f"{value!r}" for name, value in fixed.items()}
+    for name in factors.keys() - {"y"}:
+        terms[name] = f"({'datum.x' if name == x else browser_name(name)} * {factors[name]!r})"
+    return f"({law.browser(terms)}) / {factors['y']!r}"
+
+
+def _curve(expression, x_range, log_x, where):
+    """The law's line, and the dot at x_at with its number."""
+    import altair as alt
+
+    part, start = f"datum.i / {POINTS - 1}", f"{x_range.lo!r}"
+    if log_x:
+        spread = f"{start} * pow({x_range.hi / x_range.lo!r}, {part})"
+    else:
+        spread = f"{start} + {x_range.hi - x_range.lo!r} * {part}"
+    points = alt.Chart(alt.sequence(0, POINTS, as_="i")).transform_calculate(x=spread)
+    point = alt.Chart(alt.InlineData(values=[{}])).transform_calculate(x="x_at")
+    line, dot = (data.transform_calculate(y=expression) for data in (points, point))
+    written = dot.transform_calculate(label="format(datum.y, abs(datum.y) < 1 ? '.3~g' : '.3~s')")
+    return (
+        line.mark_line(strokeWidth=3, color="#0072B2").encode(**where),
         dot.mark_point(filled=True, size=110, opacity=1, color="#D55E00").encode(**where),
-        dot.transform_calculate(label="format(datum.y, abs(datum.y) < 1 ? '.3~g' : '.3~s')")
-        .mark_text(dy=-14, fontSize=14, fontWeight="bold")
-        .encode(**where, text="label:N"),
-    ]
-    if band:
-        limits = alt.Chart(alt.InlineData(values=[{"lo": band[0], "hi": band[1], "label": band[2]}]))
-        layers.insert(
-            0,
-            limits.mark_rect(color="#E69F00", opacity=0.35).encode(
-                y=alt.Y("lo:Q", title=y_label, scale=y_scale), y2="hi:Q"
-            ),
-        )
-        layers.append(
-            limits.mark_text(align="left", x=6, dy=-8, fontSize=13).encode(y="hi:Q", text="label:N")
-        )
+        written.mark_text(dy=-14, fontSize=14, fontWeight="bold").encode(**where, text="label:N"),
+    )
+
+
+def _band(band, y_axis):
+    """The stated range below the curve, its label above it."""
+    import altair as alt
+
+    limits = alt.Chart(alt.InlineData(values=[dict(zip(("lo", "hi", "label"), band))]))
+    low = alt.Y("lo:Q", **y_axis)
+    stripe = limits.mark_rect(color="#E69F00", opacity=0.35).encode(y=low, y2="hi:Q")
+    label = limits.mark_text(align="left", x=6, dy=-8, fontSize=13).encode(y="hi:Q", text="label:N")
+    return [stripe], [label]
+
+
+def _x_axis(law, x, x_range, log_x):
+    import altair as alt
+
+    scale = alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)
+    return alt.X("x:Q", title=_label(x_range, x, law), scale=scale)
+
+
+def _y_scale(log_y, y_range):
+    import altair as alt
+
+    options = {"type": "log"} if log_y else {"type": "linear", "zero": False}
+    if y_range:
+        options |= {"domain": list(y_range), "clamp": True}
+    return alt.Scale(**options)
+
+
+def _finished(layers, params, description):
+    """The specification of all layers as one chart."""
+    import altair as alt
+
     chart = alt.layer(*layers).properties(width=560, height=300, description=description).add_params(*params)
     spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
-    spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
-    spec["usermeta"] = {
-        "law": law,
-        "x": x,
-        "y": found.lhs.name,
-        "factors": {**factors, "y": y_factor},
-        "fixed": fixed,
-        "sliders": {name: browser_name(name) for name in sliders},
-    }
-    return Chart(spec)
+    return spec | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}
 
 
 def _label(slider, name, law):
@@ -161,12 +170,11 @@ def _label(slider, name, law):
     return slider.label or (meaning if slider.unit == "1" else f"{meaning} ({slider.unit})")
 
 
-def _range(slider, name, law):
+def _param(law, name, slider, on_axis):
+    """The Vega parameter that a slider sets; that of the axis places the dot."""
     import altair as alt
 
-    return alt.binding_range(
-        min=slider.lo,
-        max=slider.hi,
-        step=slider.step or (slider.hi - slider.lo) / 200,
-        name=_label(slider, name, law) + " ",
-    )
+    bound = "x_at" if on_axis else browser_name(name)
+    step = slider.step or (slider.hi - slider.lo) / 200
+    control = alt.binding_range(min=slider.lo, max=slider.hi, step=step, name=_label(slider, name, law) + " ")
+    return alt.param(name=bound, value=slider.start, bind=control)

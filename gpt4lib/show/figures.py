@@ -19,31 +19,17 @@ def use_style() -> None:
     """Set matplotlib's defaults: 5.6 x 3.6 in, 12 pt, line width 2, white card, colour-blind-safe cycle."""
     import matplotlib as mpl
 
-    order = ("blue", "orange", "green", "purple", "sky", "yellow", "black")
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (5.6, 3.6),
-            "figure.dpi": 100,
-            "savefig.dpi": 160,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "savefig.bbox": "tight",
-            "figure.constrained_layout.use": True,
-            "font.size": 12,
-            "axes.labelsize": 12,
-            "xtick.labelsize": 11,
-            "ytick.labelsize": 11,
-            "legend.fontsize": 11,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.color": "#e3e3e3",
-            "axes.axisbelow": True,
-            "lines.linewidth": 2,
-            "legend.frameon": False,
-            "axes.prop_cycle": mpl.cycler(color=[COLORS[c] for c in order]),
-        }
-    )
+    mpl.rc("figure", figsize=(5.6, 3.6), dpi=100, facecolor="white")
+    mpl.rc("figure.constrained_layout", use=True)
+    mpl.rc("savefig", dpi=160, facecolor="white", bbox="tight")
+    mpl.rc("font", size=12)
+    mpl.rc("axes", labelsize=12, grid=True, axisbelow=True)
+    mpl.rc("axes", prop_cycle=mpl.cycler(color=[color for name, color in COLORS.items() if name != "grey"]))
+    mpl.rc("axes.spines", top=False, right=False)
+    mpl.rc(("xtick", "ytick"), labelsize=11)
+    mpl.rc("legend", fontsize=11, frameon=False)
+    mpl.rc("grid", color="#e3e3e3")
+    mpl.rc("lines", linewidth=2)
 
 
 def show_figure(alt: str) -> None:
@@ -59,13 +45,6 @@ def show_figure(alt: str) -> None:
 
 
 def direct_label(ax, x, y, text, color, **options) -> None:
-    """Write `text` in `color` at (x, y) in data coordinates, beside what it names."""
-    ax.annotate(
-        text,
-        (x, y),
-        xytext=options.pop("offset", (4, 4)),
-        textcoords="offset points",
-        color=color,
-        fontweight="bold",
-        **options,
-    )
+    """Write `text` in `color` beside (x, y) in data coordinates, `offset` points away."""
+    beside = {"xytext": options.pop("offset", (4, 4)), "textcoords": "offset points"}
+    ax.annotate(text, (x, y), color=color, fontweight="bold", **beside, **options)

@@ -13,7 +13,7 @@ from ..spine.text import display, number, written
 
 
 def glue(name: str, value) -> None:
-    """Keep `value` (a text or a Law) under `name` for the page's prose; shown plainly where MyST-NB is missing."""
+    """Keep `value` (a text or a Law) under `name` for the page's prose; shown where MyST-NB is missing."""
     try:
         from myst_nb import glue as keep
     except ImportError:
@@ -69,10 +69,12 @@ def table(rows, headers) -> Table:
 
 
 def assumptions(values: dict) -> Table:
-    """Symbol, meaning, value and source of {quantity: reference, (text or number, source), or a constant itself}.
+    """Symbol, meaning, value and source of each letter: {quantity: reference}, {quantity: (value, source)}.
 
-    A reference is one that `given.look_up` takes: "article:gpus-a100", "hardware:NAME.field", ...
-    Sources are set as citations; the article's own figures are marked as such.
+    A reference is one that `given.look_up` takes: "article:gpus-a100", "hardware:NAME.field", ...; a value is
+    a text or a number, and needs no source where it is a constant's own. Sources are set as citations, the
+    article's own figures marked as such. Raises BadInput for a key that is no quantity and for an unknown
+    reference.
     """
     rows = []
     for quantity, given in values.items():
@@ -80,10 +82,8 @@ def assumptions(values: dict) -> Table:
             raise BadInput(f"assumptions takes quantities, got {quantity!r}")
         if isinstance(given, str):
             found = look_up(given)
+            text = _stated(found, quantity)
             source = "the article" if found.origin in ("claim", "article") else found.source
-            text = (
-                written(found.stated) if found.origin != "hardware" else display(found.stated.value, quantity)
-            )
         else:
             value, source = given if isinstance(given, tuple) else (given, "")
             text = value if isinstance(value, str) else display(value, quantity)
@@ -92,28 +92,38 @@ def assumptions(values: dict) -> Table:
     return Table(rows, ("symbol", "meaning", "value", "source"))
 
 
+def _stated(found, quantity):
+    """A value that was looked up: as its author wrote it, a data sheet's in the quantity's unit."""
+    return written(found.stated) if found.origin != "hardware" else display(found.stated.value, quantity)
+
+
 def must_be(chapter: str) -> Table:
-    """What would have to be true: for each claim of a chapter that misses, one input at a time, the value that mends it."""
-    rows = []
-    for claim in load().chapter(chapter):
-        known = {s.name: s for s in (*claim.law.symbols, *claim.law.constants)} if claim.law else {}
-        for name in claim.inverse if claim.verdict != "holds" else ():
-            given = claim.inputs.get(name)
-            if given and given.origin != "hardware":
-                now = written(given.stated)
-            else:
-                now = display(given.stated.value if given else float(known[name].value), known[name])
-            needs = display(claim.must_be(name), known[name])
-            if claim.stated.text[0] in "<>":
-                needs = f"past {needs}"
-            meaning = known[name].meaning.partition(":")[0]
-            first = dollars(claim.claim) if name == claim.inverse[0] else ""
-            rows.append((first, f"{meaning} ${_tex(known[name])}$", dollars(now), dollars(needs)))
+    """What would have to be true: for each claim of a chapter that misses, the inputs that would mend it.
+
+    One input changes at a time. Raises BadInput where no value of it brings the stated one out.
+    """
+    missing = [claim for claim in load().chapter(chapter) if claim.verdict != "holds"]
+    rows = [row for claim in missing for row in _mended(claim)]
     return Table(rows, ("claim", "if only this changes", "from", "to"))
 
 
+def _mended(claim):
+    """The rows of one claim: each input of its inverse, what it is and what it would have to be."""
+    known = {s.name: s for s in (*claim.law.symbols, *claim.law.constants)} if claim.law else {}
+    for name in claim.inverse:
+        given, letter = claim.inputs.get(name), known[name]
+        now = _stated(given, letter) if given else display(float(letter.value), letter)
+        needs = "past " * (claim.stated.text[0] in "<>") + display(claim.must_be(name), letter)
+        first = dollars(claim.claim) if name == claim.inverse[0] else ""
+        meaning = letter.meaning.partition(":")[0]
+        yield first, f"{meaning} ${_tex(letter)}$", dollars(now), dollars(needs)
+
+
 def sensitivities(law: Law, **values) -> Table:
-    """Elasticity of a law in each of its inputs, largest first: by how many percent it moves for one percent more."""
+    """Elasticity of a law in each input, largest first: by how many percent it moves for one percent more.
+
+    Raises BadInput for an input that is missing or unknown.
+    """
     slopes, known = law.elasticities(**values), {s.name: s for s in law.symbols}
     order = sorted(slopes, key=lambda name: -abs(slopes[name]))
     return Table(
@@ -139,65 +149,63 @@ def dollars(text: str) -> str:
 
 
 class Claims:
-    """Claims with their verdicts as an HTML table; `full` adds chapter, unit and reason, and the rows' ids."""
+    """Claims with their verdicts as an HTML table; `full` adds chapter, reason and the rows' ids."""
 
     def __init__(self, claims, full=False):
         self.claims, self.full = tuple(claims), full
 
     def _repr_html_(self):
-        heads = (
-            ("claim", "stated", "ours", "verdict")
-            if not self.full
-            else ("claim", "chapter", "stated", "ours", "verdict", "why")
-        )
-        head = "".join(f'<th scope="col">{h}</th>' for h in heads)
-        rows = "\n".join(self._row(c) for c in self.claims)
         kind = "ledger" if self.full else "claims"
-        return f'<div class="table-scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div>'
+        heads = ("claim", *("chapter",) * self.full, "stated", "ours", "verdict", *("why",) * self.full)
+        head = "".join(f'<th scope="col">{h}</th>' for h in heads)
+        body = "\n".join(map(self._row, self.claims))
+        table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
+        return f'<div class="table-scroll">{table}</div>'
 
     def _row(self, c):
-        verdict = f'<td data-label="verdict" data-filter="{c.verdict}"><span class="verdict verdict-{c.verdict.replace(" ", "-")}">{SYMBOLS[c.verdict]} {c.verdict}</span></td>'
-        stated, sort = (
-            escape(unbroken(c.stated_text)),
-            "" if c.derived is None else f' data-sort="{c.derived:.6g}"',
-        )
+        kind = c.verdict.replace(" ", "-")
+        mark = f'<span class="verdict verdict-{kind}">{SYMBOLS[c.verdict]} {c.verdict}</span>'
+        sort = "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
+        cells = [
+            _cell("stated", escape(unbroken(c.stated_text))),
+            _cell("ours", escape(unbroken(c.ours)), sort),
+            _cell("verdict", mark, f' data-filter="{c.verdict}"'),
+        ]
         if not self.full:
             link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
-            return f'<tr><td>{link}</td><td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}</tr>'
+            return f"<tr><td>{link}</td>{''.join(cells)}</tr>"
         link = f'<a href="#{c.id}"><code>{c.id}</code></a><br>{escape(c.claim)}'
-        chapter = f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'
-        place = f'<tr id="{c.id}"><td>{link}</td><td data-label="chapter">{chapter}</td>'
-        return f'{place}<td data-label="stated">{stated}</td><td data-label="ours"{sort}>{escape(unbroken(c.ours))}</td>{verdict}<td data-label="why">{escape(c.why)}</td></tr>'
+        cells.insert(0, _cell("chapter", f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'))
+        cells.append(_cell("why", escape(c.why)))
+        return f'<tr id="{c.id}"><td>{link}</td>{"".join(cells)}</tr>'
 
     def __repr__(self):
-        return repr(
-            Table(
-                [(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims],
-                ("id", "stated", "ours", "verdict"),
-            )
-        )
+        rows = [(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims]
+        return repr(Table(rows, ("id", "stated", "ours", "verdict")))
+
+
+def _cell(label, inside, more=""):
+    """A cell that says on a narrow screen what it holds."""
+    return f'<td data-label="{label}"{more}>{inside}</td>'
 
 
 def claims_table(chapter: str | None = None) -> Claims:
-    """The claims of one chapter with stated value, ours and verdict; of all chapters with the reasons where None."""
+    """The claims of one chapter with stated value, ours and verdict; of all, with the reasons, for None.
+
+    Raises BadInput for a chapter without claims.
+    """
     ledger = load()
     if chapter is None:
         return Claims(ledger.claims, full=True)
     found = ledger.chapter(chapter)
     if not found:
-        raise BadInput(
-            f"no claims in chapter {chapter!r}; there are {', '.join(sorted({c.chapter for c in ledger.claims}))}"
-        )
+        there = ", ".join(sorted({c.chapter for c in ledger.claims}))
+        raise BadInput(f"no claims in chapter {chapter!r}; there are {there}")
     return Claims(found)
 
 
 def verdict_legend() -> Table:
     """Every verdict with its symbol, its meaning and how many claims have it."""
     counts = load().counts()
-    return Table(
-        [
-            (f"{symbol} {verdict}", meaning, number(counts[verdict]))
-            for verdict, (symbol, meaning) in VERDICTS.items()
-        ],
-        ("verdict", "it means", "claims"),
-    )
+    rows = [(f"{mark} {name}", meaning, number(counts[name])) for name, (mark, meaning) in VERDICTS.items()]
+    return Table(rows, ("verdict", "it means", "claims"))

@@ -1,22 +1,25 @@
 """Batching by simulation: what static and continuous batching make of the same requests.
 
-    run = simulate(arrival, prompt, output, slots=32, continuous=True, step_time=batch_time)
+    run = simulate_batching(arrival, prompt, output, slots=32, step_time=step_time)
     run.utilisation, run.latency, mean_longest(lengths, 32)
 
-The simulator schedules as `mini.serving.serve` does. It has no model and no turn objects: steps that are alike
-are taken at once, time is in seconds, a step's time may depend on the batch, and a full cache may evict.
+The simulator schedules as `mini.serving.serve` does. It has no model and no turn objects: steps that are
+alike are taken at once, time is in seconds, a step's may depend on the batch, and a full cache may evict.
 Source: yu2022.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, inf
+from heapq import heappop, heappush
+from math import ceil, inf, isfinite
 
 import numpy as np
 
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, positive
 
 
 def geometric(mean: float, top: int | None = None) -> np.ndarray:
@@ -50,7 +53,7 @@ def mean_of(p) -> float:
 
 
 def mean_longest(p, slots: int) -> float:
-    """E max = sum over n >= 0 of 1 - Pr(<= n)^slots: the mean of the longest of `slots` lengths of distribution P(n)."""
+    """E max = sum over n >= 0 of 1 - Pr(<= n)^slots: the mean of the longest of `slots` lengths."""
     if not slots >= 1:
         raise BadInput(f"slots takes a whole number of at least 1, got {slots!r}")
     below = np.concatenate([[0], np.minimum(np.cumsum(_checked(p)), 1)])
@@ -66,7 +69,7 @@ def _checked(p):
 
 @dataclass(frozen=True)
 class ServedRequests:
-    """What a simulation saw; one entry a request, in the order given. `stays`: (request, slot, from, to, left at)."""
+    """What a simulation saw, one entry a request as given. `stays`: (request, slot, from, to, left at)."""
 
     arrival: np.ndarray
     start: np.ndarray
@@ -107,97 +110,187 @@ def simulate_batching(
     *,
     slots: int,
     continuous: bool = True,
-    step_time=one_second,
+    step_time: Callable[[int, int], float] = one_second,
     prompt_chunk: float = inf,
     kv_tokens: float = inf,
     evict: bool = False,
 ) -> ServedRequests:
     """Serve requests with `arrival` in seconds, `prompt` and `output` in tokens, first come, first served.
 
-    A step takes `step_time(batch, prompt_tokens)` seconds; the rows of a static batch that are done still count.
-    A prompt runs `prompt_chunk` tokens a step; the step that ends it puts out the first token. `kv_tokens` bounds
-    the cache. Without `evict` each request reserves what it may come to need; with it only the prompt's, and
-    when the cache is full the request admitted last goes back to the queue's head, to compute its tokens again.
+    A step takes `step_time(batch, prompt_tokens)` seconds; rows of a static batch that are done still count.
+    A prompt runs `prompt_chunk` tokens a step; the step that ends it puts out the first token. `kv_tokens`
+    bounds the cache. Without `evict` each request reserves what it may come to need; with it only the
+    prompt's, and when the cache is full the request admitted last goes back to the queue's head, to compute
+    its tokens again. Raises BadInput for what can never be served and for a step that takes no time.
     """
     arrival = np.asarray(arrival, dtype=float)
-    prompt, output = np.asarray(prompt, dtype=np.int64), np.asarray(output, dtype=np.int64)
-    _check(arrival, prompt, output, slots, prompt_chunk, kv_tokens, evict and not continuous)
-    queue, now = deque(np.argsort(arrival, kind="stable").tolist()), 0.0
-    who, order = np.full(slots, -1), np.zeros(slots, dtype=np.int64)
-    fed, todo, left, since = (np.zeros(slots, dtype=t) for t in (np.int64, np.int64, np.int64, float))
-    due = output.copy()  # tokens that a request still has to put out
-    start, first, end = (np.full(len(arrival), np.nan) for _ in range(3))
-    ended = np.zeros(slots)
-    stays, steps, busy, peak, admitted, evictions = [], 0, 0, 0, 0, 0
-    while queue or (who >= 0).any():
-        taken = who >= 0
-        if not taken.any():
-            now = max(now, arrival[queue[0]])
-        if continuous or not taken.any():
-            for slot in np.flatnonzero(~taken):
-                if not queue or arrival[queue[0]] > now:
-                    break
-                r, held = queue[0], who[who >= 0]
-                if kv_tokens < inf:
-                    need = prompt[r] + output[r] - (due[r] if evict else 1)
-                    kept = (fed + todo)[who >= 0] if evict else prompt[held] + output[held] - 1
-                    if kept.sum() + need > kv_tokens:
-                        break
-                queue.popleft()
-                who[slot], order[slot], since[slot], admitted = r, admitted, now, admitted + 1
-                fed[slot], todo[slot], left[slot] = 0, prompt[r] + output[r] - due[r], due[r]
-                start[r] = now if np.isnan(start[r]) else start[r]
-        run = (who >= 0) & (left > 0)
-        feed = np.where(run, np.where(todo > 0, np.minimum(todo, prompt_chunk), 1), 0).astype(np.int64)
-        while evict and (fed + feed)[run].sum() > kv_tokens:
-            slot = np.flatnonzero(run)[np.argmax(order[run])]
-            stays.append((int(who[slot]), int(slot), since[slot], now, now))
-            queue.appendleft(int(who[slot]))
-            due[who[slot]], who[slot], run[slot] = left[slot], -1, False
-            fed[slot] = todo[slot] = left[slot] = feed[slot] = 0
-            evictions += 1
-        batch, prefill = int((who >= 0).sum()), run & (todo > 0)
-        dt, alike = float(step_time(batch, int(feed[prefill].sum()))), 1
-        if prefill.any():
-            spoke = who[prefill & (todo <= feed)]
-            first[spoke[np.isnan(first[spoke])]] = now + dt
-        else:
-            alike = int(left[run].min())
-            if continuous and batch < slots and queue and arrival[queue[0]] > now:
-                alike = min(alike, max(1, ceil((arrival[queue[0]] - now) / dt)))
-            if evict and kv_tokens < inf:
-                alike = min(alike, max(1, int((kv_tokens - fed[run].sum()) // run.sum())))
-        now, steps, busy = now + alike * dt, steps + alike, busy + alike * int(run.sum())
-        fed += alike * feed
-        todo = np.maximum(todo - feed, 0)
-        left[run & (todo == 0)] -= alike
-        peak = max(peak, int(fed[who >= 0].sum()))
-        over = run & (left == 0)
-        end[who[over]], ended[over] = now, now
-        if continuous or not (run & ~over).any():
-            for slot in np.flatnonzero((who >= 0) & (left == 0)):
-                stays.append((int(who[slot]), int(slot), since[slot], ended[slot], now))
-                who[slot], fed[slot] = -1, 0
-    return ServedRequests(arrival, start, first, end, stays, slots, steps, busy, peak, evictions)
+    prompt, output = _whole("prompt", prompt), _whole("output", output)
+    _check(arrival, prompt, output, slots, prompt_chunk, kv_tokens)
+    if evict and not continuous:
+        raise BadInput("evict takes continuous batching, got static")
+    server = _Server(arrival, prompt, output, slots, continuous, step_time, prompt_chunk, kv_tokens, evict)
+    while server.queue or server.seats:
+        server.admit()
+        server.make_room()
+        server.step()
+        server.retire()
+    times = (np.array(found) for found in (server.start, server.first, server.end))
+    counts = (server.steps, server.busy, server.peak, server.evictions)
+    return ServedRequests(arrival, *times, server.stays, slots, *counts)
 
 
-def _check(arrival, prompt, output, slots, chunk, kv_tokens, static_evict):
+@dataclass(slots=True)
+class _Seat:
+    """A request in a slot `since` then: `todo` tokens to run, then one out a step until step `ends`."""
+
+    request: int
+    since: float
+    todo: int
+    ends: int = 0
+
+
+class _Server:
+    """Queue, slots and clock of a simulation; each method is one rule.
+
+    By request: `size`, the cache it fills in the end, and `due`, tokens to put out from when it last took a
+    slot. A row reads its prompt (`reading`), then puts out a token a step until it ends (`ending`, by step
+    and slot). `seats`: all taken slots in the order of admission, in a static batch also of those done.
+    """
+
+    def __init__(self, arrival, prompt, output, slots, continuous, step_time, chunk, room, evict):
+        requests = range(len(arrival))
+        self.arrival, self.size, self.due = (x.tolist() for x in (arrival, prompt + output - 1, output))
+        self.continuous, self.evict = continuous, evict and room < inf
+        self.chunk, self.room = (int(chunk) if chunk < inf else inf), room
+        self.step_time = step_time
+        self.queue = deque(sorted(requests, key=self.arrival.__getitem__))
+        self.free, self.seats = list(range(min(slots, len(arrival)))), {}
+        self.reading, self.ending, self.done, self.stays = ([] for _ in range(4))
+        self.start, self.first, self.end = ([None for _ in requests] for _ in range(3))
+        self.now = 0.0
+        self.steps = self.busy = self.cached = self.peak = self.evictions = 0
+
+    def admit(self) -> None:
+        """Who has come and fits takes the first free slot; behind one that does not fit all wait."""
+        if not self.seats:
+            self.now = max(self.now, self.next_arrival())
+        elif not self.continuous:
+            return
+        while self.free and self.next_arrival() <= self.now and self.fits(self.queue[0]):
+            request, slot = self.queue.popleft(), heappop(self.free)
+            seat = _Seat(request, self.now, todo=self.size[request] + 1 - self.due[request])
+            self.seats[slot] = seat
+            self.reading.append((slot, seat))
+            if self.start[request] is None:
+                self.start[request] = self.now
+
+    def next_arrival(self) -> float:
+        """When the queue's head comes or has come; never where nobody is left."""
+        return self.arrival[self.queue[0]] if self.queue else inf
+
+    def fits(self, request: int) -> bool:
+        """Whether the cache has room for what all may come to need; with eviction, for what they run."""
+        if self.room == inf:
+            return True
+        if self.evict:
+            kept = self.cached + sum(seat.todo for _, seat in self.reading)
+            return kept + self.size[request] + 1 - self.due[request] <= self.room
+        return sum(self.size[seat.request] for seat in self.seats.values()) + self.size[request] <= self.room
+
+    def pieces(self) -> list[int]:
+        """Prompt tokens that each reading row runs in the next step."""
+        return [min(seat.todo, self.chunk) for _, seat in self.reading]
+
+    def make_room(self) -> None:
+        """While the next step overfills the cache, the request admitted last goes to the queue's head."""
+        while self.evict and self.cached + sum(self.pieces()) + len(self.ending) > self.room:
+            slot, seat = self.seats.popitem()
+            request = seat.request
+            if seat.todo:  # the last to come is the last to read
+                self.reading.pop()
+                self.cached -= self.size[request] + 1 - self.due[request] - seat.todo
+            else:
+                self.ending.remove((seat.ends, slot))
+                self.due[request] = seat.ends - self.steps
+                self.cached -= self.size[request] - self.due[request]
+            self.queue.appendleft(request)
+            self.leave(slot, seat, self.now)
+            self.evictions += 1
+
+    def step(self) -> None:
+        """Each row runs a token, or a piece of its prompt, whose end puts out one; alike steps go at once."""
+        pieces = self.pieces()
+        dt = float(self.step_time(len(self.seats), sum(pieces)))
+        alike = 1 if pieces or not 0 < dt < inf else self.alike(dt)
+        self.now += alike * dt
+        if not dt > 0 or not self.now < inf:
+            raise BadInput(f"step_time takes a function with positive, finite values, got {dt!r}")
+        self.steps += alike
+        self.busy += alike * (len(pieces) + len(self.ending))
+        self.cached += alike * len(self.ending) + sum(pieces)
+        self.peak = max(self.peak, self.cached)
+        for (slot, seat), piece in zip(self.reading, pieces):
+            seat.todo -= piece
+            if not seat.todo:
+                self.speak(slot, seat)
+        if pieces:
+            self.reading = [row for row in self.reading if row[1].todo]
+
+    def alike(self, dt: float) -> int:
+        """Steps until a row ends, somebody comes to a free slot or the cache is full."""
+        alike = self.ending[0][0] - self.steps
+        if self.continuous and self.free and (gap := self.next_arrival() - self.now) > 0:
+            alike = max(1, ceil(min(alike, gap / dt)))
+        if self.evict:
+            alike = min(alike, max(1, int((self.room - self.cached) // len(self.ending))))
+        return alike
+
+    def speak(self, slot: int, seat: _Seat) -> None:
+        """The row has put out its first token of this stay, and knows the step of its last one."""
+        seat.ends = self.steps + self.due[seat.request] - 1
+        insort(self.ending, (seat.ends, slot))
+        if self.first[seat.request] is None:
+            self.first[seat.request] = self.now
+
+    def retire(self) -> None:
+        """Who is done leaves the slot: at once, or in a static batch when all are done."""
+        while self.ending and self.ending[0][0] == self.steps:
+            slot = self.ending.pop(0)[1]
+            self.end[self.seats[slot].request] = self.now
+            self.done.append(slot)
+        if self.done and (self.continuous or not (self.ending or self.reading)):
+            for slot in sorted(self.done):
+                seat = self.seats.pop(slot)
+                self.cached -= self.size[seat.request]
+                self.leave(slot, seat, self.end[seat.request])
+            self.done.clear()
+
+    def leave(self, slot: int, seat: _Seat, until: float) -> None:
+        """The slot is free; the stay is written down."""
+        self.stays.append((seat.request, slot, seat.since, until, self.now))
+        heappush(self.free, slot)
+
+
+def _whole(name, tokens):
+    tokens = np.asarray(tokens)
+    with np.errstate(invalid="ignore"):  # what is no number is no whole one
+        found = tokens.astype(np.int64)
+    if (found != tokens).any():
+        raise BadInput(f"{name} takes whole numbers, got {tokens[found != tokens][0]}")
+    return found
+
+
+def _check(arrival, prompt, output, slots, chunk, kv_tokens):
     if not len(arrival) == len(prompt) == len(output) > 0:
-        raise BadInput(
-            f"arrival, prompt and output take one entry a request, got {len(arrival)}, {len(prompt)}, {len(output)}"
-        )
-    for name, least, low in (
-        ("arrival", arrival.min(), 0),
-        ("prompt", prompt.min(), 1),
-        ("output", output.min(), 1),
-        ("slots", slots, 1),
-        ("prompt_chunk", chunk, 1),
-    ):
+        got = f"{len(arrival)}, {len(prompt)}, {len(output)}"
+        raise BadInput(f"arrival, prompt and output take one entry a request, got {got}")
+    positive("slots", slots)
+    leasts = {"arrival": (arrival.min(), 0), "prompt": (prompt.min(), 1), "output": (output.min(), 1)}
+    for name, (least, low) in (leasts | {"prompt_chunk": (chunk, 1)}).items():
         if not least >= low:
             raise BadInput(f"{name} takes numbers of at least {low}, got {least}")
-    if (prompt + output - 1).max() > kv_tokens:
-        raise BadInput(
-            f"kv_tokens takes room for the longest request, {(prompt + output - 1).max()}, got {kv_tokens!r}"
-        )
-    if static_evict:
-        raise BadInput("evict takes continuous batching, got static")
+    if not isfinite(arrival.max()):
+        raise BadInput(f"arrival takes finite numbers, got {arrival.max()}")
+    longest = (prompt + output - 1).max()
+    if not longest <= kv_tokens:
+        raise BadInput(f"kv_tokens takes room for the longest request, {longest}, got {kv_tokens!r}")

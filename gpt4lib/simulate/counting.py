@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, positive
 
 
 def simulate_failures(
@@ -14,11 +14,15 @@ def simulate_failures(
 ) -> float:
     """Share of time lost in a run of `segments` checkpoints under random (exponential) failures.
 
-    Each segment is `tau` of work and one `write`; a failure throws the segment away and costs a
-    `restart`, which can fail too.
+    Each segment is `tau` of work and one `write`; a failure throws the segment away and costs a `restart`,
+    which can fail too. Raises BadInput where next to no segment would end.
     """
-    import numpy as np
-
+    given = {"mtbf": mtbf, "tau": tau, "segments": segments}
+    for name, number in given.items():
+        if not 0 < number < np.inf:
+            raise BadInput(f"{name} takes a positive number, got {number!r}")
+    if not 0 <= restart + tau + write <= 12 * mtbf:
+        raise BadInput(f"mtbf takes a time in which a segment can end, got {mtbf!r}")
     rng, clock = np.random.default_rng(seed), 0.0
     for _ in range(segments):
         need = tau + write
@@ -29,7 +33,6 @@ def simulate_failures(
     return 1 - segments * tau / clock
 
 
-# ---- counting -----------------------------------------------------------------------------
 def step_bytes(
     *,
     layers: int,
@@ -40,57 +43,40 @@ def step_bytes(
     weight_bytes: float = 2,
     kv_bytes: float = 2,
 ) -> Counter:
-    """Bytes that one token of a dense multi-head decoder reads, by part, one matrix and one cached token at a time.
+    """Bytes that a token of a dense multi-head decoder reads, by part, counted matrix by matrix.
 
-    Norms, biases and positions are left out. Raises BadInput unless every size is a whole number of at least 1
-    (`context` may be 0).
+    Norms, biases and positions are left out. Raises BadInput unless every size is a whole number of at least
+    1 (`context` may be 0).
     """
-    sizes = {"layers": layers, "d_model": d_model, "d_ff": d_ff, "vocab": vocab, "context": context}
-    for name, size in sizes.items():
-        if not isinstance(size, int) or size < (name != "context"):
-            raise BadInput(f"{name} takes a whole number of at least {int(name != 'context')}, got {size!r}")
-    matrices = {
-        "query": (d_model, d_model),
-        "key": (d_model, d_model),
-        "value": (d_model, d_model),
-        "output": (d_model, d_model),
-        "up": (d_model, d_ff),
-        "down": (d_ff, d_model),
-    }
+    for name, size in (("layers", layers), ("d_model", d_model), ("d_ff", d_ff), ("vocab", vocab)):
+        positive(name, size)
+    if not isinstance(context, int) or context < 0:
+        raise BadInput(f"context takes a whole number of at least 0, got {context!r}")
+    square, wide = d_model * d_model, d_model * d_ff
+    matrices = {"query": square, "key": square, "value": square, "output": square, "up": wide, "down": wide}
     read = Counter(vocabulary=vocab * d_model * weight_bytes)
     for _ in range(layers):
-        for name, (rows, columns) in matrices.items():
-            read["mlp" if name in ("up", "down") else "attention"] += rows * columns * weight_bytes
+        for name, size in matrices.items():
+            read["mlp" if name in ("up", "down") else "attention"] += size * weight_bytes
         for _ in range(context):
             read["cache"] += (d_model + d_model) * kv_bytes
     return read
 
 
 def days_to_spend(
-    *,
-    users: int,
-    messages: float,
-    tokens: float,
-    cost_usd: float,
-    budget_usd: float,
-    seed: int = 0,
-    most: int = 100_000,
+    *, users: int, messages: float, tokens: float, cost_usd: float, budget_usd: float, seed=0, most=100_000
 ) -> int:
-    """Days until serving has cost `budget_usd`, each user's messages of a day and each message's length drawn.
+    """Days until serving has cost `budget_usd`; each user's messages of a day and each length are drawn.
 
-    Messages per user and day are Poisson with mean `messages`, lengths geometric with mean `tokens`; a token costs
-    `cost_usd`. Raises BadInput for a size that is not positive and where `most` days are not enough.
+    Messages per user and day are Poisson with mean `messages`, lengths geometric with mean `tokens`; a token
+    costs `cost_usd`. Raises BadInput for a size that is not positive and where `most` days are not enough.
     """
-    given = {
-        "users": users,
-        "messages": messages,
-        "tokens": tokens,
-        "cost_usd": cost_usd,
-        "budget_usd": budget_usd,
-    }
-    for name, value in given.items():
-        if not value > 0 or (name == "tokens" and value < 1):
-            raise BadInput(f"{name} takes a number of at least {int(name == 'tokens')}, got {value!r}")
+    given = {"users": users, "messages": messages, "cost_usd": cost_usd, "budget_usd": budget_usd}
+    for name, number in given.items():
+        if not number > 0:
+            raise BadInput(f"{name} takes a number of at least 0, got {number!r}")
+    if not tokens >= 1:
+        raise BadInput(f"tokens takes a number of at least 1, got {tokens!r}")
     rng, spent = np.random.default_rng(seed), 0.0
     for day in range(1, most + 1):
         sent = int(rng.poisson(messages, users).sum())
@@ -100,13 +86,12 @@ def days_to_spend(
     raise BadInput(f"budget_usd = {budget_usd!r} is not spent in {most} days")
 
 
-# ---- counting -----------------------------------------------------------------------------
 def ramp_by_counting(*, tokens: float, ramp: float, first: float, last: float) -> int:
-    """Steps of a run of `tokens` whose batch grows from `first` to `last` with the tokens seen, up to `ramp` of them.
+    """Steps of a run of `tokens` whose batch grows from `first` to `last` with the first `ramp` tokens seen.
 
     Counted one step at a time. Raises BadInput unless 0 < first <= last and 0 <= ramp <= tokens.
     """
-    if not 0 < first <= last or not 0 <= ramp <= tokens:
+    if not 0 < first <= last or not 0 <= ramp <= tokens < np.inf:
         got = f"first={first!r}, last={last!r}, ramp={ramp!r}, tokens={tokens!r}"
         raise BadInput(f"a ramp takes 0 < first <= last and 0 <= ramp <= tokens, got {got}")
     seen, count = 0.0, 0
@@ -116,22 +101,21 @@ def ramp_by_counting(*, tokens: float, ramp: float, first: float, last: float) -
     return count
 
 
-# ---- counting ---------------------------------------------------------------------------------
 def fill_cache(
     *, room_bytes: float, layers: int, kv_heads: int, head_width: int, context: int, kv_bytes: float = 2
 ) -> int:
-    """Sequences whose whole cache fits into `room_bytes`: keys and values are set aside layer by layer, head by head.
+    """Sequences whose whole cache fits into `room_bytes`, set aside layer by layer, head by head.
 
     `layers` and `kv_heads` are those that the GPU holds. Raises BadInput unless every size is at least 1.
     """
     sizes = {"layers": layers, "kv_heads": kv_heads, "head_width": head_width, "context": context}
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise BadInput(f"{name} takes a whole number of at least 1, got {size!r}")
+        positive(name, size)
     for name, size in (("room_bytes", room_bytes), ("kv_bytes", kv_bytes)):
-        if not size > 0:
+        if not 0 < size < np.inf:
             raise BadInput(f"{name} takes a positive number, got {size!r}")
-    one_array, used, whole = context * head_width * kv_bytes, 0.0, 0
+    one_array, used = context * head_width * kv_bytes, 0.0
+    whole = 0
     while True:
         for _layer in range(layers):
             for _array in range(2 * kv_heads):

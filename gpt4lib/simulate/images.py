@@ -11,7 +11,6 @@ import numpy as np
 from ..spine.errors import BadInput
 
 
-# ---- images and text as they are ----------------------------------------------------------
 def patches(images: np.ndarray, side: int) -> np.ndarray:
     """Visual tokens of a stack of images: (images, tokens, side x side x channels), bytes as they were.
 
@@ -25,9 +24,8 @@ def patches(images: np.ndarray, side: int) -> np.ndarray:
         raise BadInput(f"side takes a whole number of pixels from 1, got {side!r}")
     images = np.asarray(images)
     if images.ndim != 4 or images.dtype != np.uint8:
-        raise BadInput(
-            f"images takes bytes (images, height, width, channels), got {images.dtype} of {images.shape}"
-        )
+        takes = "bytes (images, height, width, channels)"
+        raise BadInput(f"images takes {takes}, got {images.dtype} of {images.shape}")
     count, high, wide, channels = images.shape
     if not count or not channels:
         raise BadInput(f"images takes at least one image with one channel, got {images.shape}")
@@ -66,8 +64,9 @@ def decode_image(data: bytes) -> np.ndarray:
 def samples(size: int = 448) -> dict[str, np.ndarray]:
     """Four kinds of square images (size, size, 3): photograph, page of text, drawing, noise.
 
-    The photograph is matplotlib's sample grace_hopper.jpg, an official U.S. Navy portrait, which is in the public
-    domain, cut to a square and scaled. The page is the opening of the shipped novel, 32 lines of 64 characters.
+    The photograph is matplotlib's sample grace_hopper.jpg, an official U.S. Navy portrait, which is in the
+    public domain, cut to a square and scaled. The page is the opening of the shipped novel, 32 lines of 64
+    characters.
     """
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
@@ -78,25 +77,19 @@ def samples(size: int = 448) -> dict[str, np.ndarray]:
         raise BadInput(f"size takes a whole number of pixels from 64 to 4096, got {size!r}")
     folder = matplotlib.get_data_path()
     portrait = Image.open(f"{folder}/sample_data/grace_hopper.jpg").convert("RGB").crop((0, 0, 512, 512))
-    page = Image.new("RGB", (1024, 1024), "white")
-    font = ImageFont.truetype(
-        f"{folder}/fonts/ttf/DejaVuSansMono.ttf", 26, layout_engine=ImageFont.Layout.BASIC
-    )
-    text = " ".join(paragraphs())[: PAGE_LINES * PAGE_COLUMNS]
-    lines = [text[i : i + PAGE_COLUMNS] for i in range(0, len(text), PAGE_COLUMNS)]
-    for i, line in enumerate(lines):
+    page, basic = Image.new("RGB", (1024, 1024), "white"), ImageFont.Layout.BASIC
+    font = ImageFont.truetype(f"{folder}/fonts/ttf/DejaVuSansMono.ttf", 26, layout_engine=basic)
+    text = " ".join(paragraphs())
+    for i in range(PAGE_LINES):
+        line = text[i * PAGE_COLUMNS : (i + 1) * PAGE_COLUMNS]
         ImageDraw.Draw(page).text((8, 32 * i), line, "black", font)
-    y, x = np.mgrid[0:size, 0:size] / size
-    disc = (x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.06
-    drawing = np.where(
-        disc[..., None], (0, 114, 178), np.where((y > 0.7 - 0.3 * x)[..., None], (230, 159, 0), 255)
-    )
+    y, x = np.mgrid[0:size, 0:size, 0:1][:2] / size
+    disc, slope = (x - 0.6) ** 2 + (y - 0.4) ** 2 < 0.06, y > 0.7 - 0.3 * x
+    drawing = np.where(disc, (0, 114, 178), np.where(slope, (230, 159, 0), 255))
     noise = np.random.default_rng(0).integers(256, size=(size, size, 3))
-    scaled = {
-        name: np.asarray(i.resize((size, size), Image.Resampling.LANCZOS))
-        for name, i in (("photograph", portrait), ("page of text", page))
-    }
-    return scaled | {"drawing": drawing.astype(np.uint8), "noise": noise.astype(np.uint8)}
+    scaled = (np.asarray(i.resize((size, size), Image.Resampling.LANCZOS)) for i in (portrait, page))
+    drawn = (image.astype(np.uint8) for image in (drawing, noise))
+    return dict(zip(("photograph", "page of text", "drawing", "noise"), (*scaled, *drawn)))
 
 
 PAGE_LINES, PAGE_COLUMNS = 32, 64  # of the page in `samples`
@@ -105,12 +98,13 @@ PAGE_LINES, PAGE_COLUMNS = 32, 64  # of the page in `samples`
 def byte_pairs(text: str, held_out: str, merges: int) -> np.ndarray:
     """Bytes a token of `held_out` after 0, 1, ..., `merges` byte-pair merges learnt on `text` (both ASCII).
 
-    A token may begin with a space or line break but holds none inside, as in GPT's tokenisers; so each different
-    word is kept once, with how often it occurs. Source: sennrich2016.
+    A token may begin with a space or line break but holds none inside, as in GPT's tokenisers; so each
+    different word is kept once, with how often it occurs. Source: sennrich2016.
     """
     if isinstance(merges, bool) or not isinstance(merges, int) or merges < 0:
         raise BadInput(f"merges takes a whole number of at least 0, got {merges!r}")
-    parts, vocab, found = [_words("text", text), _words("held_out", held_out)], 128 + merges, [1.0]
+    parts, vocab = [_words("text", text), _words("held_out", held_out)], 128 + merges
+    found = [1.0]
     blank = np.zeros(vocab, dtype=bool)
     blank[[10, 32]] = True
     for new in range(128, vocab):
@@ -130,9 +124,8 @@ def _words(name, text):
     """(tokens of the different words one after another, how often each token's word occurs)."""
     if not isinstance(text, str) or not text.isascii() or len(text) < 2:
         raise BadInput(f"{name} takes an ASCII text of two characters or more, got {text!r:.40}")
-    words = Counter(
-        re.findall(r"[ \n]?[^ \n]+|[ \n]", text)
-    )  # only the first can lack its space, and it stays first
+    # Only the first word can lack its space, and it stays first.
+    words = Counter(re.findall(r"[ \n]?[^ \n]+|[ \n]", text))
     tokens = np.frombuffer("".join(words).encode(), np.uint8).astype(np.int64)
     return tokens, np.repeat(list(words.values()), [len(word) for word in words])
 

@@ -52,9 +52,8 @@ def detokenise(tokens) -> str:
 def corpus() -> tuple[np.ndarray, np.ndarray]:
     """(training tokens, held-out tokens)."""
     cut = round(0.9 * len(paragraphs()))
-    return tuple(
-        tokenise("".join(p + "\n" for p in part)) for part in (paragraphs()[:cut], paragraphs()[cut:])
-    )
+    parts = paragraphs()[:cut], paragraphs()[cut:]
+    return tuple(tokenise("".join(p + "\n" for p in part)) for part in parts)
 
 
 @cache
@@ -66,18 +65,18 @@ def fitted(order: int) -> NGram:
 class NGram:
     """p_k(x | h) = (count(h x) + T(h) p_{k-1}(x | h')) / (count(h) + T(h)), p_{-1} = 1 / vocab.
 
-    h is the last k tokens, h' is h without its oldest one, T(h) the number of different tokens seen after h; order
-    n looks back k = n - 1 tokens. An unseen h leaves the word to h', and no token has probability zero.
+    h is the last k tokens, h' is h without its oldest one, T(h) the number of different tokens seen after h;
+    order n looks back k = n - 1 tokens. An unseen h leaves the word to h', and no token has probability zero.
     Source: interpolated Witten-Bell smoothing (witten1991).
     """
 
     def __init__(self, tokens, order: int, vocab: int):
-        if not 1 <= order <= 62 / np.log2(max(vocab, 2)):
-            raise BadInput(
-                f"order takes a whole number from 1 to {int(62 / np.log2(max(vocab, 2)))}, got {order!r}"
-            )
+        most = int(62 / np.log2(max(vocab, 2)))  # an n-gram is a number of 63 bits
+        if not 1 <= order <= most:
+            raise BadInput(f"order takes a whole number from 1 to {most}, got {order!r}")
         tokens = np.asarray(tokens)
-        self.order, self.vocab, self.levels = order, vocab, []
+        self.order, self.vocab = order, vocab
+        self.levels = []
         below = np.full((1, vocab), 1 / vocab)
         for k in range(order):
             # An n-gram is a number in base vocab; without its last digit it is its context.
@@ -95,7 +94,7 @@ class NGram:
         return contexts @ self.vocab ** np.arange(contexts.shape[-1])[::-1]
 
     def probs(self, context) -> np.ndarray:
-        """Next-token distributions (..., vocab) after contexts (..., length) of any length, the latest token last."""
+        """Next-token distributions (..., vocab) after contexts (..., any length), the latest token last."""
         context = np.asarray(context, dtype=int)
         found = np.broadcast_to(self.levels[0][1][0], (*context.shape[:-1], self.vocab)).copy()
         for k in range(1, min(self.order, context.shape[-1] + 1)):

@@ -28,17 +28,14 @@ def pipeline_schedule(
     >>> pipeline_schedule(2, 1)[0]
     [('F', 0, 0, 0.0, 1.0), ('B', 0, 0, 4.0, 6.0)]
     """
-    whole = all(
-        isinstance(x, int) and not isinstance(x, bool) and x > 0 for x in (stages, micro_batches, chunks)
-    )
-    if kind not in SCHEDULES or not whole or (chunks > 1 and (kind != "1F1B" or micro_batches % stages)):
-        raise BadInput(
-            f"no {kind} schedule for {stages} stages, {micro_batches} micro-batches, {chunks} chunks"
-        )
-    if len(times) != 3 or not all(0 < x < float("inf") for x in times):
-        raise BadInput(
-            f"times takes three positive numbers: forward, input gradient, weight gradient; got {times!r}"
-        )
+    for name, number in (("stages", stages), ("micro_batches", micro_batches), ("chunks", chunks)):
+        positive(name, number)
+    if kind not in SCHEDULES or (chunks > 1 and (kind != "1F1B" or micro_batches % stages)):
+        sizes = f"{stages} stages, {micro_batches} micro-batches, {chunks} chunks"
+        raise BadInput(f"no {kind} schedule for {sizes}")
+    if len(times) != 3 or not all(0 < x < np.inf for x in times):
+        takes = "three positive numbers: forward, input gradient, weight gradient"
+        raise BadInput(f"times takes {takes}; got {times!r}")
     forward, inputs, weights = (x / chunks for x in times)
     split = kind == "ZB-H1"
     lasts = {"F": forward, "B": inputs if split else inputs + weights, "W": weights}
@@ -48,7 +45,7 @@ def pipeline_schedule(
 
 
 def _one_after_another(stage, stages, micro_batches, chunks, kind):
-    """Some forward passes ahead, then one forward and one backward in turn; GPipe has all forward passes ahead."""
+    """Some forward passes ahead (in GPipe all), then one forward and one backward in turn."""
     total, group = micro_batches * chunks, stages * chunks
 
     def work(k, letter):
@@ -78,10 +75,12 @@ def _replay(orders, chunks, lasts):
     """Run each stage's list in order, each piece as soon as its stage and its inputs are ready."""
     stages, deepest = len(orders), len(orders) * chunks - 1
     done = {kind: [{} for _ in range(deepest + 1)] for kind in lasts}  # by depth: micro-batch to end
-    rows, clock, ready = [[] for _ in orders], [0.0] * stages, list(range(stages))
+    rows, clock = [[] for _ in orders], [0.0] * stages
+    ready = list(range(stages))
     while ready:
         stage = ready.pop()
-        row, order, now = rows[stage], orders[stage], clock[stage]
+        row, order = rows[stage], orders[stage]
+        now = clock[stage]
         while len(row) < len(order):
             kind, batch, chunk = order[len(row)]
             depth = chunk * stages + stage
@@ -89,10 +88,8 @@ def _replay(orders, chunks, lasts):
                 start = done["F"][depth - 1].get(batch) if depth else 0.0
             elif kind == "W":
                 start = done["B"][depth].get(batch)
-            else:
-                start = (
-                    done["B"][depth + 1].get(batch) if depth < deepest else 0.0
-                )  # its own F stands before it
+            else:  # its own forward pass stands before it
+                start = done["B"][depth + 1].get(batch) if depth < deepest else 0.0
             if start is None:
                 break
             start = now if now > start else start
@@ -132,18 +129,26 @@ def most_in_flight(rows: list[list[tuple]]) -> list[float]:
 
 
 def sequence_rate(*, micro_batches: int, stages: int, stage_seconds: float, steps: int = 200) -> float:
-    """Tokens per second of one sequence, by moving each micro-batch from stage to stage, first come first served."""
-    positive("micro_batches", micro_batches)
-    positive("stages", stages)
-    positive("steps", steps)
+    """Tokens per second of one sequence: micro-batches move from stage to stage, first come first served."""
+    for name, number in (("micro_batches", micro_batches), ("stages", stages), ("steps", steps)):
+        positive(name, number)
     if not 0 < stage_seconds < np.inf:
         raise BadInput(f"stage_seconds takes a positive number, got {stage_seconds!r}")
-    free, ready = [0.0] * stages, [0.0] * micro_batches
-    for _ in range(steps):
-        for stage in range(stages):
-            for i in range(micro_batches):
-                ready[i] = free[stage] = max(free[stage], ready[i]) + stage_seconds
-    return steps / max(ready)
+    return steps / _rounds([stage_seconds] * micro_batches, stages, steps)[-1]
+
+
+def _rounds(times: list, stages: int, rounds: int) -> list[float]:
+    """When each round ends: micro-batch j takes times[j] in each stage and waits for its own last round."""
+    free, done = [0.0] * stages, [0.0] * len(times)
+    ends = []
+    for _ in range(rounds):
+        for j, seconds in enumerate(times):
+            now = done[j]
+            for s in range(stages):
+                now = free[s] = max(free[s], now) + seconds
+            done[j] = now
+        ends.append(max(done))
+    return ends
 
 
 def pipeline_rate(
@@ -151,21 +156,14 @@ def pipeline_rate(
 ) -> float:
     """Tokens per second of `sequences` that go round a pipeline, each token waiting for the one before.
 
-    They form `micro_batches` (default: as many as there are stages, or sequences if fewer) of equal size to within
-    one. A stage works on one micro-batch at a time, `stage_seconds(size)` long. The first half of the rounds, in which
-    the pipeline fills, is not counted.
+    They form `micro_batches` (default: as many as there are stages, or sequences if fewer) of equal size to
+    within one. A stage works on one micro-batch at a time, `stage_seconds(size)` long. The first half of the
+    rounds, in which the pipeline fills, is not counted. Raises BadInput for what cannot be divided so.
     """
     parts = min(sequences, stages) if micro_batches is None else micro_batches
     if not 1 <= parts <= sequences or stages < 1 or rounds < 2:
-        raise BadInput(
-            f"micro_batches takes 1 to sequences = {sequences}, got {parts!r} ({stages=}, {rounds=})"
-        )
+        got = f"got {parts!r} ({stages=}, {rounds=})"
+        raise BadInput(f"micro_batches takes 1 to sequences = {sequences}, {got}")
     times = [stage_seconds(sequences // parts + (j < sequences % parts)) for j in range(parts)]
-    free, done, half = [0.0] * stages, [0.0] * parts, 0.0
-    for now in range(rounds):
-        for j in range(parts):
-            for s in range(stages):
-                done[j] = free[s] = max(free[s], done[j]) + times[j]
-        if now == rounds // 2 - 1:
-            half = max(done)
-    return sequences * (rounds - rounds // 2) / (max(done) - half)
+    ends, half = _rounds(times, stages, rounds), rounds // 2
+    return sequences * (rounds - half) / (ends[-1] - ends[half - 1])

@@ -11,7 +11,7 @@ import heapq
 
 import numpy as np
 
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, positive
 
 
 # ---- distributions ------------------------------------------------------------------------
@@ -21,7 +21,7 @@ def acceptance(p, q, lenience: float = 1.0) -> np.ndarray:
 
 
 def rule_output(p, q, lenience: float = 1.0) -> np.ndarray:
-    """min(q, p / lenience) + (1 - acceptance) residual: the distribution (..., vocab) of a drafted position's token.
+    """min(q, p / lenience) + (1 - acceptance) residual: the distribution of a drafted position's token.
 
     The residual is max(0, p - q), normalised, as in `mini.speculative`. With lenience 1 this is p.
     """
@@ -50,13 +50,13 @@ def streams(model, starts, length: int, rng) -> np.ndarray:
 
 
 def side_by_side(oracle, draft, texts, context: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(p, q, token) for each token of `texts` (n, length) with `context` tokens before it: p and q (n, ., vocab)."""
+    """(p, q, token) for each of `texts` (n, length) after `context` tokens: p and q are (n, ., vocab)."""
     runs = np.lib.stride_tricks.sliding_window_view(np.asarray(texts), context + 1, axis=1)
     return oracle.probs(runs[..., :-1]), draft.probs(runs[..., :-1]), runs[..., -1]
 
 
 def kept_given(p, q, token) -> np.ndarray:
-    """min(1, q / p) at `token`: probability that a drafted position whose output is `token` kept its draft."""
+    """min(1, q / p) at `token`: how likely a drafted position whose output is `token` kept its draft."""
     at = [np.take_along_axis(np.asarray(x), np.asarray(token)[..., None], axis=-1)[..., 0] for x in (p, q)]
     return np.minimum(1, at[1] / at[0])
 
@@ -68,16 +68,15 @@ def draft_rank(q, token) -> np.ndarray:
 
 
 def mean_rounds(keep, gamma: int) -> tuple[float, np.ndarray]:
-    """(mean rounds, shares kept by draft position) for texts whose token i is a kept draft with probability keep[i].
+    """(mean rounds, shares kept by draft position) where token i is a kept draft with probability keep[i].
 
-    keep: (texts, length), from `kept_given`. The rounds that can start at each token are carried along with their
-    probabilities, so the result is exact for the given texts, without sampling.
+    keep: (texts, length), from `kept_given`. The rounds that can start at each token are carried along with
+    their probabilities, so the result is exact for the given texts, without sampling.
     """
     keep = np.asarray(keep, dtype=float)
     if keep.ndim != 2 or not keep.size or not ((keep >= 0) & (keep <= 1)).all():
         raise BadInput("keep takes probabilities from 0 to 1, texts by tokens, at least one of each")
-    if gamma < 1:
-        raise BadInput(f"gamma takes a whole number of at least 1, got {gamma!r}")
+    positive("gamma", gamma)
     length = keep.shape[1]
     start = np.zeros((length + 1, len(keep)))
     start[0] = 1
@@ -96,17 +95,16 @@ def mean_rounds(keep, gamma: int) -> tuple[float, np.ndarray]:
 
 # ---- trees --------------------------------------------------------------------------------
 def best_tree(rank_share, nodes: int) -> dict[tuple, float]:
-    """The `nodes` likeliest draft paths {ranks: probability}; rank_share[r]: the draft's choice r is the oracle's.
+    """The `nodes` likeliest draft paths {ranks: probability}; rank_share[r]: choice r is the oracle's.
 
-    Positions are taken to be independent. A path is in the tree only if its beginning is, since it is likelier.
-    1 + the sum of the probabilities is the mean number of tokens of a round. Source: miao2023.
+    Positions are taken to be independent. A path is in the tree only if its beginning is, since it is
+    likelier. 1 + the sum of the probabilities is the mean number of tokens of a round. Source: miao2023.
 
     >>> best_tree([0.6, 0.2], 3)
     {(0,): 0.6, (0, 0): 0.36, (0, 0, 0): 0.216}
     """
     share = np.asarray(rank_share, dtype=float)
-    if not nodes >= 1:
-        raise BadInput(f"nodes takes a whole number of at least 1, got {nodes!r}")
+    positive("nodes", nodes)
     if share.ndim != 1 or not len(share) or (share < 0).any() or share.sum() > 1 + 1e-9:
         raise BadInput(f"rank_share takes probabilities that add up to at most 1, got {rank_share!r}")
     heap, tree = [(-p, (r,)) for r, p in enumerate(share.tolist())], {}
@@ -122,8 +120,8 @@ def best_tree(rank_share, nodes: int) -> dict[tuple, float]:
 def tree_tokens(ranks, tree) -> float:
     """Mean tokens of a round whose drafts are `tree`, over every start in texts of the oracle.
 
-    ranks: (texts, length), the rank that the draft gave to each token. The oracle draws its token at each node and
-    goes on if that is among the node's children, so the output is the oracle's.
+    ranks: (texts, length), the rank that the draft gave to each token. The oracle draws its token at each
+    node and goes on if that is among the node's children, so the output is the oracle's.
     """
     depth, ranks = max(map(len, tree)), np.asarray(ranks)
     windows = np.lib.stride_tricks.sliding_window_view(ranks, depth, axis=1).reshape(-1, depth)

@@ -7,17 +7,27 @@ import difflib
 import numpy as np
 
 
+class BadInput(ValueError):
+    """An argument that cannot be used; the message names it, what it got and what it takes."""
+
+
+def nearest(name, known) -> str:
+    """The known names that look most like `name`, or all where none does.
+
+    >>> nearest("gpt4", ["gpt-4", "gpt-3-175b", "mixtral-8x7b"])
+    'nearest known: gpt-4, gpt-3-175b'
+    """
+    lowered = {k.lower(): k for k in known}
+    near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.3)]
+    return f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(lowered.values())}"
+
+
 def pick(name: str, known, kind: str) -> str:
     """`name` if it is known. Raises BadInput that names the nearest known ones."""
     known = list(known)
     if name in known:
         return name
-    lowered = {k.lower(): k for k in known}
-    near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.3)]
-    raise BadInput(
-        f"unknown {kind} {name!r}; "
-        + (f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(known)}")
-    )
+    raise BadInput(f"unknown {kind} {name!r}; {nearest(name, known)}")
 
 
 def positive(name: str, value) -> None:
@@ -26,5 +36,8 @@ def positive(name: str, value) -> None:
         raise BadInput(f"{name} takes a positive whole number, got {value!r}")
 
 
-class BadInput(ValueError):
-    """An argument that cannot be used; the message names it, what it got and what it takes."""
+def refuse(where: str, mistakes: list[str]) -> None:
+    """Raise BadInput that lists the mistakes of a file, one a line; nothing where there are none."""
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise BadInput("\n".join([f"{where}: {count}", *(f"  {line}" for line in mistakes)]))

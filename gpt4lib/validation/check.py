@@ -1,19 +1,22 @@
 """Checks: one printed cell of a published table beside our number for it.
 
-`column` is the only way from a table to a check: it reads the printed number itself and takes ours from outside.
+`column` is the only way from a table to a check: it reads the printed number itself and takes ours from
+outside.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import chain
 
+from ..chapters.index import find_law
 from ..facts.files import published, read_csv
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, pick
 from ..spine.stated import half_unit
 
-HOUR, DAY, GB = 3600.0, 86400.0, 1e9
+HOUR, DAY = 3600.0, 86400.0
 NUMBER = r"(\d[\d,]*\.?\d*(?:[eE][+-]?\d+)?)\s*([KMBT](?![A-Za-z]))?"
 KINDS = {  # what the printed number is, and what an agreement is worth
     "measured": "somebody timed it: an agreement says something about machines",
@@ -27,9 +30,9 @@ KINDS = {  # what the printed number is, and what an agreement is worth
 class Check:
     """One printed cell of a table against the law that should return it, both in the base unit `unit`.
 
-    `half_digit` is half a unit of the last printed digit. `inputs` says what came from where, `fitted` what was fitted
-    and on which rows. `circular`: the printed number, or a choice made to meet it, went into ours. `misprint` says
-    what should be printed, where the same paper shows it.
+    `half_digit` is half a unit of the last printed digit. `inputs` says what came from where, `fitted` what
+    was fitted and on which rows. `circular`: the printed number, or a choice made to meet it, went into ours.
+    `misprint` says what should be printed, where the same paper shows it.
     """
 
     table: str
@@ -69,7 +72,7 @@ class Check:
 
 
 def number_in(text: str, pattern: str = NUMBER) -> tuple[float, float]:
-    """The first number of a printed cell, and half a unit of its last digit. Raises BadInput where there is none.
+    """The first number of a printed cell, and half a unit of its last digit; BadInput where there is none.
 
     >>> number_in("1.3B"), value("2.664M GPU hours")
     ((1300000000.0, 50000000.0), 2664000.0)
@@ -87,37 +90,92 @@ def value(cell: str, pattern: str = NUMBER) -> float:
     return number_in(cell, pattern)[0]
 
 
+def numbers_in(row: dict, *names: str) -> list[float]:
+    """The first numbers of several cells of a row."""
+    return [value(row[name]) for name in names]
+
+
 def rows_of(table: str) -> list[tuple[int, dict]]:
     """The rows of a published table with their line numbers; "models" is `models.csv`."""
     return list(enumerate(read_csv("models.csv") if table == "models" else published(table)))
 
 
-def column(
-    table: str,
-    name: str,
-    law: str,
-    *,
-    kind: str,
-    inputs: str,
-    unit: str = "1",
-    scale: float = 1.0,
-    pattern: str = NUMBER,
-    **shared,
-) -> Callable[..., Check]:
-    """A function that makes the checks of one column: `make(line, ours, row)`.
+@cache
+def _columns() -> dict[str, dict]:
+    return {r.pop("column"): r for r in read_csv("validation/columns.csv")}
 
-    `scale` takes the printed number to the base unit; `make(..., read=f)` compares f(number) instead, in its last digit
-    to first order. Raises BadInput for an unknown kind.
+
+@cache
+def _misprints() -> dict[tuple, str]:
+    return {(r["column"], r["row"]): r["misprint"] for r in read_csv("validation/misprints.csv")}
+
+
+def column(name: str) -> Column:
+    """The column that `validation/columns.csv` has under "table.column", or "table.column:which" of several.
+
+    Raises BadInput for one that is not there.
     """
-    if kind not in KINDS:
-        raise BadInput(f"kind takes one of {', '.join(KINDS)}, got {kind!r}")
-    lines = dict(rows_of(table))
+    facts = {key: text for key, text in _columns()[pick(name, _columns(), "column")].items() if text}
+    table, cell = name.partition(":")[0].split(".", 1)
+    return Column(table, cell, **facts | {"scale": float(facts.get("scale", 1))})
 
-    def make(line, ours, row, *, read=None, kind=kind, **own):
-        printed, half = (x * scale for x in number_in(lines[line][name], pattern))
+
+@dataclass(frozen=True)
+class Column:
+    """A printed column, the law that should return it and from what; its checks read the printed numbers.
+
+    `scale` takes a printed number to the base unit. `row` names a row by its cells, "{model}, a token";
+    `cells` are the law's letters and what gives them, "N=params D=tokens". Raises BadInput for an unknown
+    kind.
+    """
+
+    table: str
+    column: str
+    law: str
+    kind: str
+    inputs: str
+    unit: str = "1"
+    scale: float = 1.0
+    pattern: str = NUMBER
+    fitted: str = ""
+    row: str = ""
+    cells: str = ""
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise BadInput(f"kind takes one of {', '.join(KINDS)}, got {self.kind!r}")
+
+    @cached_property
+    def rows(self) -> list[tuple[int, dict]]:
+        """The table's rows with their line numbers, read once."""
+        return rows_of(self.table)
+
+    def by_law(self, r: dict) -> float:
+        """The law of a row's `cells`."""
+        letters = dict(pair.split("=") for pair in self.cells.split())
+        return find_law(self.law)(**{letter: value(r.get(cell, cell)) for letter, cell in letters.items()})
+
+    def check(self, line: int, ours, row: str = "", *, read=None, printed=None, **own) -> Check:
+        """One row's check. `read`: compare f(number), to first order; `printed`: a formula's value."""
+        row, half = row or self.row.format_map(self.rows[line][1]), 0.0
+        if printed is None:
+            cell = self.rows[line][1][self.column]
+            printed, half = (x * self.scale for x in number_in(cell, self.pattern))
         if read:
             printed, half = read(printed), abs(read(printed) * half / printed)
-        facts = {"unit": unit, "inputs": inputs, "kind": kind} | shared | own
-        return Check(table, line, name, law, row, printed, half, float(ours), **facts)
+        wrong = _misprints().get((f"{self.table}.{self.column}", row), "")
+        facts = {key: getattr(self, key) for key in ("unit", "inputs", "kind", "fitted")} | {
+            "misprint": wrong
+        }
+        return Check(self.table, line, self.column, self.law, row, printed, half, float(ours), **facts | own)
 
-    return make
+    def each(self, ours=None, row=None, *, where=None, **own) -> list[Check]:
+        """The checks of all rows, or those `where`: `ours(r)`, else `by_law(r)`; `row`, `own` by row too."""
+        ours, some = ours or self.by_law, [(i, r) for i, r in self.rows if where is None or where(r)]
+        given = own if row is None else own | {"row": row}
+        return [self.check(i, ours(r), **{key: of(r) for key, of in given.items()}) for i, r in some]
+
+
+def by_line(*columns: list[Check]) -> list[Check]:
+    """The checks of several columns of one table, row after row."""
+    return sorted(chain(*columns), key=lambda check: check.line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..chapters import batching, dense_wall
 from ..facts.devices import hardware
 from ..facts.given import given
@@ -9,77 +11,52 @@ from ..facts.models import published_model
 from ..simulate.batching import geometric, mean_longest, mean_of
 from ..systems.count import parameters
 from . import torus
-from .check import Check, column, rows_of, value
+from .check import Check, by_line, column, value
 
 
 def palm_on_tpus() -> list[Check]:
-    """PaLM on TPU v4: latencies by the seven other rows, utilisation from latency, decode rate from weights alone."""
-    found, tpu = [], hardware("TPU v4")
-    cells = [
-        (table, i, r) for table in ("pope_table2_palm540b", "pope_table3_palm62b") for i, r in rows_of(table)
-    ]
-    for (table, i, r), row, ratio in zip(cells, torus.latencies(), torus.leave_one_out_ratios(), strict=True):
-        decode, name = r["phase"] == "decode", f"{row.model}, {r['scenario']} {r['phase']}"
-        N, rate = parameters(published_model(row.model).shape).total, int(r["tokens"]) / value(r["latency_s"])
-        time = column(
-            table,
-            "latency_s",
-            "torus.predict",
-            kind="measured",
-            unit="second",
-            inputs="shape, layout, data sheet",
-            fitted="two constants, on the seven other rows",
-        )
-        found.append(time(i, ratio * row.measured_seconds * (int(r["tokens"]) if decode else 1), name))
-        mfu = column(
-            table,
-            "mfu_pct",
-            "dense_wall.decode_mfu",
-            kind="computed",
-            scale=0.01,
-            inputs="shape, measured latency",
-        )
-        share = dense_wall.decode_mfu(N=N, R_out=rate * row.batch, n=row.chips, F=tpu.bf16_flop_per_s)
-        found.append(mfu(i, share, name))
-        if decode:
-            most = dense_wall.decode_rate(
-                n=row.chips,
-                mem_rate=tpu.bandwidth_bytes_per_s,
-                overhead=1,
-                N=N,
-                weight_bytes=row.weight_bytes,
-            )
-            bound = column(
-                table,
-                "latency_s",
-                "dense_wall.decode_rate",
-                kind="bound",
-                unit="token/second",
-                inputs="size, memory rate; caches, links and FLOP left out",
-            )
-            found.append(bound(i, most, name, read=lambda t, r=r: int(r["tokens"]) / t))
-    return found
+    """PaLM on TPU v4: latencies by the seven other rows, utilisation, decode rate from weights alone."""
+    known = list(zip(torus.latencies(), torus.leave_one_out_ratios(), strict=True))
+    tables = {"PaLM 540B": "pope_table2_palm540b", "PaLM 62B": "pope_table3_palm62b"}
+    found = [_palm(m, table, [of for of in known if of[0].model == m]) for m, table in tables.items()]
+    return [check for checks in found for check in checks]
+
+
+def _palm(model: str, table: str, known: list[tuple]) -> list[Check]:
+    """The checks of one table; `known` has its rows, each with its predicted over its measured time."""
+    N, tpu = parameters(published_model(model).shape).total, hardware("TPU v4")
+    time, mfu, bound = (column(f"{table}.{name}") for name in ("latency_s", "mfu_pct", "latency_s:rate"))
+    of = {(r["scenario"], r["phase"]): row for (_, r), row in zip(time.rows, known, strict=True)}
+    decode = lambda r: r["phase"] == "decode"
+
+    def latency(r):
+        row, ratio = of[r["scenario"], r["phase"]]
+        return ratio * row.measured_seconds * (int(r["tokens"]) if decode(r) else 1)
+
+    def share(r):
+        row, rate = of[r["scenario"], r["phase"]][0], int(r["tokens"]) / value(r["latency_s"])
+        return dense_wall.decode_mfu(N=N, R_out=rate * row.batch, n=row.chips, F=tpu.bf16_flop_per_s)
+
+    def most(r):
+        row, x = of[r["scenario"], r["phase"]][0], {"mem_rate": tpu.bandwidth_bytes_per_s}
+        return dense_wall.decode_rate(N=N, n=row.chips, weight_bytes=row.weight_bytes, overhead=1, **x)
+
+    rate = lambda r: lambda seconds: int(r["tokens"]) / seconds
+    bounds = bound.each(most, where=decode, read=rate)
+    return by_line(time.each(latency), mfu.each(share), bounds)
 
 
 def batching_gain() -> list[Check]:
-    """Continuous over optimised static batching in Anyscale's benchmark, in batches as large as its script makes them."""
-    rows = {r["system"]: (i, r) for i, r in rows_of("serving_speedups")}
-    mean, top, slots = (
-        int(given(f"fact:anyscale-{k}").value) for k in ("mean-output", "top", "static-batch")
-    )
+    """Continuous over optimised static batching in Anyscale's benchmark, batches as its script makes them."""
+    make, facts = column("serving_speedups.value"), ("mean-output", "top", "static-batch")
+    rows = {r["system"]: (i, r) for i, r in make.rows}
+    mean, top, slots = (int(given(f"fact:anyscale-{k}").value) for k in facts)
     lengths = geometric(mean, top)
     ours = batching.gain(n_long=mean_longest(lengths, slots), n_mean=mean_of(lengths))
     static = value(rows["FasterTransformer (optimised static) vs naive static"][1]["value"])
-    make = column(
-        "serving_speedups",
-        "value",
-        "batching.gain",
-        kind="measured",
-        scale=1 / static,
-        inputs="distribution of lengths, static batch",
-    )
     line = rows["Continuous batching (TGI / Ray Serve) vs naive static"][0]
-    return [make(line, ours, "continuous over optimised static")]
+    over_static = replace(make, scale=1 / static)
+    return [over_static.check(line, ours)]
 
 
 FAMILIES = (palm_on_tpus, batching_gain)

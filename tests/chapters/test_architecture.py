@@ -164,7 +164,9 @@ def gpt4(**change):
 
 
 def test_one_width_gives_both_counts():
-    """55 and 111 billion over 120 layers each give a width; the ranges share only 10,729 to 10,753, so 84 x 128."""
+    """55 and 111 billion over 120 layers each give a width; the ranges share only 10,729 to 10,753, so 84 x
+    128.
+    """
     alone = [
         arch.width_from_attention(N_attn=stated("~55e9 parameter").interval, L=120, a_w=1, g_kv=1),
         arch.width_from_mlp(N_exp=stated("~111e9 parameter").interval, L=120, n_mat=2, r_ff=4),
@@ -202,7 +204,9 @@ def test_one_key_value_head_breaks_the_ratio():
 
 
 def test_shapes_that_fit_both_counts():
-    """With a key and value per head GPT-3's proportions fit at one width; with one for all they fit at none."""
+    """With a key and value per head GPT-3's proportions fit at one width; with one for all they
+    fit at none.
+    """
     ranges = [stated(f"~{n}e9 parameter").interval for n in (55, 111)]
     search = {
         "layers": 120,
@@ -274,7 +278,9 @@ def test_constants_are_the_published_ones():
 
 @pytest.mark.parametrize("router", ROUTERS)
 def test_saturation_is_linear_behind_its_ceiling(router):
-    """What defines it: E_start at one expert, E_max in the end, and one more expert is always worth one before the ceiling."""
+    """What defines it: E_start at one expert, E_max in the end, and one more expert is always worth one
+    before the ceiling.
+    """
     start, most = ROUTERS[router]["E_start"], ROUTERS[router]["E_max"]
     assert math.isclose(saturated(router, 1), start, rel_tol=1e-12)
     assert math.isclose(saturated(router, 1e12), most, rel_tol=1e-6)
@@ -465,3 +471,41 @@ def test_bad_input_names_symbol_and_unit(bad):
     with pytest.raises(BadInput) as error:
         arch.total(**{"N_attn": 55e9, "E": 16, "N_exp": 111e9} | bad)
     assert next(iter(bad)) in str(error.value) and "parameter" in str(error.value)
+
+
+# ---- every shape that fits, one by one ----------------------------------------------------
+@pytest.mark.parametrize("multi", [True, False])
+@pytest.mark.parametrize("step", [1, 4])
+def test_fitting_shapes_are_all_that_fit_and_no_other(multi, step):
+    """Counts by plain arithmetic: L layers of two squares of heads, their keys and values, and an MLP.
+
+    Attention is less than four times as wide as the model.
+    """
+    widths, head_widths, layers = (24, 25, 32), (3, 4, 8), 5
+    mlp_shapes = [(2, Fraction(4)), (3, Fraction(8, 3)), (2, 3.5), (3, Fraction(1, 2))]
+    attention_range, expert_range = Interval(9_000, 26_000), Interval(14_000, 41_000)
+    want = []
+    for d, (matrices, ratio) in itertools.product(widths, mlp_shapes):
+        inner = Fraction(ratio) * d
+        if inner.denominator > 1 or not 14_000 <= layers * matrices * d * inner <= 41_000:
+            continue
+        for wide in head_widths:
+            for heads in range(1, 4 * d):
+                shared = heads if multi else 1
+                size = layers * d * wide * (2 * heads + 2 * shared)
+                if heads % step or heads >= 4 * d // wide or not 9_000 <= size <= 26_000:
+                    continue
+                want.append((d, heads, wide, matrices, int(inner), size, layers * matrices * d * inner))
+    task = {"layers": layers, "multi_head": multi, "widths": widths, "head_widths": head_widths}
+    found = fitting_shapes(attention_range, expert_range, **task, mlp_shapes=mlp_shapes, divide_heads=step)
+    keys = ("d", "n_h", "d_h", "n_mat", "d_ff", "N_attn", "N_exp")
+    assert [tuple(shape[key] for key in keys) for shape in found] == want and len(want) > 20
+    for shape in found:
+        assert shape["a_w"] == shape["n_h"] * shape["d_h"] / shape["d"]
+        assert shape["r_ff"] == shape["d_ff"] / shape["d"] and isinstance(shape["d_ff"], int)
+
+
+def test_heads_come_in_eights_where_nothing_is_said():
+    task = {"layers": 1, "multi_head": True, "widths": [64], "head_widths": [8], "mlp_shapes": [(2, 4)]}
+    found = fitting_shapes(Interval(0, 1e9), Interval(0, 1e9), **task)
+    assert [shape["n_h"] for shape in found] == [8, 16, 24]

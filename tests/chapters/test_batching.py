@@ -1,4 +1,6 @@
-"""Chapter 9's laws and simulator: by hand, against the miniature's scheduler, counting, and queues that are solved."""
+"""Chapter 9's laws and simulator: by hand, against the miniature's scheduler, counting, and queues that are
+solved.
+"""
 
 import itertools
 import math
@@ -54,7 +56,9 @@ def test_longest_geometric_by_inclusion_and_exclusion(mean, slots):
 
 @pytest.mark.parametrize("slots", [4, 32, 256])
 def test_log_law_by_the_harmonic_sum(slots):
-    """The longest of exponential lengths is the sum of the gaps between ends: mean / B + mean / (B - 1) + ..."""
+    """The longest of exponential lengths is the sum of the gaps between ends: mean / B + mean /
+    (B - 1) + ...
+    """
     gaps = sum(1 / k for k in range(1, slots + 1))
     assert ba.gain_exponential(B_seq=slots) == pytest.approx(gaps, rel=4e-3)
     assert ba.longest_exponential(n_mean=50, B_seq=slots) == pytest.approx(50 * gaps, rel=4e-3)
@@ -154,6 +158,169 @@ def test_schedule_is_the_miniatures(load, slots, continuous, chunk, room):
         assert ours.first[s.request.number] == s.start + s.prompt_steps
 
 
+class Server:
+    """The simulator's rules, one step at a time and one request at a time; it keeps no arrays and skips no
+    step.
+    """
+
+    def __init__(self, load, slots, continuous, step_time, prompt_chunk, kv_tokens, evict):
+        self.slots, self.continuous, self.step_time = slots, continuous, step_time
+        self.chunk, self.room, self.evict = prompt_chunk, kv_tokens, evict
+        self.requests = [
+            {"number": i, "arrival": a, "prompt": p, "output": o, "said": 0, "start": None, "first": None}
+            for i, (p, o, a) in enumerate(load)
+        ]
+        self.queue = sorted(self.requests, key=lambda r: (r["arrival"], r["number"]))
+        self.at = {}  # slot: request
+        self.now, self.admitted, self.seen = 0.0, 0, []
+        self.stays, self.steps, self.busy, self.peak, self.evictions = [], 0, 0, 0, 0
+
+    def run(self):
+        while self.queue or self.at:
+            self.admit()
+            self.make_room()
+            self.step()
+            self.release()
+        return self
+
+    def working(self):
+        return {slot: r for slot, r in sorted(self.at.items()) if r["said"] < r["output"]}
+
+    def next_tokens(self, r):
+        """Tokens that a request computes in this step: of its prompt, or of what it had said, or its last
+        one.
+        """
+        return 1 if r["fed"] >= r["to_feed"] else min(self.chunk, r["to_feed"] - r["fed"])
+
+    def needs(self, r):
+        """Cache that an admission takes: all that may come, or what is known with eviction."""
+        return r["prompt"] + (r["said"] if self.evict else r["output"] - 1)
+
+    def reserved(self, r):
+        return max(r["fed"], r["to_feed"]) if self.evict else self.needs(r)
+
+    def admit(self):
+        if not self.at:
+            self.now = max(self.now, self.queue[0]["arrival"])
+        elif not self.continuous:
+            return
+        for slot in range(self.slots):
+            if slot in self.at or not self.queue or self.queue[0]["arrival"] > self.now:
+                continue
+            r = self.queue[0]
+            if sum(map(self.reserved, self.at.values())) + self.needs(r) > self.room:
+                return  # nobody overtakes the head of the queue
+            self.at[slot] = self.queue.pop(0)
+            self.admitted += 1
+            r |= {"order": self.admitted, "since": self.now, "fed": 0, "to_feed": r["prompt"] + r["said"]}
+            r["start"] = self.now if r["start"] is None else r["start"]
+
+    def make_room(self):
+        while self.evict and sum(r["fed"] + self.next_tokens(r) for r in self.at.values()) > self.room:
+            slot, r = max(self.at.items(), key=lambda item: item[1]["order"])
+            del self.at[slot]
+            self.queue.insert(0, r)
+            self.stays.append((r["number"], slot, r["since"], self.now, self.now))
+            self.evictions += 1
+
+    def step(self):
+        working = self.working()
+        prompts = [self.next_tokens(r) for r in working.values() if r["fed"] < r["to_feed"]]
+        self.seen.append((len(self.at), sum(prompts)))
+        self.now += self.step_time(*self.seen[-1])
+        self.steps, self.busy = self.steps + 1, self.busy + len(working)
+        for r in working.values():
+            r["fed"] += self.next_tokens(r)
+            if r["fed"] >= r["to_feed"]:
+                r["said"] += 1
+                r["end"] = self.now
+                r["first"] = self.now if r["first"] is None else r["first"]
+        self.peak = max(self.peak, sum(r["fed"] for r in self.at.values()))
+
+    def release(self):
+        for slot in sorted(self.left()):
+            r = self.at.pop(slot)
+            self.stays.append((r["number"], slot, r["since"], r["end"], self.now))
+
+    def left(self):
+        """Slots whose request is done and need not wait for its batch."""
+        done = {s for s, r in self.at.items() if r["said"] == r["output"]}
+        return done if self.continuous or len(done) == len(self.at) else set()
+
+
+def quarters(batch, prompt_tokens):
+    """A step's seconds, exact in binary: they grow with the batch and with the prompts' tokens."""
+    return 0.25 + 0.5 * batch + 0.125 * prompt_tokens
+
+
+ARRIVALS = st.one_of(st.just(0), st.integers(0, 40), st.sampled_from([90, 200]))
+QUEUES = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8), ARRIVALS), min_size=1, max_size=10)
+
+
+def assert_same(ours, theirs):
+    """A run is the one that the step-by-step server makes, in every field."""
+    for name in ("arrival", "start", "first", "end"):
+        assert getattr(ours, name).tolist() == [r[name] for r in theirs.requests], name
+    assert ours.stays == theirs.stays and ours.slots == theirs.slots
+    assert (ours.steps, ours.busy_slot_steps) == (theirs.steps, theirs.busy)
+    assert (ours.kv_peak, ours.evictions) == (theirs.peak, theirs.evictions)
+
+
+@settings(max_examples=250, deadline=None)
+@given(QUEUES, st.integers(1, 4), st.sampled_from([1, 2, 3, math.inf]), st.data())
+def test_every_run_is_that_of_a_server_that_goes_step_by_step(load, slots, chunk, data):
+    load = [(p, o, a / 4) for p, o, a in load]
+    longest = max(p + o - 1 for p, o, _ in load)
+    room = data.draw(st.sampled_from([longest, longest + 1, longest + 4, 2 * longest, math.inf]))
+    mode = data.draw(st.sampled_from(["static", "reserved", "evict"]))
+    rules = {"slots": slots, "continuous": mode != "static", "prompt_chunk": chunk, "kv_tokens": room}
+    rules |= {"evict": mode == "evict", "step_time": quarters}
+    assert_same(simulate_batching(*arrays(load), **rules), Server(load, **rules).run())
+
+
+@settings(max_examples=120, deadline=None)
+@given(QUEUES, st.integers(2, 4), st.sampled_from([1, 2, math.inf]), st.integers(0, 3))
+def test_every_run_of_a_tight_cache_is_that_of_a_server_that_goes_step_by_step(load, slots, chunk, more):
+    load = [(p, o, 0.25 * (a % 8)) for p, o, a in load]
+    room = max(p + o - 1 for p, o, _ in load) + more
+    rules = {"slots": slots, "continuous": True, "prompt_chunk": chunk, "kv_tokens": room}
+    rules |= {"evict": True, "step_time": quarters}
+    assert_same(simulate_batching(*arrays(load), **rules), Server(load, **rules).run())
+
+
+@pytest.mark.parametrize("kind", ["static", "reserved", "evict"])
+def test_the_time_of_a_step_is_asked_for_its_slots_and_its_prompts_tokens(kind):
+    """No call for a step that never is, and whole numbers in each."""
+    asked = []
+    rules = {"slots": 2, "continuous": kind != "static", "prompt_chunk": 2, "kv_tokens": 9}
+    load = [(3, 4, 0), (2, 3, 0), (1, 5, 0.5), (4, 1, 60)]
+    ask = lambda batch, prompt: asked.append((batch, prompt)) or quarters(batch, prompt)
+    simulate_batching(*arrays(load), step_time=ask, evict=kind == "evict", **rules)
+    server = Server(load, step_time=quarters, evict=kind == "evict", **rules).run()
+    alone = [key for key, _ in itertools.groupby(asked)]
+    assert alone == [key for key, _ in itertools.groupby(server.seen)] and len(asked) < server.steps
+    assert {type(n) for pair in asked for n in pair} == {int}
+
+
+def test_steps_alike_stop_at_the_arrival_that_finds_a_slot():
+    """A long request alone; the second comes at 2.5 steps and starts with the fourth, the third waits for a
+    slot.
+    """
+    run = simulate_batching([0, 2.5, 3], [1, 1, 1], [9, 3, 1], slots=2)
+    assert run.start.tolist() == [0, 3, 6] and run.end.tolist() == [9, 6, 7]
+    exact = simulate_batching([0, 2, 2], [1, 1, 1], [9, 3, 1], slots=2)
+    assert exact.start.tolist() == [0, 2, 5], "whoever comes as a step ends is in the next one"
+    assert run.steps == 9 and run.busy_slot_steps == 13 and run.utilisation == 13 / 18
+    assert run.wait.tolist() == [0, 0.5, 3] and run.latency.tolist() == [9, 3.5, 4]
+
+
+def test_an_idle_server_waits_for_the_next_arrival():
+    run = simulate_batching([5, 1, 30], [1, 1, 1], [2, 1, 1], slots=1)
+    assert run.start.tolist() == [5, 1, 30] and run.end.tolist() == [7, 2, 31] and run.steps == 4
+    assert run.stays == [(1, 0, 1, 2, 2), (0, 0, 5, 7, 7), (2, 0, 30, 31, 31)]
+    assert {type(x) for stay in run.stays for x in stay[:2]} == {int}
+
+
 @settings(max_examples=150, deadline=None)
 @given(LOADS, st.integers(1, 4), CHUNK, st.integers(13, 24))
 def test_conservation_with_eviction(load, slots, chunk, room):
@@ -179,7 +346,8 @@ def test_eviction_by_hand():
     """Room for 6. Both prompts of 2 fit; both grow to 3; the later one goes when 4 + 4 would not fit."""
     run = simulate_batching([0, 0], [2, 2], [4, 4], slots=2, kv_tokens=6, evict=True)
     assert run.evictions == 1 and run.kv_peak == 6
-    # Request 1 has put out two tokens by step 2; from step 4 it computes 2 + 2 tokens again and puts out two more.
+    # Request 1 has put out two tokens by step 2; from step 4 it computes 2 + 2 tokens again and puts out two
+    # more.
     assert run.stays == [(1, 1, 0, 2, 2), (0, 0, 0, 4, 4), (1, 0, 4, 6, 6)]
     assert run.first.tolist() == [1, 1] and run.end.tolist() == [4, 6]
     reserved = simulate_batching([0, 0], [2, 2], [4, 4], slots=2, kv_tokens=6)
@@ -314,6 +482,46 @@ def test_the_least_that_is_taken():
     assert mean_longest([1.0], 1) == 1 == mean_of([1.0])
     run = simulate_batching([0], [1], [1], slots=1, prompt_chunk=1, kv_tokens=1)
     assert (run.steps, run.kv_peak, run.latency.tolist(), run.utilisation) == (1, 1, [1.0], 1)
+
+
+def test_lengths_run_to_forty_means_and_shares_to_a_millionth():
+    """Where no cut is given; what adds up to one but for rounding is taken, and no more than that."""
+    assert len(geometric(10)) == 400 and len(geometric(2.51)) == 101 and len(uniform(7)) == 7
+    assert mean_of([0.5, 0.5 + 0.9e-6]) == pytest.approx(1.5, abs=1e-5)
+    for off in (1.1e-6, -1.1e-6):
+        with pytest.raises(BadInput, match="that add up to 1, got a sum of"):
+            mean_of([0.5, 0.5 + off])
+    for p in ([], [[1.0]], [1.5, -0.5]):
+        with pytest.raises(BadInput, match="p takes probabilities"):
+            mean_longest(p, 2)
+    with pytest.raises(BadInput, match="mean takes a number of at least 1, got inf"):
+        geometric(math.inf)
+    for lengths in ([], [1.0, 2.0], [3, 0]):
+        with pytest.raises(BadInput, match="lengths takes whole numbers of at least 1"):
+            observed(lengths)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"arrival": [0, -0.5]}, "arrival takes numbers of at least 0, got -0.5"),
+        ({"prompt": [3, 0]}, "prompt takes numbers of at least 1, got 0"),
+        ({"output": [5, 0]}, "output takes numbers of at least 1, got 0"),
+        ({"slots": 0}, "slots takes a positive whole number, got 0"),
+        ({"prompt_chunk": 0.5}, "prompt_chunk takes numbers of at least 1, got 0.5"),
+        ({"kv_tokens": 3}, "kv_tokens takes room for the longest request, 4, got 3"),
+        ({"output": [2]}, "arrival, prompt and output take one entry a request, got 2, 2, 1"),
+        ({"prompt": [2, 3, 1]}, "arrival, prompt and output take one entry a request, got 2, 3, 2"),
+        ({"arrival": [], "prompt": [], "output": []}, "take one entry a request, got 0, 0, 0"),
+        ({"continuous": False, "evict": True}, "evict takes continuous batching, got static"),
+    ],
+)
+def test_every_refusal_of_the_simulator_names_its_numbers(change, words):
+    """One bad request among good ones is enough."""
+    task = {"arrival": [0, 1], "prompt": [2, 3], "output": [2, 2], "slots": 1, "kv_tokens": 20} | change
+    with pytest.raises(BadInput) as caught:
+        simulate_batching(**task)
+    assert str(caught.value).endswith(words)
 
 
 def test_a_length_never_ends_below_its_cut():

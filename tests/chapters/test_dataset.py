@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -112,7 +113,9 @@ PRINTED = [(6.34e9, 242e9, 2.2256440889984477), (8.67e9, 178e9, 2.22696340750878
 
 @pytest.mark.parametrize("size, tokens, loss", PRINTED)
 def test_data_constrained_losses_that_the_authors_print(size, tokens, loss):
-    """Two losses printed in the authors' repository, for 25 billion unique tokens; parameters saturate likewise."""
+    """Two losses printed in the authors' repository, for 25 billion unique tokens; parameters saturate
+    likewise.
+    """
     fit, unique = scaling_constants("muennighoff"), 25e9
     floor = float(scaling_row("muennighoff")["E"])
     enough = ds.optimal_tokens.solve("N")(D=unique, **fit)
@@ -181,7 +184,9 @@ def test_optimum_gives_the_table_of_the_joint_law(line):
 
 
 def test_exponents_that_papers_print():
-    """Approach 3 prints 0.46, as the unrounded constants give and the rounded ones do not; the refit prints 0.513."""
+    """Approach 3 prints 0.46, as the unrounded constants give and the rounded ones do not; the refit prints
+    0.513.
+    """
 
     def exponent(name):
         return ds.size_exponent(
@@ -330,7 +335,9 @@ def test_steps_and_their_time_by_two_routes():
 
 
 def test_filling_time_from_replayed_schedules():
-    """Three steps with different batches on six stages: their replayed time is work plus one filling per step."""
+    """Three steps with different batches on six stages: their replayed time is work plus one filling per
+    step.
+    """
     stages, batches = 6, (2, 9, 30)
     ends = [max(piece[4] for stage in pipeline_schedule(stages, m) for piece in stage) for m in batches]
     work = max(piece[4] for piece in pipeline_schedule(1, 1)[0])  # one micro-batch, forward and backward
@@ -382,7 +389,9 @@ def test_critical_batch_where_its_formula_is_plain():
 
 
 def test_critical_batch_is_where_noise_and_signal_balance():
-    """Descent along a noisy gradient: halving the noise by a batch of B_crit needs twice the steps of no noise."""
+    """Descent along a noisy gradient: halving the noise by a batch of B_crit needs twice the steps of no
+    noise.
+    """
     signal, noise = 3.0, 12.0
     critical = noise / signal**2
     for batch in (critical / 4, critical, 8 * critical):
@@ -476,3 +485,46 @@ def test_inverse_readings_by_hand():
     pull = fit["beta"] * fit["B"] / 26e12 ** fit["beta"]
     assert fit["alpha"] * fit["A"] / size ** fit["alpha"] == pytest.approx(pull)
     assert ledger.claim("dataset-batch-ramp").must_be("x_ramp") == pytest.approx(2 / 95)
+
+
+# ---- the ramp, step by step ---------------------------------------------------------------
+def steps_by_hand(tokens, ramp, first, last):
+    """Every batch as it is fed: the first, then in proportion to the tokens seen, then the last."""
+    seen, batches = Fraction(0), []
+    while seen < tokens:
+        share = seen / ramp if ramp else Fraction(1)
+        batches.append(first + (last - first) * min(share, Fraction(1)))
+        seen += batches[-1]
+    return batches
+
+
+def test_the_first_batches_of_a_ramp_by_hand():
+    assert [float(b) for b in steps_by_hand(10, 4, 1, 3)] == [1, 1.5, 2.25, 3, 3]
+    assert ramp_by_counting(tokens=10, ramp=4, first=1, last=3) == 5
+
+
+@given(*(st.integers(0, most) for most in (60, 60)), st.integers(1, 4), st.integers(0, 4))
+def test_steps_of_a_ramp_are_those_of_fractions(ramp, more, first, growth):
+    task = {"tokens": ramp + more, "ramp": ramp, "first": first, "last": first + growth}
+    counted = ramp_by_counting(**{name: float(x) for name, x in task.items()})
+    batches = steps_by_hand(**{name: Fraction(x) for name, x in task.items()})
+    near = [abs(sum(batches[:i]) - task["tokens"]) < 1e-9 for i in (-1, len(batches))]
+    assert counted == len(batches) or any(near), (
+        "rounding may add or spare a step that ends at the last token"
+    )
+
+
+@pytest.mark.parametrize("task", [{"first": 0}, {"first": 5}, {"ramp": -1}, {"ramp": 11}])
+def test_a_ramp_that_cannot_be_is_refused_with_its_numbers(task):
+    task = {"tokens": 10, "ramp": 4, "first": 1, "last": 3} | task
+    with pytest.raises(BadInput) as caught:
+        ramp_by_counting(**task)
+    got = "first={first}, last={last}, ramp={ramp}, tokens={tokens}".format(**task)
+    assert str(caught.value) == f"a ramp takes 0 < first <= last and 0 <= ramp <= tokens, got {got}"
+
+
+def test_a_ramp_of_no_growth_or_no_length_is_a_fixed_batch():
+    assert ramp_by_counting(tokens=12, ramp=12, first=3, last=3) == 4
+    assert ramp_by_counting(tokens=12, ramp=0, first=1, last=3) == 4
+    assert ramp_by_counting(tokens=13, ramp=0, first=1, last=3) == 5
+    assert ramp_by_counting(tokens=0, ramp=0, first=1, last=3) == 0

@@ -1,4 +1,6 @@
-"""Chapter 1's laws against things that do not know them: plain counting, the miniature's meter, published figures."""
+"""Chapter 1's laws against things that do not know them: plain counting, the miniature's meter, published
+figures.
+"""
 
 import math
 
@@ -134,7 +136,9 @@ def test_rate_and_size_by_a_clock(n, width, rate):
 
 
 def test_the_stated_300_billion_at_the_articles_20_tokens_a_second_and_3_terabytes():
-    """Bytes a card gives in a twentieth of a second, in weights of two bytes, half of them lost to the overhead."""
+    """Bytes a card gives in a twentieth of a second, in weights of two bytes, half of them lost to the
+    overhead.
+    """
     per_card = 3000e9 / 20 / 2 / 2
     rate, bandwidth = (
         facts_given.given(ref).value for ref in ("article:rate-20", "claim:inference-tradeoffs-h100-bw")
@@ -243,7 +247,9 @@ def test_serving_refuses():
 
 
 def test_300_billion_is_exact_at_the_published_tokens_per_word():
-    """A thousand words a minute, four tokens for three words: 22.2 a second, 26.8 TB/s, four bytes a weight."""
+    """A thousand words a minute, four tokens for three words: 22.2 a second, 26.8 TB/s, four
+    bytes a weight.
+    """
     limit = dw.largest(n=8, mem_rate=3.35e12, overhead=2, weight_bytes=2, R_out=1000 * 4 / 3 / 60)
     assert ledger.claim("problem-300b-constraint").stated.interval.contains(limit)
 

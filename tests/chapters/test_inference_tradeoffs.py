@@ -158,7 +158,9 @@ def test_cache_over_weights_by_hand():
 
 
 def test_the_papers_three_terabytes():
-    """118 layers, 48 heads of 128, 512 x 2,048 tokens, 16 bits: the paper rounds to 3 TB, three times the weights."""
+    """118 layers, 48 heads of 128, 512 x 2,048 tokens, 16 bits: the paper rounds to 3 TB, three times the
+    weights.
+    """
     total = sum(2 * 48 * 128 * 2 for _ in range(118)) * 512 * 2048
     assert architecture.cache_read_of_shape(L=118, n_kv=48, d_h=128, kv_bytes=2, B_seq=512, S=2048) == total
     assert round(total / 1e12) == 3 and round(total / (2 * 540e9)) == 3
@@ -202,7 +204,7 @@ def test_the_papers_trade():
 
 def test_size_over_chips_in_the_papers_prefills():
     big, small = (
-        [r for r in published(t) if r["batch"] == "512" and r["phase"] == "prefill"][0]
+        next(r for r in published(t) if r["batch"] == "512" and r["phase"] == "prefill")
         for t in ("pope_table2_palm540b", "pope_table3_palm62b")
     )
     ratio = (float(big["latency_s"]) / float(small["latency_s"])) / (

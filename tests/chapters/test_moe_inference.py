@@ -1,4 +1,6 @@
-"""Chapter 7's laws and distributions: against enumeration, draws, the miniature's meter, and counting on paper."""
+"""Chapter 7's laws and distributions: against enumeration, draws, the miniature's meter, and counting on
+paper.
+"""
 
 import itertools
 import math
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from gpt4lib import ledger
 from gpt4lib.chapters import moe_inference as mo
+from gpt4lib.chapters import parallelism
 from gpt4lib.facts import given as facts_given
 from gpt4lib.mini.meter import Meter
 from gpt4lib.mini.model import Transformer, tiny_shape
@@ -35,7 +38,9 @@ def test_dimensions(name):
 
 
 def by_hand(batch, weights, top_k, one_by_one=False):
-    """P(distinct), P(busiest) by listing every routing of every token; the sets' odds are worked out here as well."""
+    """P(distinct), P(busiest) by listing every routing of every token; the sets' odds are worked out here as
+    well.
+    """
     experts = len(weights)
     odds = {}
     for order in itertools.permutations(range(experts), top_k):
@@ -283,7 +288,9 @@ def test_whole_layers_on_nodes_by_trying():
     assert max(nodes) == 8 and mo.node_weights(N_node=8 * per_layer, weight_bytes=2, tp=8) == pytest.approx(
         30e9
     )
-    assert mo.gpu_weights(N_total=1.8e12, p=16, weight_bytes=2, tp=8) == pytest.approx(1.8e12 * 2 / 128)
+    assert parallelism.weights_of_rank(N_total=1.8e12, p=16, weight_bytes=2, tp=8) == pytest.approx(
+        1.8e12 * 2 / 128
+    )
     assert mo.stage_layers(L=120, p=16) == 7.5 and mo.head_layers(L=120, p=16, l_node=7) == 15
     tables = 100 * 12 * 2
     assert mo.table_layers(V=100, d=12, L=10, N_total=24_000) == pytest.approx(tables / 2400)
@@ -303,7 +310,9 @@ def test_fill_is_the_serving_models():
 
 
 def test_cache_does_not_depend_on_the_experts():
-    """Same prompt, other experts: the first layer's cache is the same to the last bit, and nothing old moves."""
+    """Same prompt, other experts: the first layer's cache is the same to the last bit, and
+    nothing old moves.
+    """
     mini = Transformer(tiny_shape(), seed=4)
     cache = mini.cache(2, 8)
     mini.forward([[3, 9, 4], [7, 7, 1]], cache)
@@ -483,10 +492,37 @@ def test_one_expert_gets_every_token():
     assert routing.busiest(7, experts=1, top_k=1).tolist() == [0] * 7 + [1]
 
 
+@pytest.mark.parametrize("experts", [2, 3])
 @pytest.mark.parametrize("n", [1, 20, 99, 100, 101, 1000])
-def test_one_over_a_poisson_probability_to_the_last_digits(n):
-    import mpmath
+def test_loads_given_their_sum_add_up_to_the_last_digits(n, experts):
+    """One over the probability of that sum is a product of n terms or, for large n, a series."""
+    assert abs(routing.busiest(n, experts=experts, top_k=1).sum() - 1) < 4e-15
+    if experts == 2 and n <= 101:
+        for most in range((n + 1) // 2, (n + 1) // 2 + max(1, n // 10)):
+            exact = Fraction(math.comb(n, most) * (2 if 2 * most > n else 1), 2**n)
+            found = routing.busiest(n, experts=2, top_k=1)[most]
+            assert found == pytest.approx(float(exact), rel=4e-14)
 
-    with mpmath.workdps(40):
-        exact = mpmath.factorial(n) * mpmath.exp(n) / mpmath.mpf(n) ** n
-        assert abs(routing._over_poisson(n) / exact - 1) < 2e-14
+
+def test_draws_are_the_same_each_time_and_others_with_another_seed():
+    routes = routing.sets(5, top_k=2)
+    one, again, other = (
+        routing.draw_loads(routes, 9, draws=4, **seed).tolist() for seed in ({}, {}, {"seed": 1})
+    )
+    assert one == again == routing.draw_loads(routes, 9, draws=4, seed=0).tolist() != other
+
+
+@pytest.mark.parametrize("experts", [20, 21])
+def test_every_set_of_twenty_experts_is_visited_and_of_no_more(experts):
+    routes = routing.sets(experts, top_k=1)
+    if experts == 21:
+        with pytest.raises(BadInput, match=r"routes takes at most 20 experts, .*, got 21"):
+            routing.reached_of(routes, 1)
+        return
+    assert routing.reached_of(routes, 2)[1:3] == pytest.approx([0.05, 0.95])
+
+
+@pytest.mark.parametrize(("batch", "experts", "off"), [(30, 3, 5e-11), (100, 3, 2e-14), (400, 16, 1e-13)])
+def test_loads_of_two_experts_a_token_add_up(batch, experts, off):
+    """Finer steps where the polynomials swing: steps of 0.4 there would be off by 4e-10 and 9e-14."""
+    assert abs(routing.busiest(batch, experts=experts, top_k=2).sum() - 1) < off

@@ -74,7 +74,9 @@ def test_latent_cache_against_the_shape_of_deepseek_v2():
 
 
 def test_latent_cache_holds_all_that_attention_needs():
-    """Keys and values of every head rebuilt from the cached vectors give the scores of the vectors themselves."""
+    """Keys and values of every head rebuilt from the cached vectors give the scores of the vectors
+    themselves.
+    """
     rng = np.random.default_rng(0)
     heads, width, rank, rope, tokens = 4, 8, 6, 2, 5
     latent, rotated = rng.standard_normal((tokens, rank)), rng.standard_normal((tokens, rope))
@@ -91,7 +93,9 @@ def test_latent_cache_holds_all_that_attention_needs():
 @pytest.mark.parametrize("n_kv", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("over", ["heads", "batch"])
 def test_cache_on_eight_ranks_of_the_miniature(n_kv, over):
-    """One to sixteen key-value heads on eight ranks: what a rank's arrays hold, and the same logits as on one."""
+    """One to sixteen key-value heads on eight ranks: what a rank's arrays hold, and the same logits as on
+    one.
+    """
     whole = Transformer(tiny_shape(n_heads=16, n_kv_heads=n_kv))
     split = TensorParallel(whole, 8, cache_over=over)
     caches, alone = split.cache(8, 6), whole.cache(8, 6)
@@ -124,9 +128,11 @@ def test_cache_on_eight_ranks_of_the_miniature(n_kv, over):
 def test_fit_by_filling(room, stages, per_stage, tp, power, head, context):
     """Memory filled sequence by sequence: a stage of `per_stage` layers holds every sequence in flight."""
     n_kv = 2**power
-    whole = dict(L=stages * per_stage, p=stages, tp=tp, n_kv=n_kv, d_h=head, kv_bytes=2, S=context)
-    memory = dict(mem=room + 1000, usable=1, weight_bytes=2, N_held=0, E=1, N_exp=500 * tp * stages)
-    one = dict(layers=per_stage, kv_heads=max(1, n_kv // tp), head_width=head, context=context)
+    whole = {"L": stages * per_stage, "p": stages, "tp": tp, "n_kv": n_kv, "d_h": head, "kv_bytes": 2}
+    whole |= {"S": context}
+    memory = {"mem": room + 1000, "usable": 1, "weight_bytes": 2, "N_held": 0, "E": 1}
+    memory |= {"N_exp": 500 * tp * stages}
+    one = {"layers": per_stage, "kv_heads": max(1, n_kv // tp), "head_width": head, "context": context}
     count = fill_cache(room_bytes=room or 0.5, **one)
     assert count == math.floor(mqa.fitting_copied(**whole, **memory) + 1e-9)
     if n_kv >= tp:  # enough heads: nothing is copied, and it does not matter how the cache is divided
@@ -144,7 +150,7 @@ def test_longest_context_by_filling(stages, ranks, heads):
     """Four sequences of the longest context fit into every GPU, of one token more they do not."""
     whole = mqa.token_cache(L=6 * stages, n_kv=heads * ranks, d_h=3, kv_bytes=2)
     most = math.floor(mqa.longest(B_fly=4, kv=whole, cache_ranks=ranks, p=stages, Q_left=100_000))
-    one = dict(room_bytes=100_000, layers=6, kv_heads=heads, head_width=3)
+    one = {"room_bytes": 100_000, "layers": 6, "kv_heads": heads, "head_width": 3}
     assert fill_cache(**one, context=most) >= 4 > fill_cache(**one, context=most + 1)
 
 
@@ -176,7 +182,9 @@ def test_scores_of_a_prompt_by_the_array():
 
 
 def test_long_prompts_overflow_only_when_scores_are_stored():
-    """At 32k the scores of one layer are larger than any A100, at 8k they are not; in chunks of 256 they never are."""
+    """At 32k the scores of one layer are larger than any A100, at 8k they are not; in chunks of 256 they
+    never are.
+    """
     heads, weights = {"act_bytes": 2, "n_h": 144, "tp": 8}, 30.5e9
     assert mqa.prompt_scores(**heads, n_tok=32768, S=32768) + weights > 40e9
     assert mqa.prompt_scores(**heads, n_tok=8192, S=8192) + weights < 40e9
@@ -189,7 +197,7 @@ def test_long_prompts_overflow_only_when_scores_are_stored():
 @pytest.mark.parametrize("stages, each", [(3, 1), (3, 4), (5, 2)])
 def test_rate_of_a_pipeline_step_by_step(stages, each):
     seconds = lambda size: 0.5 + size / 8
-    all_of_them = dict(sequences=stages * each, stages=stages, stage_seconds=seconds)
+    all_of_them = {"sequences": stages * each, "stages": stages, "stage_seconds": seconds}
     full = pipeline_rate(**all_of_them)
     assert full == pytest.approx(each / seconds(each))
     for parts in range(1, stages * each + 1):
@@ -199,7 +207,9 @@ def test_rate_of_a_pipeline_step_by_step(stages, each):
 
 
 def test_cost_by_reading_experts_one_by_one():
-    """Expected distinct experts of a pass from every choice of pairs; bytes over rate; dollars over tokens."""
+    """Expected distinct experts of a pass from every choice of pairs; bytes over rate; dollars
+    over tokens.
+    """
     e, size = 4, 3
     pairs = list(itertools.combinations(range(e), 2))
     reached = [len(set().union(*choice)) for choice in itertools.product(pairs, repeat=size)]
@@ -284,7 +294,9 @@ def test_multi_head_is_dearer_than_the_list_price_on_small_cards_with_two_bytes_
 
 
 def contexts(memory):
-    """Our longest context for each cell of Pope et al.'s Table 1, with its printed value, `memory` bytes a chip."""
+    """Our longest context for each cell of Pope et al.'s Table 1, with its printed value, `memory` bytes a
+    chip.
+    """
     found = {}
     for row in published("pope_table1_max_context"):
         heads, width = (48 if row["variant"] == "Multihead" else 1), int(row["d_head"])
@@ -328,7 +340,9 @@ def test_mlp_widths_of_shazeer_keep_the_parameters_equal(row):
 
 
 def test_savings_of_deepseek_v2():
-    """93.3% less than DeepSeek 67B: 82% by shapes alone, the printed figure with six bits an entry for sixteen."""
+    """93.3% less than DeepSeek 67B: 82% by shapes alone, the printed figure with six bits an entry for
+    sixteen.
+    """
     before = mqa.token_cache(L=95, n_kv=8, d_h=128, kv_bytes=2)
     after = {bits: mqa.latent_cache(L=60, r_kv=512, d_rope=64, kv_bytes=bits / 8) for bits in (16, 6)}
     assert 1 - after[16] / before == pytest.approx(0.822, abs=5e-4)
@@ -381,3 +395,112 @@ def limit(server, context):
 def test_bad_input_is_named(call, names):
     with pytest.raises(BadInput, match=names):
         call()
+
+
+# ---- pipelines, stages and memory, event by event -----------------------------------------
+def ends_of_a_pipeline(times, stages, rounds):
+    """When each round's last micro-batch leaves the last stage: a stage serves whoever waits longest."""
+    waiting = [[] for _ in range(stages)]
+    waiting[0] = [(0, 0, j) for j in range(len(times))]  # (since, round, micro-batch)
+    busy, now, ends = [None] * stages, 0, {}
+    while any(waiting) or any(busy):
+        for s in range(stages):
+            if busy[s] is None and waiting[s]:
+                _, turn, j = waiting[s].pop(0)
+                busy[s] = now + times[j], turn, j
+        now = min(job[0] for job in busy if job)
+        for s in range(stages):
+            if busy[s] and busy[s][0] == now:
+                _, turn, j = busy[s]
+                busy[s] = None
+                if s + 1 < stages:
+                    waiting[s + 1].append((now, turn, j))
+                    continue
+                ends[turn] = max(ends.get(turn, 0), now)
+                if turn + 1 < rounds:
+                    waiting[0].append((now, turn + 1, j))
+    return ends
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(2, 7), st.data())
+def test_rate_of_a_pipeline_event_by_event(sequences, stages, rounds, data):
+    """Parts of equal size to within one, the larger first; the first half of the rounds is not counted."""
+    parts = data.draw(st.one_of(st.none(), st.integers(1, sequences)))
+    number = min(sequences, stages) if parts is None else parts
+    sizes = [len(range(j, sequences, number)) for j in range(number)]
+    assert sum(sizes) == sequences
+    seconds = lambda size: 0.25 + 0.5 * size
+    ends = ends_of_a_pipeline([seconds(size) for size in sizes], stages, rounds)
+    counted, half = rounds - rounds // 2, rounds // 2
+    task = {"sequences": sequences, "stages": stages, "stage_seconds": seconds, "rounds": rounds}
+    rate = pipeline_rate(**task, micro_batches=parts)
+    assert rate == pytest.approx(sequences * counted / (ends[rounds - 1] - ends[half - 1]))
+
+
+def test_rate_of_a_pipeline_counts_forty_rounds_where_none_are_given():
+    task = {"sequences": 5, "stages": 3, "stage_seconds": lambda size: 1 + 0.5 * size}
+    assert pipeline_rate(**task) == pipeline_rate(**task, rounds=40) == pytest.approx(5 / 6)
+    assert pipeline_rate(sequences=1, stages=1, stage_seconds=float, rounds=2) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"micro_batches": 0}, r"micro_batches takes 1 to sequences = 2, got 0 \(stages=2, rounds=4\)"),
+        ({"micro_batches": 3}, r"micro_batches takes 1 to sequences = 2, got 3 \(stages=2, rounds=4\)"),
+        ({"stages": 0, "micro_batches": 1}, r"got 1 \(stages=0, rounds=4\)"),
+        ({"rounds": 1}, r"got 2 \(stages=2, rounds=1\)"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_is_refused(change, words):
+    with pytest.raises(BadInput, match=words):
+        pipeline_rate(**{"sequences": 2, "stages": 2, "stage_seconds": float, "rounds": 4} | change)
+
+
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_layers_are_dealt_out_as_evenly_as_can_be(stages, more):
+    layers = stages + more - 1
+    held = [len(range(s, layers, stages)) for s in range(stages)]
+    assert fullest_stage(layers, stages) == max(held) and sum(held) == layers
+
+
+def test_memory_filled_by_hand():
+    """Two layers of one head of 3 for 5 tokens of 2 bytes: 120 bytes a sequence; of 4 bytes as many again."""
+    one = {"layers": 2, "kv_heads": 1, "head_width": 3, "context": 5}
+    assert [fill_cache(room_bytes=r, **one) for r in (119, 120, 121, 239, 240, 0.5)] == [0, 1, 1, 1, 2, 0]
+    assert (
+        fill_cache(room_bytes=240, **one, kv_bytes=4) == 1
+        and fill_cache(room_bytes=60, **one, kv_bytes=1) == 1
+    )
+    assert fill_cache(room_bytes=2, layers=1, kv_heads=1, head_width=1, context=1, kv_bytes=1) == 1
+
+
+@pytest.mark.parametrize("name", ["layers", "kv_heads", "head_width", "context"])
+@pytest.mark.parametrize("size", [0, True, 1.0])
+def test_memory_takes_whole_sizes(name, size):
+    sizes = {"layers": 1, "kv_heads": 1, "head_width": 1, "context": 1} | {name: size}
+    with pytest.raises(BadInput, match=f"{name} takes a positive whole number, got {size!r}"):
+        fill_cache(room_bytes=9, **sizes)
+
+
+def test_whole_sequences_only_where_stages_wait():
+    """Fewer sequences than stages: as many whole ones as fit, a micro-batch each."""
+    server = replace(Server(gpu="A100-SXM 40GB", **A100), micro_batches=15)
+    for context in (2**17, 2**19, 2**20):
+        most = 15 * float(
+            decode(served_model("gpt4_multi_query"), server, batch=1, context=context)["batch_limit"]
+        )
+        x = at_the_limit(served_model("gpt4_multi_query"), server, context=context, price=HOUR)
+        if most >= 15:
+            assert x["in_flight"] == pytest.approx(most) and x["fits"]
+            continue
+        assert x["in_flight"] == int(most) >= 1
+        alone = decode(
+            served_model("gpt4_multi_query"),
+            replace(server, micro_batches=int(most)),
+            batch=1,
+            context=context,
+            price=HOUR,
+        )
+        assert float(x["rate"]) == float(alone["rate"]) and float(x["cost"]) == float(alone["cost"])

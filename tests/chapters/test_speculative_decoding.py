@@ -1,4 +1,6 @@
-"""Chapter 10's laws and measures: by every pattern of kept drafts, by clock, by published tables, by running models."""
+"""Chapter 10's laws and measures: by every pattern of kept drafts, by clock, by published tables, by running
+models.
+"""
 
 import itertools
 import math
@@ -66,7 +68,9 @@ def test_tokens_by_every_pattern(accept, gamma):
 
 @pytest.mark.parametrize("accept, gamma, c", [(0.6, 1, 0.1), (0.75, 4, 0.05), (0.3, 6, 0.2), (0.9, 8, 0.01)])
 def test_speed_and_work_by_the_clock(accept, gamma, c):
-    """Draw coins for 40,000 rounds and add up the time and the FLOP of every draft and every oracle position."""
+    """Draw coins for 40,000 rounds and add up the time and the FLOP of every draft and every
+    oracle position.
+    """
     rng, clock, flop, out = np.random.default_rng(3), 0.0, 0.0, 0
     for coins in rng.random((40_000, gamma)) < accept:
         for _ in coins:
@@ -507,3 +511,84 @@ def test_verdicts():
 def test_bad_input(call, message):
     with pytest.raises(BadInput, match=message):
         call()
+
+
+# ---- small cases, all of them -------------------------------------------------------------
+CHANCES = st.sampled_from([0.0, 0.25, 0.5, 0.875, 1.0])
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(CHANCES, min_size=1, max_size=6), st.lists(CHANCES, min_size=1, max_size=6), st.integers(1, 7)
+)
+def test_passes_of_any_two_texts_by_every_coin(one, other, gamma):
+    """Means over the texts; a position that is never reached keeps nothing."""
+    texts = [one, (other * 6)[: len(one)]]
+    found, shares = mean_rounds(texts, gamma)
+    slow = [slow_rounds(row, gamma) for row in texts]
+    assert found == pytest.approx(np.mean([rounds for rounds, _ in slow])) and shares.shape == (gamma,)
+    alone = mean_rounds(texts[:1], gamma)[1]
+    np.testing.assert_allclose(alone, slow[0][1], atol=1e-12)
+
+
+def test_kept_shares_of_two_texts_weigh_how_often_each_gets_there():
+    """Of two texts of three tokens one always keeps its drafts, the other never: by position."""
+    found, shares = mean_rounds([[1, 1, 1], [0, 0, 0]], 2)
+    # kept: one round, both drafts; never kept: three rounds of one token, the last without a draft
+    assert found == 2 and shares.tolist() == [1 / 3, 1]
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=3), st.integers(1, 6))
+def test_best_tree_is_the_likeliest_paths_of_all(weights, nodes):
+    share = [w / 24 for w in weights]
+    tree = best_tree(share, nodes)
+    paths = [p for d in range(1, nodes + 1) for p in itertools.product(range(len(share)), repeat=d)]
+    chance = sorted({p: math.prod(share[r] for r in p) for p in paths}.values(), reverse=True)
+    positive = [p for p in tree.values() if p > 0]
+    assert len(tree) == nodes and sorted(positive, reverse=True) == pytest.approx(chance[: len(positive)])
+    assert all(p == pytest.approx(math.prod(share[r] for r in path)) for path, p in tree.items())
+    assert all(len(path) == 1 or path[:-1] in tree for path in tree)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=1, max_size=3), st.data())
+def test_tree_tokens_of_any_tree_by_walking(ranks, data):
+    """Trees of any shape, with a rank that no text has, and a text with a rank that no tree has."""
+    rank, ranks = st.sampled_from([0, 1, 2, 3, 5]), [*ranks, [4, 0, 4, 1, 2, 4]]
+    tree = {(data.draw(rank),)}
+    for _ in range(data.draw(st.integers(0, 6))):
+        path = data.draw(st.sampled_from(sorted(tree)))
+        tree |= {((*path, data.draw(rank)) if len(path) < 4 else (data.draw(rank),))}
+    depth, said = max(map(len, tree)), []
+    for row in ranks:
+        for start in range(len(row) - depth + 1):
+            window = row[start : start + depth]
+            said.append(1 + sum(tuple(window[: d + 1]) in tree for d in range(depth)))
+    assert tree_tokens(ranks, tree) == pytest.approx(np.mean(said))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: mean_rounds([[0.5, 1.01]], 1), "keep takes probabilities from 0 to 1, texts by tokens"),
+        (lambda: mean_rounds([[0.5, -0.01]], 1), "keep takes probabilities from 0 to 1, texts by tokens"),
+        (lambda: mean_rounds([0.5], 1), "keep takes probabilities from 0 to 1, texts by tokens"),
+        (lambda: mean_rounds([[]], 1), "keep takes probabilities .* at least one of each"),
+        (lambda: mean_rounds([[0.5]], 0), "gamma takes a positive whole number, got 0"),
+        (lambda: best_tree([0.5], 0), "nodes takes a positive whole number, got 0"),
+        (lambda: best_tree([0.5, 0.6], 1), "rank_share takes probabilities that add up to at most 1"),
+        (lambda: best_tree([-0.1], 1), "rank_share takes probabilities"),
+        (lambda: best_tree([], 1), "rank_share takes probabilities"),
+        (lambda: best_tree([[0.5]], 1), "rank_share takes probabilities"),
+        (lambda: best_draft_length(accept=0.5, c_draft=0.1, most=0), "most takes .* at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(call, words):
+    with pytest.raises(BadInput, match=words):
+        call()
+
+
+def test_the_least_and_the_most_that_are_taken():
+    assert best_tree([1.0], 2) == {(0,): 1.0, (0, 0): 1.0} and best_tree([0.5, 0.5], 1) == {(0,): 0.5}
+    assert mean_rounds([[0.5]], 1)[0] == 1 and mean_rounds([[0, 1]], 1)[0] == 2
+    assert best_draft_length(accept=0.9, c_draft=0.01, most=1) == 1
+    assert best_draft_length(accept=1.0, c_draft=0.01) == 64 == best_draft_length(accept=1, c_draft=0.1)

@@ -1,5 +1,6 @@
 """Chapter 5's laws against things that do not know them: published tables, simulations, plain counting."""
 
+import itertools
 import math
 import random
 import re
@@ -195,7 +196,7 @@ def test_rental_gives_deepseeks_published_cost():
 
 def test_ownership_against_a_bookkeeping_of_hours():
     hours_sold, energy_kwh, books = 0.0, 0.0, 25_000.0
-    for year in range(5):
+    for _year in range(5):
         hours_sold += 0.9 * 8766
         energy_kwh += 0.9 * 8766 * 0.8 * 1.2  # 0.8 kW while rented out, 20% more for the building
     books += energy_kwh * 0.08
@@ -243,7 +244,7 @@ def test_bubble_against_a_replayed_schedule(stages, batches, chunks, kind):
     rows = pipeline_schedule(stages, batches, chunks, kind)
     for stage in rows:
         assert len(stage) == 2 * batches * chunks == len({piece[:3] for piece in stage})
-        assert all(a[4] <= b[3] + 1e-9 for a, b in zip(stage, stage[1:]))
+        assert all(a[4] <= b[3] + 1e-9 for a, b in itertools.pairwise(stage))
     assert parallelism.bubble_share(p=stages, m=batches, v=chunks) == pytest.approx(
         stage_idle_share(rows), abs=1e-9
     )
@@ -440,7 +441,7 @@ def test_megatrons_percent_of_peak_counts_recomputation():
 def test_growth_gives_the_compute_optimal_table():
     table = published("chinchilla_table3_optimal")
     exponent = float(rows("chinchilla_table2_exponents")[0]["a_Nopt"])
-    for small, large in zip(table, table[1:]):
+    for small, large in itertools.pairwise(table):
         got = tc.model_growth(
             n_new=float(large["flops"]), F_new=2, n=float(small["flops"]), F=2, a_N=exponent
         )
@@ -689,3 +690,26 @@ def test_h100_figure_needs_fp8():
     assert max(bf16) < share and min(fp8) < share * H100 / 1979e12 < max(fp8) and len(fp8) == 10
     assumed = ledger.load()["training-cost-h100-21.5m"].inputs["mfu"].stated.interval
     assert (assumed.lo, assumed.hi) == pytest.approx((min(fp8), max(fp8)))
+
+
+def test_a_run_with_two_failures_by_hand(monkeypatch):
+    """Segments of 10 + 2.
+
+    The second is lost after 5 s, its restart of 3 after 14 s, just before its end at 15.
+    """
+    gaps, asked = iter([12.0, 5.0, 14.0, 15.0, 100.0]), []
+
+    class Fixed:
+        def exponential(self, mean):
+            asked.append(mean)
+            return next(gaps)
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Fixed())
+    lost = simulate_failures(50.0, 10.0, 2.0, 3.0, segments=3)
+    assert lost == pytest.approx(1 - 30 / (12 + 5 + 14 + 15 + 12)) and asked == [50.0] * 5
+
+
+def test_a_run_that_never_fails_loses_its_writes():
+    assert simulate_failures(1e30, 9.0, 1.0, 5.0, segments=4) == pytest.approx(0.1)
+    one, other = (simulate_failures(30, 9, 1, 5, segments=50, seed=seed) for seed in (0, 1))
+    assert one == simulate_failures(30, 9, 1, 5, segments=50) != other

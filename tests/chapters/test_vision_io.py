@@ -1,6 +1,9 @@
-"""Chapter 11's laws and counts: against the miniature, plain loops, published shapes and files as they are."""
+"""Chapter 11's laws and counts: against the miniature, plain loops, published shapes and files
+as they are.
+"""
 
 import bz2
+import itertools
 import math
 
 import numpy as np
@@ -137,7 +140,9 @@ def test_image_sets():
 
 
 def test_flows_of_a_small_cluster_by_hand():
-    """24 GPUs in 3 servers load 1,000 tokens of 6 bytes in 10 s: 600 bytes a second, 200 a server, 25 a GPU."""
+    """24 GPUs in 3 servers load 1,000 tokens of 6 bytes in 10 s: 600 bytes a second, 200 a
+    server, 25 a GPU.
+    """
     flow = vi.cluster_flow(R=100, b_in=6)
     assert flow == 600
     assert vi.server_flow(flow=flow, n=24, node=8) == 200
@@ -160,7 +165,9 @@ def test_flow_by_the_step():
 
 
 def test_decoding_by_a_queue_of_cores():
-    """Cores take images in turn; with as many as the law says they keep up, with one fewer they fall behind."""
+    """Cores take images in turn; with as many as the law says they keep up, with one fewer they
+    fall behind.
+    """
     rate, tokens, seconds = 1000.0, 50, 0.33
     need = math.ceil(vi.decoding(R=rate, t_dec=seconds, tok_img=tokens))
     for cores, keeps_up in ((need, True), (need - 1, False)):
@@ -248,7 +255,9 @@ def test_the_9b_row_of_table_4_has_too_many_layers():
 
 
 def test_narrow_visual_tokens_and_the_resampler_by_hand():
-    """Twelve blocks: query, output and MLP are ten squares of the width, key and value two strips of 1,536."""
+    """Twelve blocks: query, output and MLP are ten squares of the width, key and value two
+    strips of 1,536.
+    """
     assert flamingo_blocks("Flamingo-80B", d_vis=1536) == 12 * (10 * 8192**2 + 2 * 1536 * 8192)
     assert flamingo_blocks("Flamingo-9B", "Perceiver Resampler") == 6 * 12 * 1536**2
 
@@ -263,7 +272,10 @@ def test_parts_add_up_to_the_printed_total(model):
 
 
 def test_compute_of_the_stage_by_counting_products():
-    """Forward one product; backward one for the inputs, and one more for each weight that learns. 2 FLOP each."""
+    """Forward one product; backward one for the inputs, and one more for each weight that learns.
+
+    2 FLOP each.
+    """
     text, added, tokens = 7, 3, 10
     learns = 2 * 3 * (text + added) * tokens
     frozen = 2 * (2 * text + 3 * added) * tokens
@@ -390,3 +402,122 @@ IMAGES = np.zeros((1, 28, 28, 3), np.uint8)
 def test_bad_input(call, message):
     with pytest.raises(BadInput, match=message):
         call()
+
+
+# ---- pictures pixel by pixel --------------------------------------------------------------
+def test_the_drawing_is_a_disc_over_a_slope_on_white():
+    """A blue disc about (0.6, 0.4) of area 0.06 pi, below it orange under the line from 0.7 down to 0.4."""
+    for size in (64, 91):
+        found = samples(size)["drawing"]
+        for row, column in itertools.product(range(size), repeat=2):
+            x, y = column / size, row / size
+            colour = (230, 159, 0) if y > 0.7 - 0.3 * x else (255, 255, 255)
+            colour = (0, 114, 178) if math.hypot(x - 0.6, y - 0.4) < math.sqrt(0.06) else colour
+            assert tuple(found[row, column]) == colour, (row, column)
+
+
+def test_the_page_has_ink_where_the_novel_has_letters():
+    """At full size, 32 lines of 64 characters, each in its cell of 16 by 32 pixels."""
+    page = samples(1024)["page of text"]
+    text = " ".join(novel.paragraphs())[: 32 * 64]
+    wide = 26 * 1233 / 2048  # DejaVu Sans Mono: each character is 1,233 of 2,048 units wide
+    dark = page.min(axis=2) < 128
+    for line in range(32):
+        row = dark[32 * line : 32 * (line + 1)]
+        for at, letter in enumerate(text[64 * line : 64 * (line + 1)]):
+            left = 8 + round(wide) * at
+            assert row[:, left : left + round(wide)].any() == (letter != " "), (line, at, letter)
+    assert not dark[:, :8].any() and not dark[:, 8 + 64 * round(wide) :].any()
+    assert (page.max(axis=2) == page.min(axis=2)).all(), "black on white"
+
+
+def test_the_photograph_is_the_square_at_the_top_of_the_portrait():
+    from matplotlib import get_data_path
+    from PIL import Image
+
+    portrait = np.asarray(Image.open(f"{get_data_path()}/sample_data/grace_hopper.jpg").convert("RGB"))
+    assert portrait.shape[1] == 512, "the whole width"
+    assert np.array_equal(samples(512)["photograph"], portrait[:512])
+
+
+def test_the_noise_is_even_over_all_bytes():
+    noise = samples(512)["noise"]
+    times = np.bincount(noise.ravel(), minlength=256)
+    assert len(times) == 256 and abs(times / times.mean() - 1).max() < 0.1
+    assert np.array_equal(noise, samples(512)["noise"])
+
+
+@pytest.mark.parametrize("size", [63, 4097, 64.0])
+def test_sizes_out_of_reach_are_refused(size):
+    with pytest.raises(BadInput, match=f"size takes a whole number of pixels from 64 to 4096, got {size}"):
+        samples(size)
+
+
+@given(*[st.integers(1, 3)] * 3, st.sampled_from([1, 2, 5]), st.sampled_from([1, 3]))
+def test_a_visual_token_is_the_pixels_of_its_square(count, down, across, side, channels):
+    """Row by row of squares, row by row of pixels, channel by channel."""
+    shape = (count, down * side, across * side, channels)
+    images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
+    found = patches(images, side)
+    assert found.shape == (count, down * across, side * side * channels) and found.dtype == np.uint8
+    for i, r, c in itertools.product(range(count), range(down), range(across)):
+        square = [
+            images[i, r * side + y, c * side + x, z]
+            for y, x, z in itertools.product(range(side), range(side), range(channels))
+        ]
+        assert found[i, r * across + c].tolist() == square
+
+
+def test_patches_without_channels_or_of_a_truth_are_refused():
+    with pytest.raises(BadInput, match=r"at least one image with one channel, got \(1, 28, 28, 0\)"):
+        patches(IMAGES[..., :0], 14)
+    with pytest.raises(BadInput, match="side takes a whole number of pixels from 1, got True"):
+        patches(IMAGES, True)
+    with pytest.raises(BadInput, match="images takes at least one image"):
+        patches(IMAGES[:0, :, :, :0], 14)
+
+
+@settings(max_examples=60)
+@given(st.text("ab \n", min_size=2, max_size=14), st.text("ab \n", min_size=2, max_size=10))
+def test_byte_pairs_of_short_texts_by_the_textbook(text, held):
+    """While one pair is the most frequent, the merges are the textbook's; the last merge leaves no pair."""
+    want, found = slow_pairs(text, held, 6), byte_pairs(text, held, 6)
+    assert found[0] == 1 and len(found) <= 7
+    for got, step in zip(found[1:], want[1:]):
+        if step[1] > 1:
+            return
+        assert got == pytest.approx(step[0])
+    assert len(found) == len(want)
+
+
+@pytest.mark.parametrize("merges", [True, 1.0, -1])
+def test_merges_are_counted(merges):
+    with pytest.raises(BadInput, match=f"merges takes a whole number of at least 0, got {merges}"):
+        byte_pairs("ab", "ab", merges)
+    assert byte_pairs("ab", "ab", 0).tolist() == [1] and byte_pairs("ab", "abab", 1).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("model", "layers"), [("Flamingo-3B", None), ("Flamingo-80B", 3)])
+def test_a_frozen_text_model_counted_matrix_by_matrix(model, layers):
+    """Attention of five squares of the width with relative positions, an MLP of eight; a table of 32,000
+    rows.
+    """
+    row = flamingo(model, "Frozen LM")
+    number, d = layers or row["n_x"], row["d"]
+    assert row["n_h"] * row["d_h"] == d
+    norms = 2 * d * number + d
+    found = flamingo_text(model, layers=layers)
+    assert found == number * (5 + 8) * d * d + 32_000 * d + norms
+    assert (found - flamingo_text(model, layers=number + 1)) < -13 * d * d
+
+
+def test_letters_of_the_page_are_of_26_pixels():
+    """A capital of DejaVu Sans Mono is 1,493 of 2,048 units high: 19 pixels, 20 in the next size."""
+    page = samples(1024)["page of text"].min(axis=2)
+    text = " ".join(novel.paragraphs())[: 32 * 64]
+    places = [divmod(i, 64) for i, letter in enumerate(text) if letter in "TIEH"]
+    tall = set()
+    for line, at in places:
+        rows = (page[32 * line : 32 * line + 32, 8 + 16 * at : 24 + 16 * at] < 128).any(axis=1)
+        tall.add(int(rows.sum()))
+    assert tall == {round(26 * 1493 / 2048)}

@@ -6,9 +6,18 @@ from dataclasses import asdict, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from gpt4lib.facts.files import published, sources
-from gpt4lib.facts.models import POSITIONS, model_of, published_model, published_models, read_model
+from gpt4lib.facts.models import (
+    POSITIONS,
+    model_mistakes,
+    model_of,
+    model_schema,
+    published_model,
+    published_models,
+    read_model,
+)
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.systems.count import PARTS, agrees, flop_per_token, parameters
 
@@ -72,7 +81,8 @@ def attention_arrays(s):
     if s.mla_kv_rank:
         h, qk = s.n_heads, s.mla_d_nope + s.mla_d_rope
         query = [(s.d_model, s.mla_q_rank), (s.mla_q_rank, h * qk)] if s.mla_q_rank else [(s.d_model, h * qk)]
-        sizes = query + [
+        sizes = [
+            *query,
             (s.d_model, s.mla_kv_rank + s.mla_d_rope),
             (s.mla_kv_rank, h * (s.mla_d_nope + s.mla_d_value)),
             (h * s.mla_d_value, s.d_model),
@@ -135,61 +145,30 @@ small = st.integers(1, 6)
 @given(
     layers=small,
     d_model=st.integers(1, 40),
-    kv=small,
-    share=small,
     d_head=small,
     d_ff=st.integers(1, 50),
-    matrices=st.sampled_from([2, 3]),
+    mlp_matrices=st.sampled_from([2, 3]),
     vocab=st.integers(1, 99),
-    tied=st.booleans(),
+    tied_embeddings=st.booleans(),
     biases=st.booleans(),
     positions=st.sampled_from(POSITIONS),
+    kv=small,
+    share=small,
     experts=st.integers(0, 6),
     pick=small,
     inner=small,
     shared=st.integers(0, 3),
     dense=st.integers(0, 6),
 )
-def test_count_of_any_shape(
-    layers,
-    d_model,
-    kv,
-    share,
-    d_head,
-    d_ff,
-    matrices,
-    vocab,
-    tied,
-    biases,
-    positions,
-    experts,
-    pick,
-    inner,
-    shared,
-    dense,
-):
-    mapping = {
-        "name": "any",
-        "layers": layers,
-        "d_model": d_model,
-        "n_heads": kv * share,
-        "n_kv_heads": kv,
-        "d_head": d_head,
-        "d_ff": d_ff,
-        "mlp_matrices": matrices,
-        "vocab": vocab,
-        "tied_embeddings": tied,
-        "biases": biases,
-        "positions": positions,
-        "max_positions": 7,
-    }
+def test_count_of_any_shape(kv, share, experts, pick, inner, shared, dense, **plain):
+    mapping = {"name": "any", "n_heads": kv * share, "n_kv_heads": kv, "max_positions": 7, **plain}
     if experts:
         mapping |= {
             "n_experts": experts,
             "top_k": min(pick, experts),
             "d_ff_expert": inner,
             "n_shared_experts": shared,
-            "n_dense_layers": min(dense, layers),
+            "n_dense_layers": min(dense, plain["layers"]),
         }
     check(model_of(mapping))
 
@@ -239,7 +218,8 @@ def test_published_counts_or_a_reason(name):
     else:
         assert not model.why
         assert all(fits), (
-            f"{name}: {counted.total:,} and {counted.active:,}, published {model.published_total} and {model.published_active}"
+            f"{name}: {counted.total:,} and {counted.active:,}, "
+            f"published {model.published_total} and {model.published_active}"
         )
 
 
@@ -304,7 +284,9 @@ def test_released_weights_to_the_last_one():
 
 
 def test_gpt3_table_d1():
-    """GPT-3's compute table prints the counts more precisely than its shape table; two shapes are misprints."""
+    """GPT-3's compute table prints the counts more precisely than its shape table; two shapes
+    are misprints.
+    """
     right = {"GPT-3 XL": {"n_heads": 16, "n_kv_heads": 16}, "GPT-3 13B": {"d_model": 5120, "d_ff": 20480}}
     rows = {
         row["model"]: float(row["params_M"])
@@ -342,7 +324,9 @@ def chinchilla(row, *, layers, width, inner, heads, head):
 
 
 def test_chinchilla_table_a9():
-    """All 50 sizes within 0.2%; with the 8 d_model of biases and shifts a layer that fit best, 49 of 50 to the last digit."""
+    """All 50 sizes within 0.2%; with the 8 d_model of biases and shifts a layer that fit best, 49 of 50 to
+    the last digit.
+    """
     exact = 0
     for row in published("chinchilla_tableA9_models"):
         shape = chinchilla(
@@ -356,7 +340,9 @@ def test_chinchilla_table_a9():
 
 
 def test_chinchilla_table_a4_flop():
-    """FLOP over 6 N D: the printed ratios are matrices and scores without the vocabulary tables, softmax 3 FLOP a score."""
+    """FLOP over 6 N D: the printed ratios are matrices and scores without the vocabulary tables, softmax 3
+    FLOP a score.
+    """
     for row in published("chinchilla_tableA4_flop_ratio"):
         shape = chinchilla(
             row, layers="num_layers", width="d_model", inner="ffw_size", heads="num_heads", head="kq_size"
@@ -438,7 +424,46 @@ def test_bad_shapes_name_key_and_file(change, key, takes):
     with pytest.raises(BadInput) as error:
         model_of({**TINY, **change}, "here.toml")
     message = str(error.value)
-    assert message.startswith("here.toml: ") and key in message and takes in message and "got" in message
+    assert message.startswith("here.toml: ") and key in message and takes in message
+    assert "got" in message or "its value is" in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": 0},
+        {"d_model": "12"},
+        {"mlp_matrices": 4},
+        {"tied_embeddings": 1},
+        {"name": " "},
+        {"positions": "sinus"},
+        {"d_fff": 3},
+        {"n_experts": 5, "d_ff_expert": 7},
+        {"mla_kv_rank": 3},
+        {"vocab": None},
+    ],
+)
+def test_an_editor_marks_what_is_refused(change):
+    """The shipped schema refuses what one key shows, or a missing one; not what widths ask of each other."""
+    editor = Draft202012Validator(model_schema())
+    assert all(editor.is_valid(mapping) for mapping in (TINY, ROUTED, LATENT))
+    broken = {key: value for key, value in {**TINY, **change}.items() if value is not None}
+    assert not editor.is_valid(broken) and model_mistakes(broken)
+
+
+def test_every_mistake_of_a_model_file_comes_at_once(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "x"\nlayers = 2.0\nd_modle = 12\nn_heads = 4\nn_kv_heads = 3\n')
+    with pytest.raises(BadInput) as error:
+        read_model(file)
+    head, *lines = str(error.value).splitlines()
+    assert head == f"{file}: {len(lines)} mistakes"
+    assert [line.split(" takes ")[0].strip() for line in lines if " takes " in line] == [
+        *("layers", "d_model", "vocab", "tied_embeddings", "positions"),
+        *("d_head", "n_kv_heads", "d_ff", "mlp_matrices"),
+    ]
+    assert "  layers takes a positive whole number, got 2.0 (write 2, without point or exponent)" in lines
+    assert any(line.startswith("  unknown key 'd_modle'; nearest known: d_model, ") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -491,7 +516,7 @@ def test_broken_and_missing_files(tmp_path):
 
 
 def test_unknown_model_and_bad_context():
-    with pytest.raises(BadInput, match="nearest known: .*Llama-2-7B"):
+    with pytest.raises(BadInput, match=r"nearest known: .*Llama-2-7B"):
         published_model("Llama2-7B")
     for context in (-1, math.nan, math.inf, "8k", True):
         with pytest.raises(BadInput, match="context takes"):

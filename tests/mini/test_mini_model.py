@@ -1,4 +1,4 @@
-"""The miniature against a plain loop over tokens and heads, and its meter against the book's laws, on random shapes."""
+"""The miniature against a plain loop over tokens and heads, its meter against the laws, on random shapes."""
 
 import math
 from collections import Counter
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpt4lib.chapters import architecture, moe_inference, mqa
 from gpt4lib.facts.models import model_of
 from gpt4lib.mini.meter import Meter
-from gpt4lib.mini.model import Transformer, default_shape, gelu, silu, softmax, tiny_shape
+from gpt4lib.mini.model import Transformer, default_shape, gelu, rms_norm, rotate, silu, softmax, tiny_shape
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.law import Law
 from gpt4lib.systems.count import flop_per_token, parameters
@@ -25,7 +25,7 @@ few = settings(max_examples=40)
 
 @st.composite
 def layouts(draw):
-    """A small shape: dense, routed or mixed; any sharing of heads; rotary or learned positions; tied or not."""
+    """A small shape: dense, routed or mixed; heads shared or not; either positions; tied or not."""
     pick = lambda *options: draw(st.sampled_from(options))
     n_kv, layers = pick(1, 2, 3), pick(1, 2, 3)
     keys = {
@@ -64,8 +64,8 @@ def close(a, b):
 # ---- the same numbers as a plain loop -----------------------------------------------------
 
 
-def plain(model, tokens):
-    """(logits, chosen experts as (layer, expert) pairs) of one sequence: no batch, no cache, one head at a time."""
+def plain(model, tokens):  # long: the whole model once more, to be read beside the other
+    """(logits, chosen (layer, expert) pairs) of one sequence: no batch, no cache, one head at a time."""
     s, chosen = model.shape, []
 
     def norm(x, scale):
@@ -239,7 +239,7 @@ def test_prefill_and_decode_count_what_the_laws_say(shape, batch, prompt, dtype)
 
 
 def check_weights_read(model, meter, tokens):
-    """One pass: every matrix once, of the experts only those with tokens; of the first tables one row a token."""
+    """One pass: every matrix once, of experts only those with tokens, of the first tables one row a token."""
     s, counted, read = model.shape, parameters(model.shape), dict(meter.parameters_read)
     assert read.pop("embedding") == architecture.vocabulary_table(V=tokens, d=s.d_model)
     if s.positions == "learned":
@@ -289,7 +289,7 @@ def test_rows_of_different_lengths_count_real_tokens_only(shape, rows):
 
 
 def test_the_described_layout_in_small():
-    """16 experts, 2 a token, one key-value head: an eighth of the experts' FLOP, an eighth of the cache of 8 heads."""
+    """16 experts, 2 a token, one key-value head: an eighth of the experts' FLOP and of 8 heads' cache."""
     model = Transformer(default_shape(layers=1, d_model=32, d_ff_expert=64))
     meter = Meter()
     model.forward(draw_tokens(model, 3, 5), model.cache(3, 5), meter=meter)
@@ -350,3 +350,119 @@ def test_bad_tokens(tokens, options, words):
 def test_learned_positions_bound_the_cache():
     with pytest.raises(BadInput, match="max_positions = 4"):
         Transformer(tiny_shape(positions="learned", max_positions=4)).cache(1, 5)
+
+
+# ---- weights, norms and turns by hand -----------------------------------------------------
+def test_a_norm_by_hand():
+    """Root mean square of 3 and 4 is sqrt(12.5); a millionth keeps small numbers small."""
+    root = (12.5 + 1e-6) ** 0.5
+    assert close(rms_norm(np.array([3.0, 4.0]), np.array([1.0, 2.0])), [3 / root, 8 / root])
+    assert rms_norm(np.array([1e-3, -1e-3]), 1.0) == pytest.approx([0.5**0.5, -(0.5**0.5)], rel=1e-3)
+    assert (rms_norm(np.zeros(3), 1.0) == 0).all()
+
+
+def test_gelu_to_the_published_digits():
+    """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016)."""
+    for x in (-3.0, -0.5, 0.1, 1.0, 2.5):
+        inner = (2 / math.pi) ** 0.5 * (x + 0.044715 * x**3)
+        assert gelu(x) == pytest.approx(x / (1 + math.exp(-2 * inner)), rel=1e-12)
+
+
+def test_a_turn_is_a_product_of_complex_numbers():
+    x = np.random.default_rng(0).standard_normal((3, 2, 6))
+    places = np.array([0, 1, 700])
+    turned = rotate(x, places)
+    for t, h, j in np.ndindex(3, 2, 3):
+        z = complex(x[t, h, j], x[t, h, j + 3]) * np.exp(1j * places[t] / 10_000 ** (2 * j / 6))
+        assert complex(turned[t, h, j], turned[t, h, j + 3]) == pytest.approx(z, abs=1e-12)
+
+
+def test_random_weights_have_the_variance_of_their_inputs():
+    """Each matrix one over the rows it multiplies, each norm's scale a tenth about one; nothing is shared."""
+    keys = {"layers": 2, "n_dense_layers": 1, "d_ff": 512, "mlp_matrices": 3, "expert_matrices": 3}
+    model = Transformer(default_shape(**keys, n_shared_experts=1, d_ff_shared=128))
+    seen = set()
+    for block in (model.tables, *model.layers):
+        for part, arrays in block.items():
+            for name, w in arrays.items():
+                assert w.tobytes()[:64] not in seen, "drawn twice"
+                seen.add(w.tobytes()[:64])
+                if part == "norms":
+                    assert w.mean() == pytest.approx(1, abs=0.03) and w.std() == pytest.approx(0.1, rel=0.25)
+                    continue
+                inputs = w.shape[-1] if name == "table" else w.shape[-2]
+                assert w.std() * inputs**0.5 == pytest.approx(1, rel=0.03), (part, name)
+                assert abs(w.mean()) < 0.01
+
+
+def test_the_parts_of_random_weights_have_the_shapes_that_are_counted():
+    """Dense layers first, then routers, experts and shared experts; a gate where there are three matrices."""
+    keys = {"layers": 3, "n_dense_layers": 2, "d_ff": 24, "n_shared_experts": 3, "d_ff_shared": 20}
+    for matrices, experts in ((2, 3), (3, 2)):
+        shape = tiny_shape(**keys, mlp_matrices=matrices, expert_matrices=experts)
+        model = Transformer(shape)
+        assert ["mlp" in layer for layer in model.layers] == [True, True, False]
+        gated = ["in", "gate", "out"]
+        assert sorted(model.layers[0]["mlp"]) == sorted(gated if matrices == 3 else ["in", "out"])
+        last = {part: {n: w.shape for n, w in x.items()} for part, x in model.layers[2].items()}
+        assert sorted(last["experts"]) == sorted(gated if experts == 3 else ["in", "out"])
+        assert last["experts"]["in"] == (4, 16, 32) and last["experts"]["out"] == (4, 32, 16)
+        assert last["shared_experts"]["in"] == (3, 16, 20) and last["router"]["w"] == (16, 4)
+        assert last["attention"] == {"q": (16, 16), "k": (16, 4), "v": (16, 4), "o": (16, 16)}
+        assert model.tables["embedding"]["table"].shape == (50, 16)
+        assert {part: size for part, size in parameters(shape).parts.items() if size} == model.parameters()
+
+
+def test_the_default_and_the_tiny_shape_by_hand():
+    tiny, default = tiny_shape(), default_shape()
+    assert (tiny.layers, tiny.d_model, tiny.n_heads, tiny.n_kv_heads, tiny.d_head) == (2, 16, 4, 1, 4)
+    assert (tiny.vocab, tiny.n_experts, tiny.top_k, tiny.d_ff_expert) == (50, 4, 2, 32)
+    assert (tiny.mlp_matrices, tiny.expert_matrices, tiny.tied_embeddings, tiny.positions) == (
+        *(2, 2, False, "rotary"),
+    )
+    assert (default.layers, default.d_model, default.n_heads, default.n_kv_heads) == (4, 256, 8, 1)
+    assert (default.d_head, default.vocab, default.n_experts, default.top_k) == (32, 1024, 16, 2)
+    assert (default.d_ff_expert, default.positions) == (1024, "rotary")
+
+
+def test_a_padded_column_is_not_a_number_and_the_cache_grows_by_real_tokens():
+    model = Transformer(tiny_shape())
+    cache = model.cache(3, 5)
+    assert cache.keys.shape == cache.values.shape == (2, 3, 1, 5, 4)
+    assert cache.nbytes == 2 * 2 * 3 * 1 * 5 * 4 * 8 and cache.lengths.tolist() == [0, 0, 0]
+    logits = model.forward([[1, 2, 3], [4, 0, 0]], cache, lengths=[3, 1], rows=[2, 0])
+    assert logits.shape == (2, 3, 50) and cache.lengths.tolist() == [1, 0, 3]
+    assert (
+        np.isnan(logits[1, 1:]).all() and not np.isnan(logits[0]).any() and not np.isnan(logits[1, 0]).any()
+    )
+    assert not cache.keys[:, 1].any() and cache.keys[:, 2, :, :3].all() and not cache.keys[:, 2, :, 3:].any()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "options", "words"),
+    [
+        ([[0, 50]], {}, r"tokens takes (batch, new tokens) numbers from 0 to 49, got [[0, 50]]"),
+        ([[0, -1]], {}, r"tokens takes (batch, new tokens) numbers from 0 to 49, got [[0, -1]]"),
+        ([[]], {}, r"tokens takes (batch, new tokens) numbers from 0 to 49, got [[]]"),
+        ([[1], [2]], {"rows": [0, 2]}, "rows takes 2 different rows of a cache of 2, got [0, 2]"),
+        ([[1], [2]], {"rows": [0]}, "rows takes 2 different rows of a cache of 2, got [0]"),
+        ([[1, 2]], {"lengths": [3], "rows": [0]}, "lengths takes 1 numbers from 0 to 2, not all 0, got [3]"),
+        ([[1, 2]], {"lengths": [0], "rows": [0]}, "lengths takes 1 numbers from 0 to 2, not all 0, got [0]"),
+        ([[1, 2]], {"lengths": [1, 1], "rows": [0]}, "lengths takes 1 numbers from 0 to 2, not all 0"),
+        ([[1, 2, 3, 4]], {"rows": [1]}, "the cache takes 3 tokens a row, got [0] + [4]"),
+    ],
+)
+def test_every_refusal_of_tokens_in_full(tokens, options, words):
+    model = Transformer(tiny_shape())
+    with pytest.raises(BadInput) as caught:
+        model.forward(np.array(tokens, dtype=int), model.cache(2, 3), **options)
+    assert words in str(caught.value)
+
+
+def test_a_row_of_length_0_is_left_as_it_is():
+    model = Transformer(tiny_shape())
+    cache = model.cache(2, 3)
+    logits = model.forward([[49, 0], [1, 2]], cache, lengths=[0, 2])
+    assert cache.lengths.tolist() == [0, 2] and np.isnan(logits[0]).all() and not cache.keys[:, 0].any()
+    full = model.forward([[3], [4]], cache)
+    assert cache.lengths.tolist() == [1, 3] and not np.isnan(full).any(), "as many as the cache takes"

@@ -1,4 +1,4 @@
-"""The miniature on many ranks against the miniature on one, and the bytes it moves and holds against the laws."""
+"""The miniature on many ranks against that on one; the bytes it moves and holds against the laws."""
 
 import math
 from fractions import Fraction
@@ -73,7 +73,7 @@ def cache_size(shape, **more):
 @few
 @given(st.integers(1, 7), st.integers(1, 30), st.integers(0, 99))
 def test_ring_collectives_move_chunks_and_sum(ranks, size, seed):
-    """Every rank gets the sum; the bytes are the laws', per rank where the chunks are equal, in the mean always."""
+    """Every rank gets the sum; bytes are the laws', per rank where chunks are equal, in the mean always."""
     arrays = [np.random.default_rng([seed, r]).integers(-9, 9, size).astype(float) for r in range(ranks)]
     for method, law in (("all_reduce", parallelism.ring_reduce), ("reduce_scatter", parallelism.ring_pass)):
         comm = Communicator(ranks)
@@ -132,7 +132,7 @@ def test_tensor_parallel(shape, width, seed):
 @few
 @given(layouts(n_kv_heads=1), widths, st.booleans(), st.integers(0, 99))
 def test_multi_query_attention_with_the_cache_over_the_batch(shape, width, equal, seed):
-    """A head that cannot be divided is copied, or its sequences are divided: then queries and values travel."""
+    """A head that cannot be divided is copied; or its sequences are divided: queries and values travel."""
     model = Transformer(shape, seed)
     copied, split = TensorParallel(model, width), TensorParallel(model, width, cache_over="batch")
     tokens = run(model, split, seed, lengths=(3, 3, 3, 3) if equal else (3, 2, 1, 3))
@@ -206,7 +206,7 @@ def test_expert_parallel(shape, width, seed):
     split, counted = ExpertParallel(model, width), parameters(shape).parts
     tokens = run(model, split, seed)
     routed, sent = shape.layers - shape.dense_layers, split.comm.sent
-    # What goes out in dispatch comes back in combine; the loads are one number for each expert of another rank.
+    # What dispatch sends comes back in combine; the loads are one number for each expert of another rank.
     assert sent["dispatch"].sum() == sent["combine"].sum()
     of_loads = parallelism.ring_pass.exact(ranks=width, payload=8 * shape.n_experts)
     assert (sent["loads"] == int(3 * routed * of_loads)).all()
@@ -240,7 +240,7 @@ def off_rank_choices(model, width, seed):
 @few
 @given(layouts(), widths)
 def test_stages_and_experts_share_the_products(shape, width):
-    """Stages and expert ranks do each product once between them; an expert rank reads its own experts only."""
+    """Stages and expert ranks do each product once between them; expert ranks read their own experts only."""
     model, whole = Transformer(shape), Meter()
     tokens = np.random.default_rng(0).integers(0, 11, (BATCH, NEW))
     model.forward(tokens, model.cache(BATCH, NEW), meter=whole)
@@ -273,7 +273,7 @@ DTYPES = st.sampled_from([(np.float16, np.float32), (np.float64, np.float64)])
 @few
 @given(st.integers(0, 3), st.integers(1, 5), st.integers(1, 6), DTYPES, st.integers(0, 99))
 def test_zero(stage, ranks, each, dtypes, seed):
-    """Any stage takes the plain step; 2 + 2 + 12 bytes a parameter (or 8 + 8 + 24) are divided as the laws say."""
+    """Any stage takes the plain step; 2 + 2 + 12 bytes a parameter (or 8 + 8 + 24) divided by the laws."""
     rng, size = np.random.default_rng(seed), ranks * each
     start = rng.integers(-8, 9, size) / 8
     gradients = rng.integers(-8, 9, (2, ranks, size)) / 8  # sums are exact in 16 bits

@@ -136,7 +136,7 @@ def chi_square(counts, probabilities):
 
 
 def test_chi_square_of_samples():
-    """6,400 runs of 4 tokens, 81 outcomes; within 4 standard deviations of the chi-square distribution's mean."""
+    """6,400 runs of 4 tokens, 81 outcomes; within 4 standard deviations of the chi-square's mean."""
     oracle, draft, rng = Table(1, zeros=0), Table(2, zeros=0), np.random.default_rng(0)
     counts = Counter(
         spec.generate(oracle, draft, (0, 1), length=4, gamma=2, choose=spec.sampler(rng)).tokens
@@ -148,7 +148,7 @@ def test_chi_square_of_samples():
 
 
 def test_acceptance_on_the_novel_is_the_overlap_of_the_two_models():
-    """Kept drafts at the first position against the sum of min(p, q), averaged over the contexts that came up."""
+    """Kept drafts at the first position against the sum of min(p, q), in the mean of the contexts met."""
     oracle, draft, choose = novel.fitted(5), novel.fitted(3), spec.sampler(np.random.default_rng(1))
     context = novel.tokenise("It is a truth universally acknowledged, that")
     run = spec.generate(oracle, draft, context, length=6000, gamma=3, choose=choose)

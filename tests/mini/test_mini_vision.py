@@ -1,4 +1,4 @@
-"""Vision: patches against slicing, the gates against the text model alone, parameters against a count by hand."""
+"""Vision: patches against slicing, the gates against the text model alone, parameters counted by hand."""
 
 import numpy as np
 import pytest
@@ -51,9 +51,9 @@ def test_bytes_of_a_visual_token():
 @pytest.mark.parametrize(
     "shape, dtype, message",
     [
-        ((13, 28, 3), np.uint8, "multiples of 14, got 13 by 28"),
-        ((28, 30, 3), np.uint8, "multiples of 14, got 28 by 30"),
-        ((0, 14, 3), np.uint8, "multiples of 14, got 0 by 14"),
+        ((13, 28, 3), np.uint8, "at least one patch, 14 pixels, got 13 by 28"),
+        ((28, 30, 3), np.uint8, "multiples of 14 pixels, got 28 by 30"),
+        ((0, 14, 3), np.uint8, "at least one patch, 14 pixels, got 0 by 14"),
         ((14, 14), np.uint8, r"got uint8 of shape \(14, 14\)"),
         ((14, 14, 4), np.uint8, r"got uint8 of shape \(14, 14, 4\)"),
         ((14, 14, 3), np.float64, "takes bytes .* got float64"),
@@ -139,7 +139,7 @@ def test_every_patch_counts_and_so_does_its_place():
 
 
 def test_parameters_by_hand():
-    """Text width 16 in 4 heads of 4, visual width 8, 5 patches at most, 2 encoder layers, blocks after 2 layers."""
+    """Text width 16 in 4 heads of 4, visual width 8, at most 5 patches, 2 encoder layers, 2 blocks."""
     vision = Vision(MODEL.shape, d_vision=8, layers=2, after=(0, 2), max_patches=5)
     encoder = 588 * 8 + 5 * 8 + 2 * (4 * 8 * 8 + 2 * 8 * 32 + 2 * 8)
     cross = 2 * ((16 * 16 + 2 * 8 * 16 + 16 * 16) + 2 * 16 * 64 + 2 * 16 + 2)
@@ -150,7 +150,7 @@ def test_parameters_by_hand():
 
 
 def test_flop_by_hand():
-    """6 patches through one encoder layer of width 8; then text tokens of width 16 look at 6 visual tokens each."""
+    """6 patches through an encoder layer of width 8; text tokens of width 16 look at 6 visual tokens each."""
     vision, meter = open_gates(Vision(MODEL.shape, d_vision=8, after=(0, 2))), Meter()
     hook, cache = vision.hook([image_of(), None, image_of()], meter), MODEL.cache(3, 8)
     encode = 6 * 588 * 8 + 6 * 4 * 8 * 8 + 6 * 2 * 8 * 32 + 6 * 6 * 2 * 8
@@ -165,7 +165,7 @@ def test_flop_by_hand():
 
 
 def test_a_gate_adds_what_the_only_visual_token_holds():
-    """With one key every head's weight is 1: the block adds tanh(gate) times the value through the last matrix."""
+    """With one key each head's weight is 1: the block adds tanh(gate) value W_o."""
     vision, rng = Vision(MODEL.shape), np.random.default_rng(3)
     vision.blocks[0]["gates"][:] = 0.5, 0
     x, k, v = (rng.standard_normal(size) for size in ((2, 16), (1, 4, 4), (1, 4, 4)))

@@ -107,7 +107,10 @@ def test_notation_is_unique_and_coherent():
 
 
 def test_importing_the_library_loads_nothing_heavy():
-    code = "import gpt4lib.chapters.index, gpt4lib.ledger, sys; print([m for m in ('pint', 'matplotlib', 'altair', 'pandas') if m in sys.modules])"
+    code = (
+        "import gpt4lib.chapters.index, gpt4lib.ledger, sys; "
+        "print([m for m in ('pint', 'matplotlib', 'altair', 'pandas') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

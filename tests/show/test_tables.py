@@ -88,7 +88,7 @@ def test_given_and_claim_answer_from_the_ledger():
     assert given("claim:training-cost-days").interval == Interval(90 * 86400, 100 * 86400)
     assert given("hardware:A100-SXM 80GB.bf16_flop_per_s").value == 312e12
     assert claim("training-cost-63m").ours.startswith("$57.0 million (")
-    with pytest.raises(BadInput, match="nearest known: .*training-cost-days"):
+    with pytest.raises(BadInput, match=r"nearest known: .*training-cost-days"):
         claim("training-cost-dayz")
     for wrong, words in (
         ("article:gpus", "unknown article 'gpus'"),

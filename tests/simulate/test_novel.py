@@ -1,4 +1,4 @@
-"""The shipped text and its n-gram models against counts by hand, the smoothing's definition and held-out text."""
+"""The shipped text and its n-gram models against counts by hand, the smoothing's definition, unseen text."""
 
 import hashlib
 from collections import Counter
@@ -95,5 +95,5 @@ def test_lengths_are_words():
 def test_bad_input():
     with pytest.raises(BadInput, match="got 'é'"):
         novel.tokenise("née")
-    with pytest.raises(BadInput, match="order takes .* got 11"):
+    with pytest.raises(BadInput, match=r"order takes .* got 11"):
         novel.NGram([0, 1], 11, vocab=66)

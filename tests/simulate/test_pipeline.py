@@ -1,6 +1,7 @@
 """Pipeline schedules against their own rules, the published closed forms and a plain event loop."""
 
 import heapq
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +40,7 @@ def test_every_piece_is_done_once_and_waits_for_its_inputs(kind, stages, batches
             if 0 <= place < stages * chunks:
                 assert done[other, batch, place][4] <= start + 1e-9
     for row in rows:
-        assert all(a[4] <= b[3] + 1e-9 for a, b in zip(row, row[1:]))
+        assert all(a[4] <= b[3] + 1e-9 for a, b in itertools.pairwise(row))
         free = [0.0] + [piece[4] for piece in row]
         for piece, before in zip(row, free):  # nothing waits for anything but its stage and its inputs
             stage = rows.index(row)
@@ -105,9 +106,11 @@ def test_micro_batches_in_flight(stages, batches, chunks):
 
 
 def test_replay_against_an_event_loop():
-    stages, batches, work = 5, 11, (1.0, 1.5, 0.5)
+    stages, batches = 5, 11
+    work = (1.0, 1.5, 0.5)
     rows = pipeline_schedule(stages, batches, 1, "1F1B", work)
-    clock, place, finished, seen = [0.0] * stages, [0] * stages, {}, []
+    clock, place = [0.0] * stages, [0] * stages
+    finished, seen = {}, []
     events = [(0.0, s) for s in range(stages)]
     while events:
         now, s = heapq.heappop(events)
@@ -140,7 +143,7 @@ def test_replay_against_an_event_loop():
     ],
 )
 def test_schedules_that_do_not_exist_are_refused(bad):
-    with pytest.raises(BadInput, match="no .* schedule for"):
+    with pytest.raises(BadInput, match=r"no .* schedule for|takes a positive whole number, got"):
         pipeline_schedule(**{"stages": 4, "micro_batches": 8} | bad)
 
 
@@ -156,3 +159,67 @@ def test_the_micro_batches_are_numbered_from_0(stages, batches, chunks):
         assert {piece[1] for piece in row} == set(range(batches)) and {piece[2] for piece in row} == set(
             range(chunks)
         )
+
+
+def order(row):
+    """A stage's work as text: F0 is the forward pass of micro-batch 0, F0' that of its second chunk."""
+    return " ".join(f"{kind}{batch}" + "'" * chunk for kind, batch, chunk, _, _ in row)
+
+
+ORDERS = [  # as the papers draw them
+    ("GPipe", 2, 3, 1, ["F0 F1 F2 B0 B1 B2"] * 2),
+    ("1F1B", 3, 4, 1, ["F0 F1 F2 B0 F3 B1 B2 B3", "F0 F1 B0 F2 B1 F3 B2 B3", "F0 B0 F1 B1 F2 B2 F3 B3"]),
+    ("1F1B", 3, 2, 1, ["F0 F1 B0 B1", "F0 F1 B0 B1", "F0 B0 F1 B1"]),
+    (
+        "1F1B",
+        2,
+        4,
+        2,
+        [
+            "F0 F1 F0' F1' F2 B0' F3 B1' F2' B0 F3' B1 B2' B3' B2 B3",
+            "F0 F1 F0' B0' F1' B1' F2 B0 F3 B1 F2' B2' F3' B3' B2 B3",
+        ],
+    ),
+    (
+        "ZB-H1",
+        3,
+        4,
+        1,
+        [
+            "F0 F1 F2 B0 W0 F3 B1 W1 B2 W2 B3 W3",
+            "F0 F1 B0 F2 B1 W0 F3 B2 W1 B3 W2 W3",
+            "F0 B0 F1 B1 F2 B2 W0 F3 B3 W1 W2 W3",
+        ],
+    ),
+    ("ZB-H1", 3, 1, 1, ["F0 B0 W0"] * 3),
+]
+
+
+@pytest.mark.parametrize(("kind", "stages", "batches", "chunks", "want"), ORDERS)
+def test_the_order_of_the_work_is_as_drawn(kind, stages, batches, chunks, want):
+    assert [order(row) for row in pipeline_schedule(stages, batches, chunks, kind)] == want
+
+
+def test_two_stages_of_two_micro_batches_by_hand():
+    """Forward 1, backward 2 + 3 in one piece: the second stage starts at 1, the first waits for
+    it until 7.
+    """
+    assert pipeline_schedule(2, 2, 1, "1F1B", (1, 2, 3)) == [
+        [("F", 0, 0, 0, 1), ("F", 1, 0, 1, 2), ("B", 0, 0, 7, 12), ("B", 1, 0, 13, 18)],
+        [("F", 0, 0, 1, 2), ("B", 0, 0, 2, 7), ("F", 1, 0, 7, 8), ("B", 1, 0, 8, 13)],
+    ]
+    assert pipeline_schedule(2, 1, 1, "ZB-H1", (1, 2, 3)) == [
+        [("F", 0, 0, 0, 1), ("B", 0, 0, 4, 6), ("W", 0, 0, 6, 9)],
+        [("F", 0, 0, 1, 2), ("B", 0, 0, 2, 4), ("W", 0, 0, 4, 7)],
+    ]
+    halves = pipeline_schedule(1, 2, 2, "1F1B", (1, 2, 3))
+    assert [piece[4] - piece[3] for piece in halves[0]] == [0.5, 0.5, 2.5, 0.5, 2.5, 0.5, 2.5, 2.5]
+
+
+def test_idle_share_and_micro_batches_in_flight_by_hand():
+    rows = [[("F", 0, 0, 0, 1), ("B", 0, 0, 4, 6)], [("F", 0, 0, 1, 2), ("B", 0, 0, 2, 4)]]
+    assert stage_idle_share(rows) == 0.5 and most_in_flight(rows) == [1, 1]
+    chunks = [[("F", 0, 0, 0, 1), ("F", 0, 1, 1, 2), ("F", 1, 0, 2, 3), ("B", 0, 1, 3, 4), ("F", 1, 1, 4, 5)]]
+    assert most_in_flight(chunks) == [1.5]
+    split = [[("F", 0, 0, 0, 1), ("B", 0, 0, 1, 2), ("F", 1, 0, 2, 3), ("W", 0, 0, 3, 4)]]
+    assert most_in_flight(split) == [2], "a weight gradient needs what its backward pass needed"

@@ -16,7 +16,7 @@ import yaml
 import gpt4lib
 from gpt4lib import ledger
 from gpt4lib.facts.files import data_file, read_toml, sources
-from gpt4lib.facts.given import _KINDS
+from gpt4lib.facts.given import ORIGINS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(ROOT.glob("book/*.md"))
@@ -284,8 +284,8 @@ def test_the_rule_is_the_one_that_is_computed(meet, among, verdict):
 def test_the_page_names_every_origin():
     text = read("book/how-to-read.md").partition("## Where the inputs come from")[2].partition("\n## ")[0]
     named = tuple(re.findall(r"^\| (\w+) \|", text, re.M))[1:]
-    assert named == (*_KINDS[:2], "constant", "hardware", "fact", "assume")
-    assert set(_KINDS) == {"claim", "article", "constant", "hardware", "fact", "assume"}
+    assert named == (*ORIGINS[:2], "constant", "hardware", "fact", "assume")
+    assert set(ORIGINS) == {"claim", "article", "constant", "hardware", "fact", "assume"}
 
 
 @pytest.mark.parametrize(

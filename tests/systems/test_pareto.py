@@ -104,3 +104,30 @@ def test_a_stage_takes_some_time(seconds):
 def test_a_pipelines_first_step_ends_with_its_last_micro_batch():
     assert sequence_rate(micro_batches=3, stages=1, stage_seconds=1, steps=1) == 1 / 3
     assert sequence_rate(micro_batches=2, stages=3, stage_seconds=0.5, steps=1) == 1 / 2
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
+def test_a_pipeline_step_by_step(micro_batches, stages, steps):
+    """In each tick every idle stage takes on the micro-batch that has waited longest for it."""
+    queue = [list(range(micro_batches)), *([] for _ in range(stages - 1))]
+    left, ticks = [steps] * micro_batches, 0
+    while any(left):
+        ticks += 1
+        moved = [(stage, waiting.pop(0)) for stage, waiting in enumerate(queue) if waiting]
+        for stage, i in moved:
+            queue[(stage + 1) % stages].append(i)
+            left[i] -= stage == stages - 1
+        queue[0] = [i for i in queue[0] if left[i]]
+    task = {"micro_batches": micro_batches, "stages": stages, "stage_seconds": 0.5}
+    assert sequence_rate(**task, steps=steps) == pytest.approx(steps / (0.5 * ticks))
+
+
+def test_two_hundred_steps_are_run_where_none_are_given():
+    task = {"micro_batches": 2, "stages": 3, "stage_seconds": 1}
+    assert sequence_rate(**task) == sequence_rate(**task, steps=200) != sequence_rate(**task, steps=201)
+
+
+def test_front_keeps_the_cheaper_of_two_as_fast_and_one_of_two_alike():
+    a, b, c, d = (Point(s, c, 0.1, 8, 1, 1, n) for s, c, n in ((1, 9, 1), (1, 8, 2), (2, 8, 3), (3, 7, 4)))
+    assert front([d, c, b, a]) == [b, d] and front([]) == []
+    assert front([b, Point(*b[:-1], 7)]) == [b]

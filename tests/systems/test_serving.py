@@ -1,4 +1,6 @@
-"""The serving model against a count that knows no law: loops over layers, heads, tokens and ranks of a small model."""
+"""The serving model against a count that knows no law: loops over layers, heads, tokens and ranks of a small
+model.
+"""
 
 from dataclasses import replace
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from gpt4lib.facts.devices import hardware
 from gpt4lib.facts.models import model_of
 from gpt4lib.spine.errors import BadInput
-from gpt4lib.systems.count import parameters, served_model, serving_view
+from gpt4lib.systems.count import ServedModel, parameters, served_model, serving_view
 from gpt4lib.systems.machine import Server
 from gpt4lib.systems.serving import decode, prefill
 
@@ -306,3 +308,146 @@ def test_every_expert_may_be_reached_and_have_its_rank():
     assert x.experts_hit == 4
     with pytest.raises(BadInput, match="expert takes at most the 4 experts"):
         decode(MIXTURE, Server(tensor=1, expert=5), batch=1, context=1)
+
+
+# ---- every term with round numbers --------------------------------------------------------
+ROUND = ServedModel(
+    name="round",
+    N_fix=2e9,
+    N_held=3e9,
+    N_exp=1e9,
+    E=8,
+    k=2,
+    C_tok=8e9,
+    pair_flop=1e6,
+    entries=1000.0,
+    kv_splits=2,
+    L=10,
+    d=1000,
+    n_h=20,
+    d_h=50,
+)
+MACHINE = Server(
+    tensor=4,
+    pipeline=5,
+    expert=2,
+    micro_batches=10,
+    weight_bytes=1.0,
+    kv_bytes=2.0,
+    act_bytes=1.0,
+    nvlink_bytes_per_s=100e9,
+    nic_bytes_per_s=10e9,
+    ceiling=0.5,
+    transfer=0.8,
+    overlap=0.25,
+    overhead=1.5,
+    layer_seconds=1e-4,
+    usable=0.9,
+)
+
+
+def test_the_round_machine_term_by_term():
+    """100 sequences of 3,000 tokens, 4 positions each, 6 experts reached; an A100 reads 2,039 GB/s."""
+    x = decode(ROUND, MACHINE, batch=100, context=3000, hit=6, tokens=4, price=7.0)
+    seconds = {name: float(x[f"{name}_seconds"]) for name in ("memory", "compute", "tensor", "split")}
+    seconds |= {name: float(x[f"{name}_seconds"]) for name in ("expert", "hop", "layers")}
+    read = (2e9 + 6 * 1e9 / 2) / 4 + 2000 * 100 * 3000 / (2 * 4)  # weights and cache of one rank, all stages
+    memory, flop = read / (GPU.bandwidth_bytes_per_s * 0.8), 400 * (8e9 + 1e6 * 3000)
+    compute = flop / (8 * 312e12 * 0.5)
+    assert seconds["memory"] == pytest.approx(1.5 * memory)
+    assert seconds["compute"] == pytest.approx(1.5 * compute)
+    # 200 positions to an expert group, 50 to a rank of it, vectors of 1,000 bytes
+    ring = 3 / 4
+    assert seconds["tensor"] == pytest.approx(10 * 2 * 2 * ring * 200 * 1000 / (100e9 * 0.8))
+    assert seconds["split"] == pytest.approx(10 * 2 * ring * 200 * 1000 / 4 / (100e9 * 0.8))
+    assert seconds["expert"] == pytest.approx(10 * 2 * 2 / 2 * 50 * 1000 / (10e9 * 0.8))
+    assert seconds["hop"] == pytest.approx(4 * 50 * 1000 / (10e9 * 0.8))
+    assert seconds["layers"] == pytest.approx(10 * 1e-4)
+    core = max(memory, compute) + 0.75 * min(memory, compute)
+    links = sum(seconds[name] for name in ("tensor", "split", "expert", "hop", "layers"))
+    whole = 1.5 * core + links
+    assert float(x["pass_seconds"]) == pytest.approx(whole)
+    assert float(x["user_rate"]) == pytest.approx(1 / (2 * whole))  # ten micro-batches, five stages
+    assert float(x["rate"]) == pytest.approx(10 * 100 / (2 * whole))
+    assert float(x["n_gpus"]) == 40 and float(x["cost"]) == pytest.approx(7.0 * 40 / (500 / whole))
+    assert float(x["mfu"]) == pytest.approx(2 * 4e9 * (500 / whole) / (40 * 312e12))
+    assert float(x["weight_bytes_held"]) == pytest.approx((3e9 + 8e9 / 2) / 20)
+    held = 10 * 2000 * 100 * 3000 / (5 * 2 * 4)
+    assert float(x["cache_bytes_held"]) == pytest.approx(held)
+    assert float(x["left_bytes"]) == pytest.approx(72e9 - 7e9 / 20)
+    assert float(x["batch_limit"]) == pytest.approx(100 * (72e9 - 7e9 / 20) / held)
+    assert (
+        bool(x["fits"])
+        and float(x["experts_hit"]) == 6
+        and "cost" not in decode(ROUND, MACHINE, batch=1, context=1)
+    )
+
+
+def test_the_round_machine_over_a_prompt():
+    """Two prompts of 3,000 tokens: 6,000 positions, each with 1,500 tokens before it in the mean."""
+    x = prefill(ROUND, MACHINE, batch=2, prompt=3000, hit=8)
+    compute = 6000 * (8e9 + 1e6 * 1500) / (8 * 312e12 * 0.5)
+    assert float(x["compute_seconds"]) == pytest.approx(1.5 * compute)
+    read = (2e9 + 8 * 1e9 / 2) / 4 + 2000 * 2 * 3000 / 8
+    assert float(x["memory_seconds"]) == pytest.approx(1.5 * read / (GPU.bandwidth_bytes_per_s * 0.8))
+    assert float(x["hop_seconds"]) == pytest.approx(4 * 6000 / 8 * 1000 / (10e9 * 0.8))
+    assert float(x["user_rate"]) == pytest.approx(3000 / (2 * float(x["pass_seconds"])))
+    assert float(x["rate"]) == pytest.approx(10 * 2 * float(x["user_rate"]))
+    assert str(x["bound"]) == "compute"
+
+
+@pytest.mark.parametrize(
+    ("change", "bound"),
+    [
+        ({}, "memory"),
+        ({"ceiling": 1e-4}, "compute"),
+        ({"nvlink_bytes_per_s": 1e6}, "tensor"),
+        ({"nic_bytes_per_s": 1e6}, "expert"),
+        ({"nic_bytes_per_s": 1e6, "expert": 1, "pipeline": 10}, "hop"),
+        ({"layer_seconds": 1.0}, "layers"),
+    ],
+)
+def test_the_largest_part_is_named(change, bound):
+    x = decode(ROUND, replace(MACHINE, **change), batch=8, context=300)
+    assert str(x["bound"]) == bound
+
+
+@pytest.mark.parametrize(("tensor", "ranks"), [(1, 1), (2, 2), (4, 2)])
+def test_a_cache_divided_by_heads_has_as_many_shares_as_heads_and_ranks_allow(tensor, ranks):
+    x = decode(ROUND, replace(MACHINE, tensor=tensor, divide_cache=False), batch=8, context=300)
+    assert float(x["cache_bytes_held"]) == pytest.approx(10 * 2000 * 8 * 300 / (5 * 2 * ranks))
+    assert float(x["split_seconds"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: decode(ROUND, MACHINE, batch=[4, 0], context=1), "batch takes positive numbers, got [4, 0]"),
+        (lambda: decode(ROUND, MACHINE, batch=1, context=np.nan), "context takes positive numbers, got nan"),
+        (lambda: decode(ROUND, MACHINE, batch=1, context=1, tokens=np.inf), "tokens takes positive numbers"),
+        (
+            lambda: decode(ROUND, MACHINE, batch=1, context=1, hit=8.5),
+            "at most the 8 experts of round, got 8.5",
+        ),
+        (
+            lambda: decode(ROUND, replace(MACHINE, expert=9), batch=1, context=1),
+            "expert takes at most the 8 experts of round, got 9",
+        ),
+        (
+            lambda: decode(ROUND, Server(tensor=1, usable=0.25), batch=1, context=1),
+            "round does not fit: 22.0 GB of weights on each A100-SXM 80GB with 20.0 GB "
+            "(tensor = 1, pipeline = 1, expert = 1)",
+        ),
+    ],
+)
+def test_every_refusal_of_a_pass_in_full(call, words):
+    with pytest.raises(BadInput) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+def test_weights_that_fill_the_memory_leave_no_room():
+    full = replace(ROUND, N_held=32e9)
+    with pytest.raises(BadInput, match=r"does not fit: 80.0 GB of weights .* with 80.0 GB"):
+        decode(full, Server(tensor=1), batch=1, context=1)
+    assert float(decode(replace(full, N_held=31.9e9), Server(tensor=1), batch=1, context=1)["left_bytes"]) > 0

@@ -1,4 +1,6 @@
-"""The measured roofline: predictions against a count, this computer's curve, recorded CSVs, the GPU script."""
+"""The measured roofline: predictions against a count, this computer's curve, recorded CSVs, the
+GPU script.
+"""
 
 import csv
 import importlib.util
@@ -193,7 +195,7 @@ def test_bad_csv(tmp_path, change, words):
 
 
 def test_other_columns_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="card.csv takes the columns card, device"):
+    with pytest.raises(BadInput, match=r"card.csv takes the columns card, device"):
         roofline.measurements(put(tmp_path, [ROW], columns=roofline.COLUMNS[1:]))
 
 

@@ -85,7 +85,8 @@ def test_parts_of_a_decode_step_by_hand(padded, heads):
 
 
 def test_messages_of_a_layer_with_several_heads_matrix_by_matrix():
-    # 6 x 4 chips, 32 query and 8 key-value heads of 16, a plain MLP: what a chip sends for 10 tokens in 3 layers.
+    # 6 x 4 chips, 32 query and 8 key-value heads of 16, a plain MLP: what a chip sends for 10 tokens in 3
+    # layers.
     width, tokens, x, yz = 512, 10, 6, 4
     inner = {"query": 32 * 16, "key": 8 * 16, "value": 8 * 16, "output": 32 * 16, "up": 2048, "down": 2048}
     sent = {"x": 0.0, "yz": 0.0}
@@ -206,3 +207,62 @@ def test_table_d1_is_the_shape_that_is_used():
 def test_bad_input(call, words):
     with pytest.raises(BadInput, match=words):
         call()
+
+
+# ---- every row by hand --------------------------------------------------------------------
+SHAPES = {  # layers, width, inner width, heads as served, width of a head, cache heads, MLP matrices
+    "PaLM 540B": (118, 18432, 73728, 64, 256, 1, 3),
+    "PaLM 62B": (64, 8192, 32768, 32, 256, 1, 3),
+}
+SIDES = {8: (2, 4), 16: (2, 8), 32: (2, 16), 64: (4, 16)}  # chips along the first axis, along both others
+
+
+@pytest.mark.parametrize("rings", [None, True, False])
+@pytest.mark.parametrize("row", torus.latencies(), ids=lambda r: f"{r.model} {r.phase} {r.batch} {r.layout}")
+def test_parts_of_every_row_by_hand(row, rings):
+    """Prompts of 1,000 tokens, links of 10 GB/s; an axis with links both ways where the slice closes to
+    rings.
+    """
+    layers, d, inner, heads, wide, cache_heads, matrices = SHAPES[row.model]
+    x = torus.pass_parts(row, prompt=1000, link=10e9, rings=rings)
+    first, rest = SIDES[row.chips]
+    links = (2 if row.chips == 64 else 1) if rings is None else 1 + rings
+    matmuls = layers * (d * wide * (2 * heads + 2 * cache_heads) + matrices * d * inner) + 256_000 * d
+    tokens = row.batch * (1000 if row.phase == "prefill" else 1)
+    cache = row.batch * 1000 * layers * 2 * cache_heads * wide * 2
+    read = matmuls * row.weight_bytes + cache
+    assert x["t_mem"] == pytest.approx(read / (row.chips * 1.2e12), rel=1e-3)  # norms are left out here
+    seen = 500 if row.phase == "prefill" else 1000
+    flop = tokens * (2 * matmuls + 4 * layers * heads * wide * seen)
+    assert x["t_peak"] == pytest.approx(flop / (row.chips * 275e12), rel=1e-9)
+    if row.layout.startswith("WS"):
+        outer = 2 * d / first * (rest - 1) / rest / (2 * links * 10e9)
+        within = (matrices * inner + 2 * (heads + cache_heads) * wide) / rest * (first - 1) / first
+        moved = tokens * 2 * layers * (outer + within / (links * 10e9))
+    else:  # the weights come to the tokens, over all links
+        moved = row.weight_bytes * matmuls * (1 - 1 / row.chips) / (3 * links * 10e9)
+    assert x["t_comm"] == pytest.approx(moved, rel=1e-3) and x["L"] == layers
+    third = 0.5 * x["t_peak"]  # at a ceiling of two thirds
+    whole = x["t_mem"] + x["t_peak"] + third + x["t_comm"] + layers * 1e-4
+    how = {"prompt": 1000, "link": 10e9, "rings": rings}
+    assert torus.predict(row, 2 / 3, 1e-4, **how) == pytest.approx(whole)
+
+
+def test_rows_as_the_tables_print_them():
+    every = torus.latencies()
+    assert [r.model for r in every] == ["PaLM 540B"] * 4 + ["PaLM 62B"] * 4
+    assert [(r.phase, r.batch) for r in every[:2]] == [("prefill", 1), ("decode", 64)]
+    steps = {"prefill": 1, "decode": 64}
+    for r, printed in zip(every, published("pope_table2_palm540b") + published("pope_table3_palm62b")):
+        assert r.measured_seconds == float(printed["latency_s"]) / steps[r.phase]
+        assert r.printed_mfu == float(printed["mfu_pct"]) / 100 and r.layout == printed["ffn"]
+        assert r.weight_bytes == {"int8": 1, "bfloat16": 2}[printed["weights"]]
+
+
+def test_the_fit_is_the_least_of_the_relative_squares():
+    rows = torus.latencies()
+    miss = lambda *x: sum((torus.predict(r, *x) / r.measured_seconds - 1) ** 2 for r in rows)
+    ceiling, layer = torus.fit_constants()
+    for factor in (0.98, 1.02):
+        assert miss(ceiling * factor, layer) > miss(ceiling, layer) < miss(ceiling, layer * factor)
+    assert torus.fit_constants(rows[:2]) != torus.fit_constants() == torus.fit_constants(rows)

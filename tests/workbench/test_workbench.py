@@ -1,6 +1,9 @@
-"""The workbench: published figures, every kind of mistake, the report against hand calculation, the browser's page."""
+"""The workbench: published figures, every kind of mistake, the report against hand calculation, the browser's
+page.
+"""
 
 import copy
+import dataclasses
 import json
 import math
 import re
@@ -11,6 +14,7 @@ import sympy
 import vl_convert
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from gpt4lib.chapters import training_step
 from gpt4lib.facts.devices import hardware
@@ -20,18 +24,20 @@ from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.interval import Interval
 from gpt4lib.spine.law import Law
 from gpt4lib.systems import planner, step
-from gpt4lib.systems.count import flop_per_token, serving_view
+from gpt4lib.systems.count import flop_per_token, parameters, serving_view
 from gpt4lib.systems.machine import Cluster, Layout, Recipe, Server
 from gpt4lib.systems.planner import explain, plan
-from gpt4lib.systems.serving import NAMES, decode
+from gpt4lib.systems.serving import NAMES, decode, prefill
 from gpt4lib.workbench import page, report
 from gpt4lib.workbench import text as workbench_text
 from gpt4lib.workbench.file import FIGURES, KEYS, NEEDED, check, examples, load_case
+from gpt4lib.workbench.keys import workbench_schema
 
 CASES = {name: load_case(name) for name in examples()}
 FOUND = {name: report.report(case) for name, case in CASES.items()}
 REPORTS = {name: found.record() for name, found in FOUND.items()}
-# Set before anything was computed: what follows from a shape is exact but for rounding and conventions, what the
+# Set before anything was computed: what follows from a shape is exact but for rounding and conventions, what
+# the
 # planner predicts is good to a factor of two, and no server beats the data sheet's rates by much.
 TOLERANCE = {"counted": (1 / 1.03, 1.03), "predicted": (0.5, 2.0)}
 
@@ -148,7 +154,7 @@ def test_a_given_utilisation_is_used_and_the_planner_only_shown():
 
 def test_no_layout_is_no_obstacle_where_the_utilisation_is_given():
     mapping = changed("gpt-3-175b", cluster__n_gpus=10000, cluster__gpu="V100-SXM2 32GB")
-    with pytest.raises(BadInput, match="no layout fills n_gpus = 10,000: .* have 9,216 or 12,288 GPUs"):
+    with pytest.raises(BadInput, match=r"no layout fills n_gpus = 10,000: .* have 9,216 or 12,288 GPUs"):
         report.report(check(mapping))
     mapping["training"]["mfu"] = 0.197  # 24.6 of 125 TFLOP/s
     found = report.report(check({k: mapping[k] for k in ("model", "cluster", "training")})).record()
@@ -168,6 +174,28 @@ def test_the_batch_is_the_largest_that_keeps_the_rate():
         full["weight_bytes_per_gpu"] + full["cache_bytes_per_gpu"] * (full["batch"] + 1) / full["batch"]
         > 80e9
     )
+
+
+def test_the_batch_for_a_rate_is_the_largest_of_all_that_are_tried():
+    """Every batch up to the limit of memory is timed; the search by halves finds the last that is fast
+    enough.
+    """
+    small = {"serving__context": 100_000, "serving__price_usd_per_gpu_hour": None, "serving__prompt": None}
+    case = check(changed("mixtral-8x7b", **small, serving__user_tokens_per_s=None, published=None))
+    limit = report.report(case)["serving"]["largest_batch"]
+    every = np.arange(1, limit + 1)
+    rates = decode(serving_view(case.shape), case.serving.server, batch=every, context=100_000)["user_rate"]
+    assert limit == 5 and (np.diff(rates) < 0).all()
+    for asked in (*rates, *((rates[1:] + rates[:-1]) / 2), rates[-1] / 2):
+        mapping = changed("mixtral-8x7b", **small, serving__user_tokens_per_s=float(asked), published=None)
+        found = report.report(check(mapping))["serving"]
+        assert found["batch"] == every[rates >= asked].max()
+        assert found["batch_from"] == ("memory" if rates[-1] >= asked else "the rate asked for")
+    for batch in (1, limit):
+        mapping = changed("mixtral-8x7b", **small, serving__user_tokens_per_s=None, published=None)
+        mapping["serving"]["batch"] = batch
+        found = report.report(check(mapping))["serving"]
+        assert found["batch"] == batch and found["batch_from"] == "the file"
 
 
 def test_largest_is_a_search_by_halves():
@@ -294,6 +322,44 @@ MISTAKES = [  # a change, and what its line must name
     ),
     ({"published": 3}, ["[[published]] takes a section of keys, got 3"]),
 ]
+
+
+UNSEEN = (  # what no schema sees: sizes that do not divide, data sheets, the ledger, 6e7 for a whole number
+    *("multiples of", "divisor", "at most layers", "60000000.0", "no sheet has", "less than the", "on A100"),
+    *("'kaplan20'", "claim:nothing", "in day", "[2, 1]", "got inf"),
+)
+
+
+@pytest.mark.parametrize(("changes", "words"), MISTAKES, ids=range(len(MISTAKES)))
+def test_an_editor_marks_all_but_what_needs_sizes_and_data_sheets(changes, words):
+    broken, editor = changed("gpt-4", **changes), Draft202012Validator(workbench_schema())
+    with pytest.raises(BadInput) as caught:
+        check(broken)
+    assert editor.is_valid(broken) == any(word in str(caught.value) for word in UNSEEN)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"model": {}}, '[model] takes shape = "NAME" or the keys of a shape, got nothing'),
+        ({"published": {"figure": "training.days"}}, "[[published]] takes double brackets"),
+        ({"published": [3]}, "[[published]] 1: takes a section of keys, got 3"),
+        ({"cluster": {"gpu": ["A100-SXM 80GB"]}}, "[cluster] gpu takes a known accelerator"),
+        ({"training": {"layout": 3}}, "[training.layout] takes a section of keys, got 3"),
+        ({"layers": 3}, "unknown key 'layers'; it belongs to [model]; its value is 3"),
+        ({"serving": {"compute": ["bf16"]}}, "[serving] compute takes one of bf16, fp8, int8, got ['bf16']"),
+    ],
+)
+def test_what_has_the_wrong_form_is_told_as_well(mapping, words):
+    with pytest.raises(BadInput) as caught:
+        check({"model": {"shape": "Llama-2-7B"}, **mapping})
+    assert words in str(caught.value)
+
+
+def test_the_keys_are_those_of_the_library():
+    fields = {kind: {f.name for f in dataclasses.fields(kind)} for kind in (Recipe, Layout)}
+    assert set(KEYS["training"]) > fields[Recipe]
+    assert set(KEYS["training.layout"]) == fields[Layout] - {"batch"}
 
 
 @pytest.mark.parametrize(("changes", "words"), MISTAKES, ids=range(len(MISTAKES)))
@@ -426,7 +492,7 @@ def test_every_key_has_a_check_and_every_needed_key_exists():
 
 # ---- random files ---------------------------------------------------------------------------
 def random_file(draw):
-    """A file of random sizes, which may or may not fit."""
+    """A whole file of a dense model or a mixture."""
     heads, seq = draw(st.sampled_from([8, 16, 32])), draw(st.sampled_from([512, 2048]))
     model = {
         "layers": draw(st.integers(1, 24)),
@@ -759,7 +825,9 @@ def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_s
 
 
 def test_copies_of_experts_take_memory_and_no_time():
-    """288 on 144 GPUs are two on each; without the copies 256 do not divide, and 128 GPUs hold two each as well."""
+    """288 on 144 GPUs are two on each; without the copies 256 do not divide, and 128 GPUs hold two each as
+    well.
+    """
     with pytest.raises(BadInput, match=r"expert takes a divisor of n_experts = 256 \(1, 2, 4, .*\), got 144"):
         check(changed("deepseek-v3", serving__redundant_experts=None))
     s, case = REPORTS["deepseek-v3"]["serving"], CASES["deepseek-v3"]
@@ -775,3 +843,195 @@ def test_stages_that_do_not_divide_the_layers_are_told():
     assert "7.50 layers each on average" in workbench_text.to_text(FOUND["gpt-4"])
     even = report.report(check(changed("gpt-4", serving__pipeline=15)))
     assert "on average" not in workbench_text.to_text(even)
+
+
+# ---- sections of the report by hand -------------------------------------------------------
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_models_section_by_hand(name):
+    """Half the sequence as mean context: the training's, or the serving's where nothing is trained."""
+    case, found = CASES[name], REPORTS[name]["model"]
+    whole = source(name).get("training", {}).get("seq") or source(name)["serving"]["context"]
+    assert found["mean_context_tokens"] == whole / 2
+    s, parts = case.shape, parameters(case.shape).parts
+    width = s.mla_d_nope + s.mla_d_rope + s.mla_d_value if s.latent else 2 * s.d_head
+    scores = 2 * s.layers * s.n_heads * width * whole / 2
+    matrices = {k: v for k, v in parts.items() if k not in ("embedding", "positions", "norms", "biases")}
+    matrices["experts"] = parts["experts"] / s.n_experts * s.top_k if s.n_experts else 0
+    matrices["unembedding"] = s.vocab * s.d_model
+    forward = 2 * sum(matrices.values()) + scores
+    assert found["forward_flop_per_token"] == pytest.approx(forward, rel=1e-9)
+    assert found["training_flop_per_token"] == pytest.approx(3 * forward, rel=1e-9)
+    assert found["scores_share"] == pytest.approx(scores / forward, rel=1e-9)
+    assert found["parameters"] == sum(parts.values()) == sum(found["parameters_by_part"].values())
+    assert found["active_parameters"] == found["parameters"] - parts["experts"] + matrices["experts"]
+    assert found["shape"] == s.name and all(found["parameters_by_part"].values())
+
+
+def test_a_model_alone_is_reported_without_context():
+    found = report.report(check(changed("mixtral-8x7b", serving=None, published=None)))
+    assert found["model"]["mean_context_tokens"] == found["model"]["scores_share"] == 0
+    assert found["left_out"] == ["training: the file has no [training]", "serving: the file has no [serving]"]
+    assert found["published"] == [] and not {"training", "serving"} & set(found)
+
+
+def test_the_serving_section_of_gpt_4_by_hand():
+    """256 sequences a pass, 16 stages of eight A100, 16 micro-batches under way."""
+    s, x = CASES["gpt-4"].shape, REPORTS["gpt-4"]["serving"]
+    entries = 120 * 2 * 1 * 128
+    assert (x["gpu"], x["gpus"], x["context_tokens"]) == ("A100-SXM 80GB", 128, 8192)
+    assert x["kv_cache_bytes_per_token"] == 2 * entries and x["batch_from"] == "the file"
+    assert x["kv_cache_bytes_per_sequence"] == 2 * entries * 8192
+    assert x["weight_bytes_per_gpu"] == pytest.approx(2 * parameters(s).total / 128)
+    assert x["cache_bytes_per_gpu"] == pytest.approx(16 * 256 * 2 * entries * 8192 / 128)
+    assert x["memory_bytes_limit"] == 80e9 and x["layers_per_stage"] == 7.5
+    each = x["cache_bytes_per_gpu"] / 256
+    assert x["largest_batch"] == int((80e9 - x["weight_bytes_per_gpu"]) / each) == 816
+    assert x["batch"] == 256 and x["sequences_in_flight"] == 4096
+    assert x["experts_hit"] == pytest.approx(16 * (1 - (14 / 16) ** 256))
+    assert x["tokens_per_s_per_user"] == pytest.approx(1 / x["pass_seconds"])
+    assert x["tokens_per_s"] == pytest.approx(4096 / x["pass_seconds"])
+    assert x["tokens_per_s_per_gpu"] == pytest.approx(x["tokens_per_s"] / 128)
+    parts = x["pass_seconds_by_part"]
+    links = parts["tensor"] + parts["split"] + parts["hop"]
+    assert x["pass_seconds"] == pytest.approx(max(parts["memory"], parts["compute"]) + links)
+    assert x["binds_pass"] == "memory" == max(parts, key=parts.get) and "expert" not in parts
+    assert x["cost_usd_per_1000_tokens"] == pytest.approx(1000 * 128 / 3600 / x["tokens_per_s"])
+
+
+def test_a_range_of_prices_is_a_range_of_costs():
+    """1.03 to 1.45 dollars: the ends, and their middle; a first token is a pass over the prompt."""
+    x = REPORTS["mixtral-8x7b"]["serving"]
+    for key, price in (("_low", 1.03), ("", 1.24), ("_high", 1.45)):
+        cost = 1000 * 2 * price / 3600 / x["tokens_per_s"]
+        assert x[f"cost_usd_per_1000_tokens{key}"] == pytest.approx(cost)
+    served = prefill(
+        serving_view(CASES["mixtral-8x7b"].shape), CASES["mixtral-8x7b"].serving.server, batch=1, prompt=2048
+    )
+    assert x["first_token_seconds"] == pytest.approx(float(served["pass_seconds"]))
+    assert "first_token_seconds" not in REPORTS["gpt-4"]["serving"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        (
+            "gpt-4",
+            {"serving__batch": 817},
+            "  [serving] batch = 817 does not fit: its cache is 51.4 GB on each GPU, and the weights leave "
+            "51.3 GB, enough for 816",
+        ),
+        (
+            "gpt-4",
+            {"serving__context": 10**8, "serving__batch": None},
+            "  [serving] the cache of one sequence a pass, of 100,000,000 tokens, is 768.0 GB on each GPU, "
+            "and the weights leave 51.3 GB",
+        ),
+        (
+            "gpt-4",
+            {"cluster__n_gpus": 127},
+            "  [serving] tensor x pipeline x expert = 8 x 16 x 1 takes 128 GPUs, and [cluster] has "
+            "n_gpus = 127; a gpu in [serving] says that it is served elsewhere",
+        ),
+        (
+            "mixtral-8x7b",
+            {"serving__user_tokens_per_s": 200},
+            "  [serving] user_tokens_per_s = 200 is out of reach: one sequence gets 156.6",
+        ),
+    ],
+)
+def test_every_refusal_of_a_section_in_full(name, changes, words):
+    """Head, then a line for each section that does not fit."""
+    mapping = {key: section for key, section in changed(name, **changes).items() if key != "training"}
+    with pytest.raises(BadInput) as caught:
+        report.report(check(mapping))
+    assert str(caught.value).splitlines() == [f"{CASES[name].name}: does not fit", words]
+
+
+def test_a_cluster_of_exactly_the_serving_gpus_is_enough():
+    found = report.report(check(changed("gpt-4", cluster__n_gpus=128, training=None)))
+    assert found["serving"]["gpus"] == 128 and found["left_out"] == ["training: the file has no [training]"]
+
+
+def test_both_prices_are_missed_by_name():
+    found = report.report(check(changed("gpt-4", cluster__price_usd_per_gpu_hour=None)))
+    assert found["left_out"] == [
+        "cost of training: the file has no price_usd_per_gpu_hour for it",
+        "cost of serving: the file has no price_usd_per_gpu_hour for it",
+    ]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_published_row_is_set_against_the_reports_number(name):
+    for row in REPORTS[name]["published"]:
+        section, key = row["figure"].split(".")
+        assert row["ours"] == REPORTS[name][section][key]
+        assert row["published"] == (row["published_low"] + row["published_high"]) / 2
+        assert row["ratio"] == row["ours"] / row["published"]
+
+
+# ---- the page's presets by the files ------------------------------------------------------
+SERVED = {"S": "context", "tp": "tensor", "p": "pipeline"}
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "llama-3.1-405b", "mixtral-8x7b", "gpt-3-175b"])
+def test_a_preset_is_what_the_file_and_the_shape_say(name):
+    s, file = CASES[name].shape, source(name)
+    want = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_kv_heads, "V": s.vocab}
+    mixture = name in ("gpt-4", "mixtral-8x7b")
+    want |= {"E": {"gpt-4": 16, "mixtral-8x7b": 8}.get(name, 1), "k": 2 if mixture else 1}
+    want |= {"d_ff": s.d_ff_expert if mixture else s.d_ff, "n_mat": 3 if name[0] in "lm" else 2}
+    for slider, key in SERVED.items():
+        want[slider] = file["serving"].get(key, 1)
+    want["B_seq"] = {"gpt-4": 256, "llama-3.1-405b": 110, "mixtral-8x7b": 124, "gpt-3-175b": 30}[name]
+    want["weight_bytes"] = file["serving"].get("weight_bytes", 2)
+    want["gpu"] = "H100-SXM 80GB" if name[0] == "l" else "A100-SXM 80GB"
+    if "training" in file:
+        want |= {"n": file["cluster"]["n_gpus"], "D": file["training"]["tokens"] / 1e12}
+        # published: 32 to 36% of GPT-4; otherwise the report's, to half a percent
+        want["mfu"] = {"gpt-4": 34, "llama-3.1-405b": 31.5, "gpt-3-175b": 38}[name]
+        shown = 100 * REPORTS[name]["training"]["mfu"]
+        assert name == "gpt-4" or name[0] == "l" or abs(want["mfu"] - shown) <= 0.25
+    assert page.preset(CASES[name], REPORTS[name]) == want
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"d_head": 64},
+        {"n_shared_experts": 1, "d_ff_shared": 64},
+        {"n_dense_layers": 1, "d_ff": 64, "mlp_matrices": 2},
+    ],
+)
+def test_shapes_without_a_slider_are_refused(change):
+    shape = {"layers": 2, "d_model": 512, "n_heads": 8, "n_kv_heads": 8, "d_head": 128, "vocab": 1000}
+    shape |= {"tied_embeddings": False, "positions": "rotary", "name": "odd", "n_experts": 4, "top_k": 2}
+    shape |= {"d_ff_expert": 64, "expert_matrices": 3}
+    case = lambda keys: check(
+        {"name": "odd", "model": keys, "serving": {"gpu": "H100-SXM 80GB", "context": 64}}
+    )
+    assert page.preset(case(shape), report.report(case(shape)))["d_ff"] == 64
+    odd = case(shape | change)
+    with pytest.raises(BadInput, match="the page takes layers of one kind and heads of 128, got odd"):
+        page.preset(odd, report.report(odd))
+
+
+def test_memory_that_is_held_back_is_no_limit():
+    found = report.report(check(changed("gpt-4", serving__usable=0.5, serving__batch=None, training=None)))[
+        "serving"
+    ]
+    assert found["memory_bytes_limit"] == 40e9
+    assert found["largest_batch"] == int((40e9 - found["weight_bytes_per_gpu"]) / (16106127360 / 256))
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+def test_softmax_is_run_once_more_where_something_is_repeated(recompute):
+    """Each micro-batch of a stage: forward, backward as long as two, and forward again; filling included."""
+    mapping = changed("gpt-3-175b", training__layout={"recompute": recompute, "tensor": 8, "pipeline": 8})
+    found = report.report(check(mapping))["training"]
+    fields = {k: v for k, v in found["layout"].items() if k not in ("step_seconds", "mfu")}
+    case = CASES["gpt-3-175b"]
+    x = explain(case.shape, case.cluster, Layout(**fields), seq=2048)["terms"]
+    runs = 3 if recompute == "none" else 4
+    turns = x["m"] + 7 / fields["chunks"]
+    saved = turns * runs * x["t_softmax"]
+    assert found["softmax_share"] == pytest.approx(float(saved) / found["step_seconds"], rel=1e-9)
