@@ -305,7 +305,7 @@ def test_parameters_and_flop_are_those_of_the_published_formulas(run):
     assert done == pytest.approx(printed(formulas["F"], **values), rel=1e-9)
 
 
-def test_no_run_is_predicted_from_its_own_measurement(monkeypatch):
+def test_no_run_ispredicted_from_its_own_measurement(monkeypatch):
     before = leave_one_out()
     for i in (0, 4, 9):
         changed = tuple(replace(r, measured=2 * r.measured) if j == i else r for j, r in enumerate(runs()))
@@ -317,7 +317,7 @@ def test_no_run_is_predicted_from_its_own_measurement(monkeypatch):
         assert abs(other[i] / before[i] - 1) > 0.01  # while a fit that sees the row does move
 
 
-def test_left_out_runs_are_predicted_within_the_targets():
+def test_left_out_runs_arepredicted_within_the_targets():
     measured = np.array([float(r["tflops_per_gpu"]) for r in published("megatron_table1")]) * 1e12
     miss = np.abs(leave_one_out() / measured - 1)
     assert len(miss) == 10 and miss.mean() <= 0.04 and miss.max() <= 0.10
@@ -332,7 +332,7 @@ def rates(efficiency):
     """Rate of each run with these constants, one law after another."""
     given = [{"seq": r.seq, "recipe": r.recipe, "efficiency": efficiency} for r in runs()]
     found = [explain(r.shape, r.cluster, r.layout, **x) for r, x in zip(runs(), given)]
-    return np.array([float(x["flop_per_gpu_s"]) for x in found])
+    return np.array([float(x.flop_per_gpu_s) for x in found])
 
 
 def test_fit_finds_the_least_squares_and_known_constants(monkeypatch):
@@ -360,7 +360,7 @@ def days(row, n, rate):
     )
 
 
-def test_published_training_times_from_predicted_rates():
+def test_published_training_times_frompredicted_rates():
     gpt3, largest = published("megatron_training_time")
     assert days(largest, 3072, leave_one_out()[9]) == pytest.approx(
         float(largest["days_published"]), rel=0.03
@@ -763,8 +763,8 @@ def test_every_reason_against_a_layout_and_no_other(n, batch, seq):
     for split, (sequence, zero) in itertools.islice(zip(splits, kinds), 0, None, 3):
         x = Layout(*split, batch, sequence=sequence, zero=zero)
         found = explain(ODD, a100(n), x, seq=seq, efficiency=SOME)
-        assert found["reasons"] == reasons_by_hand(ODD, n, batch, seq, x), x
-        assert ("seconds" in found) != bool(found["reasons"]) and found["layout"] is x
+        assert found.reasons == reasons_by_hand(ODD, n, batch, seq, x), x
+        assert (found.seconds is None) == bool(found.reasons) and found.layout is x
 
 
 def sizes_that_are_filled(shape, batch, most):
@@ -843,18 +843,18 @@ def test_an_explained_layout_by_hand():
     """Sixteen-way tensor groups leave a node of eight; the reason names the bytes that are too many."""
     cluster, task = a100(64), {"seq": 2048, "efficiency": SOME}
     x = explain(GPT3, cluster, Layout(tensor=16, pipeline=2, data=2, batch=8), **task)
-    assert x["notes"] == ["tensor-parallel groups of 16 GPUs leave the node"] and len(x["reasons"]) == 1
-    words = re.fullmatch(r"it needs (.*) GB, (.*) GB more than the 80.0 GB of a GPU", x["reasons"][0])
+    assert x.notes == ["tensor-parallel groups of 16 GPUs leave the node"] and len(x.reasons) == 1
+    words = re.fullmatch(r"it needs (.*) GB, (.*) GB more than the 80.0 GB of a GPU", x.reasons[0])
     needed, over = map(float, words.groups())
-    assert needed == pytest.approx(x["memory_bytes"] / 1e9, rel=5e-3) and over == pytest.approx(
+    assert needed == pytest.approx(x.memory_bytes / 1e9, rel=5e-3) and over == pytest.approx(
         needed - 80, abs=0.5
     )
-    assert sum(x["seconds"].values()) == pytest.approx(x["step_seconds"])
-    assert sum(x["bytes"].values()) == pytest.approx(x["memory_bytes"])
+    assert sum(x.seconds.values()) == pytest.approx(x.step_seconds)
+    assert sum(x.bytes.values()) == pytest.approx(x.memory_bytes)
     eight = explain(GPT3, cluster, Layout(tensor=8, pipeline=4, data=2, batch=8), **task)
-    assert eight["notes"] == [], "a group that fills its node does not leave it"
+    assert eight.notes == [], "a group that fills its node does not leave it"
     routed = explain(SHAPES[2], a100(16), Layout(tensor=4, data=4, expert=4, batch=4), **task)
-    assert routed["notes"] == ["expert-parallel groups of 16 GPUs leave the node"]
+    assert routed.notes == ["expert-parallel groups of 16 GPUs leave the node"]
 
 
 @pytest.mark.parametrize("batches", [[12], [8, 12, 3]])
@@ -891,6 +891,6 @@ def test_heads_that_leave_one_over_clash_though_the_shared_one_is_copied():
     shape = replace(ODD, n_heads=7, n_kv_heads=1)
     for t in (1, 2, 3, 7):
         x = Layout(t, 1, 1, 1, 1, 1, 1)
-        found = explain(shape, a100(t), x, seq=31, efficiency=SOME)["reasons"]
+        found = explain(shape, a100(t), x, seq=31, efficiency=SOME).reasons
         want = reasons_by_hand(shape, t, 1, 31, x)
         assert found == want and ("7 heads, 1 of" in " ".join(found)) == (t in (2, 3))

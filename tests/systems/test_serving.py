@@ -349,8 +349,10 @@ MACHINE = Server(
 def test_the_round_machine_term_by_term():
     """100 sequences of 3,000 tokens, 4 positions each, 6 experts reached; an A100 reads 2,039 GB/s."""
     x = decode(ROUND, MACHINE, batch=100, context=3000, hit=6, tokens=4, price=7.0)
-    seconds = {name: float(x[f"{name}_seconds"]) for name in ("memory", "compute", "tensor", "split")}
-    seconds |= {name: float(x[f"{name}_seconds"]) for name in ("expert", "hop", "layers")}
+    seconds = {
+        name: float(getattr(x, f"{name}_seconds")) for name in ("memory", "compute", "tensor", "split")
+    }
+    seconds |= {name: float(getattr(x, f"{name}_seconds")) for name in ("expert", "hop", "layers")}
     read = (2e9 + 6 * 1e9 / 2) / 4 + 2000 * 100 * 3000 / (2 * 4)  # weights and cache of one rank, all stages
     memory, flop = read / (GPU.bandwidth_bytes_per_s * 0.8), 400 * (8e9 + 1e6 * 3000)
     compute = flop / (8 * 312e12 * 0.5)
@@ -366,20 +368,18 @@ def test_the_round_machine_term_by_term():
     core = max(memory, compute) + 0.75 * min(memory, compute)
     links = sum(seconds[name] for name in ("tensor", "split", "expert", "hop", "layers"))
     whole = 1.5 * core + links
-    assert float(x["pass_seconds"]) == pytest.approx(whole)
-    assert float(x["user_rate"]) == pytest.approx(1 / (2 * whole))  # ten micro-batches, five stages
-    assert float(x["rate"]) == pytest.approx(10 * 100 / (2 * whole))
-    assert float(x["n_gpus"]) == 40 and float(x["cost"]) == pytest.approx(7.0 * 40 / (500 / whole))
-    assert float(x["mfu"]) == pytest.approx(2 * 4e9 * (500 / whole) / (40 * 312e12))
-    assert float(x["weight_bytes_held"]) == pytest.approx((3e9 + 8e9 / 2) / 20)
+    assert float(x.pass_seconds) == pytest.approx(whole)
+    assert float(x.user_rate) == pytest.approx(1 / (2 * whole))  # ten micro-batches, five stages
+    assert float(x.rate) == pytest.approx(10 * 100 / (2 * whole))
+    assert float(x.n_gpus) == 40 and float(x.cost) == pytest.approx(7.0 * 40 / (500 / whole))
+    assert float(x.mfu) == pytest.approx(2 * 4e9 * (500 / whole) / (40 * 312e12))
+    assert float(x.weight_bytes_held) == pytest.approx((3e9 + 8e9 / 2) / 20)
     held = 10 * 2000 * 100 * 3000 / (5 * 2 * 4)
-    assert float(x["cache_bytes_held"]) == pytest.approx(held)
-    assert float(x["left_bytes"]) == pytest.approx(72e9 - 7e9 / 20)
-    assert float(x["batch_limit"]) == pytest.approx(100 * (72e9 - 7e9 / 20) / held)
+    assert float(x.cache_bytes_held) == pytest.approx(held)
+    assert float(x.left_bytes) == pytest.approx(72e9 - 7e9 / 20)
+    assert float(x.batch_limit) == pytest.approx(100 * (72e9 - 7e9 / 20) / held)
     assert (
-        bool(x["fits"])
-        and float(x["experts_hit"]) == 6
-        and "cost" not in decode(ROUND, MACHINE, batch=1, context=1)
+        bool(x.fits) and float(x.experts_hit) == 6 and decode(ROUND, MACHINE, batch=1, context=1).cost is None
     )
 
 
@@ -387,13 +387,13 @@ def test_the_round_machine_over_a_prompt():
     """Two prompts of 3,000 tokens: 6,000 positions, each with 1,500 tokens before it in the mean."""
     x = prefill(ROUND, MACHINE, batch=2, prompt=3000, hit=8)
     compute = 6000 * (8e9 + 1e6 * 1500) / (8 * 312e12 * 0.5)
-    assert float(x["compute_seconds"]) == pytest.approx(1.5 * compute)
+    assert float(x.compute_seconds) == pytest.approx(1.5 * compute)
     read = (2e9 + 8 * 1e9 / 2) / 4 + 2000 * 2 * 3000 / 8
-    assert float(x["memory_seconds"]) == pytest.approx(1.5 * read / (GPU.bandwidth_bytes_per_s * 0.8))
-    assert float(x["hop_seconds"]) == pytest.approx(4 * 6000 / 8 * 1000 / (10e9 * 0.8))
-    assert float(x["user_rate"]) == pytest.approx(3000 / (2 * float(x["pass_seconds"])))
-    assert float(x["rate"]) == pytest.approx(10 * 2 * float(x["user_rate"]))
-    assert str(x["bound"]) == "compute"
+    assert float(x.memory_seconds) == pytest.approx(1.5 * read / (GPU.bandwidth_bytes_per_s * 0.8))
+    assert float(x.hop_seconds) == pytest.approx(4 * 6000 / 8 * 1000 / (10e9 * 0.8))
+    assert float(x.user_rate) == pytest.approx(3000 / (2 * float(x.pass_seconds)))
+    assert float(x.rate) == pytest.approx(10 * 2 * float(x.user_rate))
+    assert str(x.bound) == "compute"
 
 
 @pytest.mark.parametrize(
@@ -409,14 +409,14 @@ def test_the_round_machine_over_a_prompt():
 )
 def test_the_largest_part_is_named(change, bound):
     x = decode(ROUND, replace(MACHINE, **change), batch=8, context=300)
-    assert str(x["bound"]) == bound
+    assert str(x.bound) == bound
 
 
 @pytest.mark.parametrize(("tensor", "ranks"), [(1, 1), (2, 2), (4, 2)])
 def test_a_cache_divided_by_heads_has_as_many_shares_as_heads_and_ranks_allow(tensor, ranks):
     x = decode(ROUND, replace(MACHINE, tensor=tensor, divide_cache=False), batch=8, context=300)
-    assert float(x["cache_bytes_held"]) == pytest.approx(10 * 2000 * 8 * 300 / (5 * 2 * ranks))
-    assert float(x["split_seconds"]) == 0
+    assert float(x.cache_bytes_held) == pytest.approx(10 * 2000 * 8 * 300 / (5 * 2 * ranks))
+    assert float(x.split_seconds) == 0
 
 
 @pytest.mark.parametrize(
@@ -450,4 +450,4 @@ def test_weights_that_fill_the_memory_leave_no_room():
     full = replace(ROUND, N_held=32e9)
     with pytest.raises(BadInput, match=r"does not fit: 80.0 GB of weights .* with 80.0 GB"):
         decode(full, Server(tensor=1), batch=1, context=1)
-    assert float(decode(replace(full, N_held=31.9e9), Server(tensor=1), batch=1, context=1)["left_bytes"]) > 0
+    assert float(decode(replace(full, N_held=31.9e9), Server(tensor=1), batch=1, context=1).left_bytes) > 0
