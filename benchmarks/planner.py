@@ -1,5 +1,4 @@
-"""Layouts per second of the planner, time and memory of a large search, and its errors against published
-runs.
+"""Layouts per second of the planner, time and memory of a large search, errors against published runs.
 
     python benchmarks/planner.py [repeats]
 

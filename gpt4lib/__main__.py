@@ -64,7 +64,7 @@ def full_report(options) -> int:
     from .workbench.text import to_text
 
     found = report(load_case(options.file))
-    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else to_text(found))
+    print(json.dumps(found.record(), indent=1, ensure_ascii=False) if options.json else to_text(found))
     return 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from inspect import Parameter, signature
 
 import numpy as np
@@ -20,21 +19,12 @@ from .law import Law
 
 @dataclass(frozen=True)
 class Link:
-    """name = law(inputs), where `sources` says what stands for each input: a known name or a number."""
+    """name = law(inputs): `names` pairs inputs with names of what is known, `numbers` gives the others."""
 
     name: str
     law: Law | Callable
-    sources: dict
-
-    @cached_property
-    def names(self) -> tuple:
-        """(input, known name) of the inputs that are no numbers."""
-        return tuple((name, of) for name, of in self.sources.items() if isinstance(of, str))
-
-    @cached_property
-    def numbers(self) -> dict:
-        """The inputs that are numbers."""
-        return {name: of for name, of in self.sources.items() if not isinstance(of, str)}
+    names: tuple
+    numbers: dict
 
     def inputs(self, known: dict) -> dict:
         """The law's inputs by its own letters. Raises BadInput that names link, law and what is not known."""
@@ -47,10 +37,9 @@ class Link:
 
 
 def link(name: str, law: Law | Callable, **other) -> Link:
-    """A step of a chain: the result's name, its law or plain function, and the inputs that come from `other`
-    places.
+    """A step of a chain: its result's name, a law or plain function, and inputs that have `other` sources.
 
-    Raises BadInput where the law has no such input.
+    A source is a known name or a number. Raises BadInput where the law has no such input.
     """
     if isinstance(law, Law):
         own, strange = [s.name for s in law.symbols], set(other)
@@ -60,7 +49,9 @@ def link(name: str, law: Law | Callable, **other) -> Link:
         strange = set(other) if len(own) == len(found) else set()
     if strange := sorted(strange - set(own)):
         raise BadInput(f"{name} has no input {', '.join(strange)}; it takes {', '.join(own)}")
-    return Link(name, law, {name: name for name in own} | other)
+    sources = {name: name for name in own} | other
+    numbers = {name: of for name, of in sources.items() if not isinstance(of, str)}
+    return Link(name, law, tuple((i, of) for i, of in sources.items() if i not in numbers), numbers)
 
 
 class Chain:
@@ -106,8 +97,7 @@ class Chain:
         return known
 
     def browser(self, terms: dict) -> list[tuple[str, str]]:
-        """(name, expression) of every link in order; `terms` are the browser's texts for what is known at
-        first.
+        """(name, expression) of each link; `terms` are the browser's texts for what is known at first.
 
         Raises BadInput for a link that is a plain function, which no browser can take.
         """

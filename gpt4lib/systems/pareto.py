@@ -1,7 +1,6 @@
 """Latency against cost: every layout and batch of a model on so many GPUs, and the edge that nothing beats.
 
-`points` asks the serving model for all layouts; `front` keeps what is not both slower and dearer than another
-point.
+`points` asks the serving model for all layouts; `front` keeps what none beats in both time and cost.
 """
 
 from __future__ import annotations

@@ -60,8 +60,7 @@ class NoLayout(BadInput):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and what each
-    takes.
+    """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and its results.
 
     `rejected` counts by reason what does not divide: splits of the model ("heads", "width", "layers",
     "experts"), splits for each batch ("batch"), and these with a micro-batch ("chunks").
@@ -215,8 +214,7 @@ def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, 
 # ---- one layout, term by term ---------------------------------------------------------------
 @dataclass(frozen=True)
 class Explained:
-    """One layout taken apart: `seconds` add up to `step_seconds`, `bytes` to `memory_bytes`, by part in
-    words.
+    """One layout taken apart, by part in words: `seconds` make up `step_seconds`, `bytes` `memory_bytes`.
 
     `reasons` speak against the layout, `notes` do not; `terms` holds every letter of the laws. `mfu` counts
     attention scores, `flop_per_gpu_s` what is repeated too. A layout that does not divide has reasons only.
@@ -224,14 +222,14 @@ class Explained:
 
     layout: Layout
     reasons: list
-    notes: list = ()
-    terms: dict = None
-    seconds: dict = None
-    bytes: dict = None
-    step_seconds: float = None
-    memory_bytes: float = None
-    mfu: float = None
-    flop_per_gpu_s: float = None
+    notes: list | tuple = ()
+    terms: dict | None = None
+    seconds: dict | None = None
+    bytes: dict | None = None
+    step_seconds: float | None = None
+    memory_bytes: float | None = None
+    mfu: float | None = None
+    flop_per_gpu_s: float | None = None
 
 
 BYTES = {

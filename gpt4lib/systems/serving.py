@@ -52,8 +52,7 @@ NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache"}
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass of a model through a server: the seconds of its parts, rates, memory, and the cost of a token in
-    USD.
+    """A pass of a model through a server: seconds of its parts, rates, memory, and USD for a token.
 
     Arrays of the shape that batch and context span together. Bytes are those of one GPU; `experts_hit` counts
     in a layer, `batch_limit` is the batch that the memory `left_bytes` by the weights allows, `in_flight` the
@@ -110,8 +109,7 @@ def decode(model: ServedModel, server: Server, *, batch, context, hit=None, toke
 
 
 def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, price=None) -> Pass:
-    """The same for a pass over `batch` whole prompts of `prompt` tokens; `pass_seconds` is the time to the
-    first token.
+    """The same for a pass over whole prompts; `pass_seconds` is the time to the first token.
 
     Rates, utilisation and cost count the tokens of the prompts.
     """

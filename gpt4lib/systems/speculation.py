@@ -62,11 +62,9 @@ class Gain:
 def batch_gain(
     oracle, draft, server, draft_server, *, accept, gamma, batch, context, hit=(None, None)
 ) -> Gain:
-    """round_gain in the serving model: oracle and draft passes timed at `batch` sequences of `context`
-    tokens.
+    """round_gain in the serving model: passes of both timed at `batch` sequences of `context` tokens.
 
-    `hit` is that of `serving.decode`, as (plain, checking). Shapes of accept, gamma, batch and context must
-    agree.
+    `hit` is that of `serving.decode`, as (plain, checking). Shapes of the four inputs must agree.
     """
     at, length = {"batch": batch, "context": context}, np.asarray(gamma, dtype=float)
     plain = decode(oracle, server, hit=hit[0], **at).pass_seconds

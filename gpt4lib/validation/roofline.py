@@ -90,8 +90,7 @@ def timed(work, repeats: int) -> float:
 def own(
     *, side: int = 3584, batches=(1, 2, 4, 8, 16, 32, 64, 128, 256), repeats: int = 3, seed: int = 0
 ) -> dict:
-    """Memory rate and peak of this computer in float32, and seconds of a (side x side) matrix times each
-    batch.
+    """Memory rate and peak of this computer in float32, and seconds of a (side x side) matrix by batch.
 
     The memory rate is that of a sum over an array as large as the matrix, the peak that of a square product:
     neither is one of the products that they predict. Returns bandwidth [byte/s], peak [FLOP/s], batch,
@@ -115,8 +114,7 @@ def own(
 
 # ---- by a GPU's clock -----------------------------------------------------------------------
 def measurements(folder=None) -> list[dict]:
-    """The rows of every CSV of `data/measured`, or of `folder`, numbers as numbers; [] where none has been
-    recorded.
+    """The rows of every CSV of `data/measured`, or of `folder`, numbers as numbers; [] where there is none.
 
     Raises BadInput for a file with other columns, an unknown kind or a number that is not positive.
     """

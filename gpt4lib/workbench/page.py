@@ -1,4 +1,4 @@
-"""The workbench in the browser: one page of sliders, the report's main figures computed there by the same laws.
+"""The workbench in the browser: a page of sliders, the report's main figures computed by the same laws.
 
 `PAGE` is one chain: the counts of a model whose layers are all alike, its training, and the very pass of
 `gpt4lib.systems.serving`. Python runs it, the browser gets it printed.
@@ -152,8 +152,7 @@ def preset(case, found) -> dict:
 
 
 def page(*, description: str, presets: dict | None = None) -> Chart:
-    """The workbench as a chart: a slider for each of `SLIDERS`, a bar for each of `OUT` against where it
-    started.
+    """The workbench as a chart: a slider for each of `SLIDERS`, a bar for each of `OUT` against its start.
 
     `presets` are settings by name, in the sliders' units; "gpu" is a name of `GPUS`.
     """

@@ -140,7 +140,9 @@ def test_leviathan_acceptances_agree_between_the_tables():
         (r["target"], r["draft"], r["temperature"]): r["alpha"] for r in published("leviathan_table3_alpha")
     }
     for row in published("leviathan_table2_table4"):
-        assert float(third[f"T5-XXL ({row['task']})", row["draft"], row["temperature"]]) == float(row["alpha"])
+        assert float(third[f"T5-XXL ({row['task']})", row["draft"], row["temperature"]]) == float(
+            row["alpha"]
+        )
     neural = [float(a) for (_, draft, _), a in third.items() if draft not in ("Unigram", "Bigram")]
     for key in ("fact:acceptance-neural", "assume:draft-acceptance"):
         interval = facts_given.given(key).interval
