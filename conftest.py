@@ -35,6 +35,9 @@ class TooLong(BaseException):
     """A test took more processor time than any may. No Exception: neither a test nor Hypothesis catches it."""
 
 
+CPU_SECONDS = 30  # of one test, or of reading a file: what runs for ever ends as a red test
+
+
 def too_long(*_):
     """Raise where the code stands now."""
     raise TooLong(f"more than {CPU_SECONDS} s of processor time")

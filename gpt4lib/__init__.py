@@ -1,6 +1,7 @@
 """gpt4lib: laws, units, intervals and claims behind the book "GPT-4, Recomputed".
 
-What a notebook uses stands here by name and loads when first used: `gpt4lib.architecture.compute(N=280e9, D=13e12)`.
+What a notebook uses stands here by name and loads when first used:
+`gpt4lib.architecture.compute(N=280e9, D=13e12)`.
 """
 
 from importlib import import_module

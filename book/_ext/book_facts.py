@@ -138,7 +138,7 @@ class ChapterMap(Facts):
 
 
 class SymbolTable(Facts):
-    """Every letter of the book under the heading it was declared with: notation, name in code, meaning and unit."""
+    """Every letter under the heading it was declared with: notation, name in code, meaning and unit."""
 
     def run(self):
         from gpt4lib.chapters.index import LETTERS

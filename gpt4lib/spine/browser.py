@@ -10,7 +10,7 @@ datum item event parent width height data""".split()
 
 @cache
 def _printer():
-    """JavaScript without the cube root, which Vega does not know; made on first use, since SymPy's takes a while."""
+    """JavaScript without the cube root, which Vega does not know; made on first use: it takes a while."""
     import sympy
     from sympy.printing.jscode import JavascriptCodePrinter
 

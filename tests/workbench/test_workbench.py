@@ -201,7 +201,7 @@ def test_the_batch_for_a_rate_is_the_largest_of_all_that_are_tried():
 def test_largest_is_a_search_by_halves():
     for limit in range(12):
         for edge in range(limit + 2):
-            assert report.largest_that_holds(lambda b: b <= edge, limit) == min(edge, limit)
+            assert report.largest_that_holds(lambda b, edge=edge: b <= edge, limit) == min(edge, limit)
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "gpt-3-175b", "llama-3.1-405b"])
@@ -684,7 +684,7 @@ def test_the_page_agrees_with_the_report(name):
 
 
 def test_the_page_refuses_what_it_has_no_sliders_for():
-    with pytest.raises(BadInput, match="layers of one kind .*DeepSeek-V3"):
+    with pytest.raises(BadInput, match=r"layers of one kind .*DeepSeek-V3"):
         page.preset(CASES["deepseek-v3"], FOUND["deepseek-v3"])
 
 
