@@ -32,10 +32,7 @@ CPU_SECONDS = 30  # of one test, or of reading a test file: what runs for ever e
 
 
 class TooLong(BaseException):
-    """A test took more processor time than any may. No Exception: neither a test nor Hypothesis catches it."""
-
-
-CPU_SECONDS = 30  # of one test, or of reading a file: what runs for ever ends as a red test
+    """A test took too much processor time. No Exception, so that neither test nor Hypothesis catches it."""
 
 
 def too_long(*_):
