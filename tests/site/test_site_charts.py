@@ -1,6 +1,5 @@
 """The charts of the built site: sliders, themes, and the picture where scripts do not run."""
 
-import importlib
 import json
 import re
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from site_pages import PAGES, SITE, Visit, outside
+
+from gpt4lib.chapters.index import find_law
 
 CURVES = r"""(chart) => {
   const data = chart.view.getState({ data: () => true }).data, found = [];
@@ -52,8 +53,7 @@ def test_the_finished_chapters_have_charts():
 
 def law_values(meta, x, sliders):
     """What the law itself gives, through NumPy, in the chart's units."""
-    module, _, name = meta["law"].rpartition(".")
-    law = getattr(importlib.import_module(f"gpt4lib.{module}"), name)
+    law = find_law(meta["law"])
     inputs = {s: value * meta["factors"][s] for s, value in sliders.items()}
     known = {s.name for s in law.symbols}
     given = {**meta["fixed"], **inputs, meta["x"]: x * meta["factors"][meta["x"]]}
