@@ -273,14 +273,14 @@ class Law:
                 roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
             except NotImplementedError:
                 roots = []
-        near = [root for root in roots if self._returns(root, x)]
-        roots = near or [root for root in roots if self._returns(root, x, exactly=True)]
+        near = [root for root in roots if self._returns(root, x, isolated=side == x)]
+        roots = near or [root for root in roots if self._returns(root, x, isolated=False, exactly=True)]
         if len(roots) != 1:
             many = len(roots) or "no"
             raise BadInput(f"{self.lhs} = {self.rhs} has {many} closed positive solution for {x}")
         return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
 
-    def _returns(self, root, x, exactly: bool = False) -> bool:
+    def _returns(self, root, x, *, isolated: bool, exactly: bool = False) -> bool:
         rng = random.Random(0)  # not mutated: a seed
         number = sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
         constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
@@ -288,7 +288,7 @@ class Law:
         def drawn(most):
             return number(rng.randint(1, 999)) / 1000 * (most or rng.choice([1, 10, 1000]))
 
-        for _ in range(4):  # not mutated: how often it is tried
+        for _ in range(1 if isolated else 4):  # not mutated: how often it is tried
             point = {s: drawn(s.at_most) for s in self.symbols}
             rest = {s: v for s, v in point.items() if s != x}
             if exactly:  # keeps roots and logarithms of whole numbers together
@@ -364,6 +364,9 @@ def _isolate(side, value, x):
     """Undo, from the outside in, what is done to x in side = value, as far as x stands in one place only."""
     while side != x:
         rest, core = side.as_independent(x, as_Add=side.is_Add)
+        if side.is_Add and rest == 0 and (together := sympy.factor_terms(side)).is_Mul:
+            side = together  # a / x + b / x: x stands in one place after all
+            continue
         if (side.is_Add or side.is_Mul) and rest != side.func.identity:
             side, value = core, (value - rest if side.is_Add else value / rest)
         elif side.is_Pow and x not in side.exp.free_symbols:
