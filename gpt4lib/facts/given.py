@@ -1,7 +1,5 @@
 """Given values by reference: the article's figures and claims, constants, facts, assumptions, data sheets."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -23,14 +21,12 @@ ARTICLE_KEYS = {  # the keys of an entry of article.toml
     "meaning": TEXT.of("what it is, as a reader would say it", needed=True),
     "source": _SOURCE,
 }
-CONSTANT_KEYS = (
-    ARTICLE_KEYS
-    | {  # of constants.toml
-        "source": replace(_SOURCE, needed=True),
-        "kind": one_of(*ORIGINS[2:5]).of("how sure it is", needed=True),
-        "why": TEXT.of("why this is assumed, and what speaks for another value"),
-    }
-)
+CONSTANT_KEYS = {  # of constants.toml
+    **ARTICLE_KEYS,
+    "source": replace(_SOURCE, needed=True),
+    "kind": one_of(*ORIGINS[2:5]).of("how sure it is", needed=True),
+    "why": TEXT.of("why this is assumed, and what speaks for another value"),
+}
 
 
 @dataclass(frozen=True)
@@ -107,9 +103,8 @@ def _of_data_sheet(key):
     if figure not in DEVICE_UNITS or getattr(device, figure) is None:
         raise BadInput(f"{name} has no figure {figure!r}; it takes one of {', '.join(DEVICE_UNITS)}")
     value = stated(f"={getattr(device, figure)!r} {DEVICE_UNITS[figure]}")
-    return Input(
-        "hardware", key, f"{figure.split('_')[0].upper()} figure of the {name}", value, device.source
-    )
+    meaning = f"{figure.split('_')[0].upper()} figure of the {name}"
+    return Input("hardware", key, meaning, value, device.source)
 
 
 def fact_schema(name: str) -> dict:

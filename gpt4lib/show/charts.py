@@ -4,8 +4,6 @@
 site draw it live; a stored picture stands in where scripts do not run.
 """
 
-from __future__ import annotations
-
 import base64
 from dataclasses import dataclass
 
@@ -93,7 +91,7 @@ def explore(
 
 def _checked_units(name, law, turned, fixed):
     """The unit of every letter of the law, once each input has a slider or a value and nothing else has."""
-    given, units = {*turned, *fixed}, {s.name: s.unit for s in (*law.symbols, *law.constants)}
+    given, units = {*turned, *fixed}, {s.name: s.unit for s in law.quantities.values()}
     if missing := {s.name for s in law.symbols} - given:
         raise BadInput(f"{name}: no slider for {sorted(missing)}")
     if strange := given - set(units):
@@ -113,11 +111,9 @@ def _curve(expression, x_range, log_x, where):
     """The law's line, and the dot at x_at with its number."""
     import altair as alt
 
-    part, start = f"datum.i / {POINTS - 1}", f"{x_range.lo!r}"
-    if log_x:
-        spread = f"{start} * pow({x_range.hi / x_range.lo!r}, {part})"
-    else:
-        spread = f"{start} + {x_range.hi - x_range.lo!r} * {part}"
+    lo, hi = x_range.lo, x_range.hi
+    part = f"datum.i / {POINTS - 1}"
+    spread = f"{lo!r} * pow({hi / lo!r}, {part})" if log_x else f"{lo!r} + {hi - lo!r} * {part}"
     points = alt.Chart(alt.sequence(0, POINTS, as_="i")).transform_calculate(x=spread)
     point = alt.Chart(alt.InlineData(values=[{}])).transform_calculate(x="x_at")
     line, dot = (data.transform_calculate(y=expression) for data in (points, point))
@@ -150,10 +146,8 @@ def _x_axis(law, x, x_range, log_x):
 def _y_scale(log_y, y_range):
     import altair as alt
 
-    options = {"type": "log"} if log_y else {"type": "linear", "zero": False}
-    if y_range:
-        options |= {"domain": list(y_range), "clamp": True}
-    return alt.Scale(**options)
+    kind = {"type": "log"} if log_y else {"type": "linear", "zero": False}
+    return alt.Scale(**kind, **({"domain": list(y_range), "clamp": True} if y_range else {}))
 
 
 def _finished(layers, params, description):
@@ -166,7 +160,7 @@ def _finished(layers, params, description):
 
 
 def _label(slider, name, law):
-    meaning = next(s.meaning for s in (*law.symbols, *law.constants) if s.name == name)
+    meaning = law.quantities[name].meaning
     return slider.label or (meaning if slider.unit == "1" else f"{meaning} ({slider.unit})")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import namedtuple
 from dataclasses import dataclass
 
 from .errors import BadInput
@@ -58,13 +59,7 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
     return Interval(low, -negative)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    expr: object
-    symbols: list
-    at_point: object
-    over_box: object
-    slopes: list
+_Problem = namedtuple("_Problem", "expr symbols at_point over_box slopes")
 
 
 def _over_intervals(symbols, expr):
@@ -127,18 +122,12 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
 
 def _shrink(problem, sides, sign):
     """Replace each side on which f only rises or only falls by the end where sign * f is least."""
-    changed = True
-    while changed:
-        changed = False
-        for i, slope in enumerate(problem.slopes):
-            lo, hi = sides[i]
-            if lo == hi:
-                continue
-            down, up = slope(sides)
-            if down >= 0 or up <= 0:
-                end = lo if (down >= 0) == (sign > 0) else hi
-                sides = (*sides[:i], (end, end), *sides[i + 1 :])
-                changed = True
+    for i, slope in enumerate(problem.slopes):
+        lo, hi = sides[i]
+        down, up = slope(sides) if lo < hi else (-INF, INF)
+        if down >= 0 or up <= 0:
+            end = lo if (down >= 0) == (sign > 0) else hi
+            return _shrink(problem, (*sides[:i], (end, end), *sides[i + 1 :]), sign)
     return sides
 
 
