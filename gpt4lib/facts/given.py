@@ -10,11 +10,9 @@ from .devices import DEVICE_UNITS, hardware
 from .files import data_file, data_names, read_toml, sources
 
 ORIGINS = ("claim", "article", "constant", "fact", "assume", "hardware")
-STATED = TEXT.of(
-    "a value with the precision it was stated at",
-    *("~1.8e12 parameter", "90-100 day", "> 10", "=16"),
-    pattern=r"^\s*(~|=|>=|<=|>|<)?\s*\d",
-)
+_FORMS = ("~1.8e12 parameter", "90-100 day", "> 10", "=16")
+_OPENING = r"^\s*(~|=|>=|<=|>|<)?\s*\d"
+STATED = TEXT.of("a value with the precision it was stated at", *_FORMS, pattern=_OPENING)
 _SOURCE = Reference(kind="source", names=lambda: sorted(sources())).of("a key of references.bib")
 ARTICLE_KEYS = {  # the keys of an entry of article.toml
     "value": replace(STATED, needed=True),
@@ -91,10 +89,10 @@ def resolve(ref: str, ids: dict, article: dict, constants: dict) -> Input:
     row = table[key]
     if table is constants and row["kind"] != origin:
         raise BadInput(f"{key!r} is kept as {row['kind']!r}, not {origin!r}")
-    if origin == "claim" and "stated" not in row:
+    meaning, value = ("claim", "stated") if origin == "claim" else ("meaning", "value")
+    if value not in row:
         raise BadInput(f"claim {key!r} states no value")
-    meaning, value = (row["claim"], row["stated"]) if origin == "claim" else (row["meaning"], row["value"])
-    return Input(origin, key, meaning, stated(value), row.get("source", ""))
+    return Input(origin, key, row[meaning], stated(row[value]), row.get("source", ""))
 
 
 def _of_data_sheet(key):
@@ -109,8 +107,7 @@ def _of_data_sheet(key):
 
 def fact_schema(name: str) -> dict:
     """The JSON Schema of article.toml or of constants.toml."""
-    keys, about = {
-        "article": (ARTICLE_KEYS, "Figures of the article that are no claims of their own, by name."),
-        "constants": (CONSTANT_KEYS, "Constants, outside facts and assumptions, by name."),
-    }[name]
+    keys = {"article": ARTICLE_KEYS, "constants": CONSTANT_KEYS}[name]
+    figures = "Figures of the article that are no claims of their own, by name."
+    about = figures if name == "article" else "Constants, outside facts and assumptions, by name."
     return document(f"{name}.toml", about, {"type": "object", "additionalProperties": section(keys)})

@@ -21,10 +21,8 @@ def _key(kind: Kind, about: str, default=MISSING):
 class Model:
     """The layout of a transformer; the fields are the keys of a model file.
 
-    Without `n_experts` every layer has one MLP of `mlp_matrices` matrices and width `d_ff`. With it,
-    `n_dense_layers` layers keep that MLP and the others have experts. `expert_matrices` defaults to
-    `mlp_matrices`, `d_ff_shared` to `d_ff_expert`. With `mla_kv_rank` attention is latent, and
-    `n_kv_heads` and `d_head` are left out; `mla_q_rank = 0` means a query without a rank.
+    With `n_experts`, `n_dense_layers` layers keep the MLP of `mlp_matrices` and `d_ff`, and the others have
+    experts. With `mla_kv_rank` attention is latent, and `n_kv_heads` and `d_head` are left out.
     `biases` puts a bias on every matrix inside the layers and a shift into every norm.
     """
 

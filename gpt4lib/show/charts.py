@@ -7,6 +7,8 @@ site draw it live; a stored picture stands in where scripts do not run.
 import base64
 from dataclasses import dataclass
 
+import altair as alt
+
 from ..chapters.index import find_law
 from ..spine.browser import browser_name
 from ..spine.errors import BadInput
@@ -17,10 +19,7 @@ POINTS = 201
 
 @dataclass(frozen=True)
 class Slider:
-    """A slider for one input, in the reader's unit: from `lo` to `hi`, starting at `start`.
-
-    `label` replaces the symbol's meaning and unit.
-    """
+    """A slider for one input, in the reader's unit; `label` replaces the symbol's meaning and unit."""
 
     lo: float
     hi: float
@@ -71,22 +70,23 @@ def explore(
     `y_unit`: the stated range; `y_range` holds the axis still. Raises BadInput for an unknown law, a unit of
     another dimension, and where an input has no slider or a slider no input.
     """
-    import altair as alt
-
     found, fixed = find_law(law), fixed or {}
     turned = {x: x_range, **sliders}
     units = _checked_units(law, found, turned, fixed)
     factors = {name: unit_factor(s.unit, units[name]) for name, s in turned.items()}
     factors["y"] = unit_factor(y_unit, found.lhs.unit)
-    y_axis = {"title": y_label, "scale": _y_scale(log_y, y_range)}
-    where = {"x": _x_axis(found, x, x_range, log_x), "y": alt.Y("y:Q", **y_axis)}
+    kind = {"type": "log"} if log_y else {"type": "linear", "zero": False}
+    held = {"domain": list(y_range), "clamp": True} if y_range else {}
+    y_axis = {"title": y_label, "scale": alt.Scale(**kind, **held)}
+    scale = alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)
+    x_axis = alt.X("x:Q", title=_label(x_range, x, found), scale=scale)
+    where = {"x": x_axis, "y": alt.Y("y:Q", **y_axis)}
     below, above = _band(band, y_axis) if band else ([], [])
     layers = [*below, *_curve(_expression(found, x, factors, fixed), x_range, log_x, where), *above]
     params = [_param(found, name, slider, name == x) for name, slider in turned.items()]
-    spec = _finished(layers, params, description)
-    spec["usermeta"] = {"law": law, "x": x, "y": found.lhs.name, "factors": factors, "fixed": fixed}
-    spec["usermeta"]["sliders"] = {name: browser_name(name) for name in sliders}
-    return Chart(spec)
+    names = {name: browser_name(name) for name in sliders}
+    meta = {"law": law, "x": x, "y": found.lhs.name, "factors": factors, "fixed": fixed, "sliders": names}
+    return Chart(_finished(layers, params, description) | {"usermeta": meta})
 
 
 def _checked_units(name, law, turned, fixed):
@@ -109,8 +109,6 @@ def _expression(law, x, factors, fixed):
 
 def _curve(expression, x_range, log_x, where):
     """The law's line, and the dot at x_at with its number."""
-    import altair as alt
-
     lo, hi = x_range.lo, x_range.hi
     part = f"datum.i / {POINTS - 1}"
     spread = f"{lo!r} * pow({hi / lo!r}, {part})" if log_x else f"{lo!r} + {hi - lo!r} * {part}"
@@ -127,8 +125,6 @@ def _curve(expression, x_range, log_x, where):
 
 def _band(band, y_axis):
     """The stated range below the curve, its label above it."""
-    import altair as alt
-
     limits = alt.Chart(alt.InlineData(values=[dict(zip(("lo", "hi", "label"), band))]))
     low = alt.Y("lo:Q", **y_axis)
     stripe = limits.mark_rect(color="#E69F00", opacity=0.35).encode(y=low, y2="hi:Q")
@@ -136,24 +132,8 @@ def _band(band, y_axis):
     return [stripe], [label]
 
 
-def _x_axis(law, x, x_range, log_x):
-    import altair as alt
-
-    scale = alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)
-    return alt.X("x:Q", title=_label(x_range, x, law), scale=scale)
-
-
-def _y_scale(log_y, y_range):
-    import altair as alt
-
-    kind = {"type": "log"} if log_y else {"type": "linear", "zero": False}
-    return alt.Scale(**kind, **({"domain": list(y_range), "clamp": True} if y_range else {}))
-
-
 def _finished(layers, params, description):
     """The specification of all layers as one chart."""
-    import altair as alt
-
     chart = alt.layer(*layers).properties(width=560, height=300, description=description).add_params(*params)
     spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
     return spec | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}
@@ -166,8 +146,6 @@ def _label(slider, name, law):
 
 def _param(law, name, slider, on_axis):
     """The Vega parameter that a slider sets; that of the axis places the dot."""
-    import altair as alt
-
     bound = "x_at" if on_axis else browser_name(name)
     step = slider.step or (slider.hi - slider.lo) / 200
     control = alt.binding_range(min=slider.lo, max=slider.hi, step=step, name=_label(slider, name, law) + " ")

@@ -75,11 +75,11 @@ def assumptions(values: dict) -> Table:
             raise BadInput(f"assumptions takes quantities, got {quantity!r}")
         if isinstance(given, str):
             found = look_up(given)
-            text = _stated(found, quantity)
+            value = _stated(found, quantity)
             source = "the article" if found.origin in ("claim", "article") else found.source
         else:
             value, source = given if isinstance(given, tuple) else (given, "")
-            text = value if isinstance(value, str) else display(value, quantity)
+        text = value if isinstance(value, str) else display(value, quantity)
         cited = f"{{cite}}`{source}`" if source in sources() else source
         rows.append((f"${_tex(quantity)}$", quantity.meaning, dollars(text), cited))
     return Table(rows, ("symbol", "meaning", "value", "source"))
@@ -159,8 +159,8 @@ class Claims:
         cells = [
             _cell("stated", escape(unbroken(c.stated_text))),
             _cell("ours", escape(unbroken(c.ours)), sort),
-            _cell("verdict", mark, f' data-filter="{c.verdict}"'),
         ]
+        cells.append(_cell("verdict", mark, f' data-filter="{c.verdict}"'))
         if not self.full:
             link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
             return f"<tr><td>{link}</td>{''.join(cells)}</tr>"

@@ -20,6 +20,7 @@ from .errors import BadInput
 from .interval import Interval, image
 from .units import base_unit, parse_unit, to_unit, unit_factor
 
+_FIELDS = ("unit", "meaning", "tex", "at_most", "value", "source", "place", "heading")
 _GREEK = "alpha beta gamma delta zeta omega lambda mu rho tau phi eta kappa sigma ell".split()
 _elsewhere = count()
 
@@ -27,11 +28,11 @@ _elsewhere = count()
 class Quantity(sympy.Symbol):
     """A positive SymPy symbol that knows its unit, meaning and LaTeX; a constant also its value.
 
-    Made by `symbol`, `constant` and, in a chapter, by what `letters` returns. Two quantities are equal when
-    name, unit and meaning are. `place` is (chapter, number): where it is declared, the order of typesetting.
+    Two quantities are equal when name, unit and meaning are. `place` is (chapter, number): where it is
+    declared, the order of typesetting.
     """
 
-    __slots__ = ("at_most", "heading", "meaning", "place", "source", "tex", "unit", "value")
+    __slots__ = _FIELDS
 
     def __new__(
         cls, name, unit, meaning, tex=None, at_most=None, value=None, source=None, place=None, heading=""
@@ -55,9 +56,6 @@ class Quantity(sympy.Symbol):
 
     def _latex(self, printer):
         return self.tex
-
-
-_FIELDS = ("unit", "meaning", "tex", "at_most", "value", "source", "place", "heading")
 
 
 def symbol(name: str, unit: str, meaning: str, *, latex: str = "", at_most=None) -> Quantity:
@@ -96,13 +94,10 @@ def letters(chapter: float, heading: str) -> tuple:
     def declare(name, unit, meaning, tex=None, at_most=None):
         return placed(symbol(name, unit, meaning, latex=_tex(tex or name), at_most=at_most))
 
-    def declare_share(name, meaning, tex=None):
-        return declare(name, "1", meaning, tex, 1)
-
     def declare_constant(name, value, unit, meaning, source=None, tex=None):
         return placed(constant(name, value, unit, meaning, source=source, latex=_tex(tex)))
 
-    return declare, declare_share, declare_constant
+    return declare, lambda name, meaning, tex=None: declare(name, "1", meaning, tex, 1), declare_constant
 
 
 def _tex(short):
@@ -139,19 +134,20 @@ class Law:
         return f"Law({self.lhs} = {self.rhs})"
 
     @cached_property
+    def quantities(self) -> dict[str, Quantity]:
+        """Every letter of the right side by name: inputs, then constants, each in order of definition."""
+        order = sorted(self.rhs.free_symbols, key=lambda s: (s.value is not None, s.place))
+        return {s.name: s for s in order}
+
+    @cached_property
     def symbols(self) -> tuple[Quantity, ...]:
         """The inputs: every symbol of the right side that is no constant, in order of definition."""
-        return tuple(sorted((s for s in self.rhs.free_symbols if s.value is None), key=lambda s: s.place))
+        return tuple(s for s in self.quantities.values() if s.value is None)
 
     @cached_property
     def constants(self) -> tuple[Quantity, ...]:
         """The coefficients of the right side, in order of definition."""
-        return tuple(sorted((s for s in self.rhs.free_symbols if s.value is not None), key=lambda s: s.place))
-
-    @cached_property
-    def quantities(self) -> dict[str, Quantity]:
-        """Every letter of the right side by name: inputs, then constants."""
-        return {s.name: s for s in (*self.symbols, *self.constants)}
+        return tuple(s for s in self.quantities.values() if s.value is not None)
 
     @cached_property
     def _numpy(self):
@@ -228,9 +224,8 @@ class Law:
         if missing := [s.name for s in self.symbols if s.name not in values]:
             got = ", ".join(values) or "nothing"
             raise BadInput(f"{missing[0]} is missing: {self.lhs} takes {takes}, got {got}")
-        numbers = {s.name: float(s.value) for s in self.constants}
-        numbers.update({n: to_unit(v, known[n].unit, n, at_most=known[n].at_most) for n, v in values.items()})
-        return numbers
+        given = {n: to_unit(v, known[n].unit, n, at_most=known[n].at_most) for n, v in values.items()}
+        return {s.name: float(s.value) for s in self.constants} | given
 
     def _named(self, name) -> Quantity:
         if str(name) not in self.quantities:
@@ -262,17 +257,12 @@ class Law:
     def _returns(self, root, x, exactly: bool = False) -> bool:
         rng = random.Random(0)  # not mutated: a seed
         number = sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
+        drawn = lambda most: number(rng.randint(1, 999)) / 1000 * (most or rng.choice([1, 10, 1000]))
         constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
-
-        def drawn(most):
-            return number(rng.randint(1, 999)) / 1000 * (most or rng.choice([1, 10, 1000]))
-
         for _ in range(4):  # not mutated: how often it is tried
             point = {s: drawn(s.at_most) for s in self.symbols}
             rest = {s: v for s, v in point.items() if s != x}
-            put = (
-                sympy.Basic.subs if exactly else sympy.Basic.xreplace
-            )  # subs keeps roots and logarithms together
+            put = sympy.Basic.subs if exactly else sympy.Basic.xreplace  # subs keeps roots together
             there = put(self.rhs, constants | point)
             back = put(root, {self.lhs: there} | constants | rest)
             want = point.get(x, x.value)

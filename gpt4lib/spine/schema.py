@@ -144,10 +144,7 @@ def entries(name: str) -> Kind:
     return Kind(words=f"sections that open with [[{name}]]", rule=rule, needed=True)
 
 
-def _number(words, **limits):
-    return Kind(words=words, rule={"type": "number", **limits})
-
-
+_number = lambda words, **limits: Kind(words=words, rule={"type": "number", **limits})
 TEXT = Kind(words="a text", rule={"type": "string", "pattern": r"\S"})
 FLAG = Kind(words="true or false", rule={"type": "boolean"})
 COUNT = Kind(words="a positive whole number", rule={"type": "integer", "minimum": 1})
@@ -175,10 +172,8 @@ def wrong(given, keys: dict[str, Kind], place: str = "", *, beside=(), homes=Non
         return {"": f"{opening}takes a section of keys, got {given!r}"}
     found = {}
     for key, value in given.items():
-        known = keys.get(key)
-        found[key] = (
-            known.mistake(key, value) if known else _unknown(key, value, [*keys, *beside], homes or {})
-        )
+        stray = key not in keys and _unknown(key, value, [*keys, *beside], homes or {})
+        found[key] = stray or keys[key].mistake(key, value)
     missing = {key: kind for key, kind in keys.items() if kind.needed and key not in given}
     found |= {key: f"{key} takes {kind(None)}, got nothing" for key, kind in missing.items()}
     return {key: opening + line for key, line in found.items() if line}

@@ -135,11 +135,9 @@ def _span(low, high):
     """ "a to b", the unit said once; a alone where both read the same."""
     if low == high:
         return low
-    number_low, _, unit_low = low.partition(" ")
-    _, _, unit_high = high.partition(" ")
-    if unit_low == unit_high and "×" not in unit_low and unit_low:
-        return f"{number_low} to {high}"
-    return f"{low} to {high}"
+    (amount, _, unit), (_, _, unit_high) = low.partition(" "), high.partition(" ")
+    said_once = unit and unit == unit_high and "×" not in unit
+    return f"{amount if said_once else low} to {high}"
 
 
 def _pick(value, table, digits):
