@@ -5,8 +5,6 @@ from: another claim, a figure of the article, a sourced constant, an outside fac
 The verdict follows from whether the law's interval meets the stated one, and from those origins.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -32,12 +30,10 @@ VERDICTS = {
 }
 SYMBOLS = {verdict: symbol for verdict, (symbol, _) in VERDICTS.items()}
 _OF_LAWS = ("inputs", "inverse", "solve", "corrected_unit")  # what a claim without a law cannot have
+_REFERENCE = {"type": "string", "pattern": f"^({'|'.join(ORIGINS)}):."}
 _INPUTS = Kind(
     words=f"a table in which an input takes one of {', '.join(origin + ':…' for origin in ORIGINS)}",
-    rule={
-        "type": "object",
-        "additionalProperties": {"type": "string", "pattern": f"^({'|'.join(ORIGINS)}):."},
-    },
+    rule={"type": "object", "additionalProperties": _REFERENCE},
 )
 _LETTERS = Kind(words="a list of letters", rule={"type": "array", "items": {"type": "string"}})
 CLAIM_KEYS = {
@@ -115,9 +111,8 @@ class Claim:
     @property
     def target(self) -> Stated | None:
         """The stated value that the check is held against: in the corrected unit, if there is one."""
-        if not self.corrected_unit:
-            return self.stated
-        return stated(f"{self.stated.text.removesuffix(self.stated.written_unit)} {self.corrected_unit}")
+        number = self.corrected_unit and self.stated.text.removesuffix(self.stated.written_unit)
+        return stated(f"{number} {self.corrected_unit}") if number else self.stated
 
     @property
     def _comparable(self):
@@ -178,9 +173,8 @@ class Claim:
 
     def record(self) -> dict:
         """The claim as a flat record: id, chapter, claim, stated, unit, derived, verdict, why."""
-        plain = {key: getattr(self, key) for key in ("id", "chapter", "claim")}
-        computed = {key: getattr(self, key) for key in ("unit", "derived", "verdict", "why")}
-        return plain | {"stated": self.stated_text} | computed
+        keys = "id chapter claim stated unit derived verdict why".split()
+        return {key: self.stated_text if key == "stated" else getattr(self, key) for key in keys}
 
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -241,12 +235,12 @@ def build(rows, *, article: dict, constants: dict) -> Ledger:
     """
     found, read = [], {}
     for where, entry in rows:
-        if not isinstance(entry.get("id"), str):
+        if not isinstance(key := entry.get("id"), str):
             found.append(f"{where}: a claim without id ({str(entry)[:80]})")
-        elif entry["id"] in read:
-            found.append(f"{where}: {entry['id']}: the id stands twice")
+        elif key in read:
+            found.append(f"{where}: {key}: the id stands twice")
         else:
-            read[entry["id"]] = _Entry.read(where, entry)
+            read[key] = _Entry.read(where, entry)
     broken = {f"claim:{key}" for key, entry in read.items() if entry.broken}
     for where, table, keys in (("article", article, ARTICLE_KEYS), ("constants", constants, CONSTANT_KEYS)):
         for key, row in table.items():
@@ -315,9 +309,8 @@ class _Entry:
             self._letters(law, inputs, inverse)
         expect = self.sound.get("expect", "holds")
         if expect != "holds" and not self.given.get("inverse"):
-            self.found.append(
-                f"a claim expected to be {expect!r} takes an inverse: what would have to be true"
-            )
+            takes = "an inverse: what would have to be true"
+            self.found.append(f"a claim expected to be {expect!r} takes {takes}")
         note = self.sound.get("note", "")
         if strange := [name for name in _FIELD.findall(note) if name not in _FILL]:
             self.found.append(f"note takes {', '.join(_FILL)} in braces, got {', '.join(strange)}")
@@ -343,9 +336,8 @@ class _Entry:
 
 def claim_schema() -> dict:
     """The JSON Schema of a file of claims."""
-    law = {"required": ["stated", "note"]}
     none = {"required": ["reason"], "properties": dict.fromkeys(_OF_LAWS, False)}
-    entry = section(CLAIM_KEYS) | {"if": {"required": ["law"]}, "then": law, "else": none}
+    with_law = {"if": {"required": ["law"]}, "then": {"required": ["stated", "note"]}, "else": none}
     body = section({"claim": entries("claim")})
-    body["properties"]["claim"]["items"] = entry
+    body["properties"]["claim"]["items"] = section(CLAIM_KEYS) | with_law
     return document("Claims", "Claims of the article with the laws that check them.", body)

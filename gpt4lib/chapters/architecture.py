@@ -113,16 +113,14 @@ data_ratio = Law(x_data, q * N / D, "Compute-optimal tokens over tokens trained 
 # ---- scaling law of routed models ---------------------------------------------------------
 E_hat = symbol("E_hat", "1", "experts that count, after saturation", r"\hat{E}")
 _clark = "clark2022"
-E_start = constant(
-    "E_start", 1.847, "1", "experts at which routing starts to pay, S-BASE router", _clark, "E_start"
-)
+_meaning = "experts at which routing starts to pay, S-BASE router"
+E_start = constant("E_start", 1.847, "1", _meaning, _clark, "E_start")
 E_max = constant("E_max", 314.478, "1", "experts at which routing saturates, S-BASE router", _clark, "E_max")
 _rise = E - 1 + 1 / (1 / E_start - 1 / E_max)
 saturation = Law(E_hat, 1 / (1 / _rise + 1 / E_max), "Experts that count", source=_clark)
 _n, _e = log(N / w) / log(10), log(E_hat) / log(10)  # decimal logarithms of size and experts
-log_loss = symbol(
-    "log_loss", "1", "decimal logarithm of the loss of a routed model", r"\log_{10} \mathcal{L}"
-)
+_meaning = "decimal logarithm of the loss of a routed model"
+log_loss = symbol("log_loss", "1", _meaning, r"\log_{10} \mathcal{L}")
 a_r = symbol("a_r", "1", "routed scaling law: slope in size")
 b_r = symbol("b_r", "1", "routed scaling law: slope in experts")
 c_r = symbol("c_r", "1", "routed scaling law: how size weakens the slope in experts")

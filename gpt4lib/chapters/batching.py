@@ -20,9 +20,8 @@ x_static = share("x_static", "share of slot time that static batching uses", "x_
 static_use = Law(x_static, n_mean / n_long, "Slot time that static batching uses")
 x_gain = symbol("x_gain", "1", "output of continuous over static batching")
 gain = Law(x_gain, n_long / n_mean, "Continuous over static batching, slots never empty", source="yu2022")
-gamma_E = constant(
-    "gamma_E", "0.5772156649015329", "1", "Euler's constant: harmonic sum less logarithm", None, "gamma_E"
-)
+_meaning = "Euler's constant: harmonic sum less logarithm"
+gamma_E = constant("gamma_E", "0.5772156649015329", "1", _meaning, tex="gamma_E")
 _harmonic = log(B_seq) + gamma_E + 1 / (2 * B_seq)
 longest_exponential = Law(n_long, n_mean * _harmonic, "Longest of a batch, exponential lengths")
 longest_uniform = Law(n_long, 2 * n_mean * B_seq / (B_seq + 1), "Longest of a batch, uniform lengths")

@@ -32,9 +32,8 @@ text_left = Law(x_stock, stock / U, "Text that exists over text scraped")
 # ---- what a repeat is worth ---------------------------------------------------------------
 epochs = symbol("epochs", "1", "epochs: passes over the same tokens", "n_ep")
 _src = "muennighoff2023"
-R_star = constant(
-    "R_star", 15.387756, "1", "repeats over which the worth of a token fades to 37%", _src, "r^{*}"
-)
+_meaning = "repeats over which the worth of a token fades to 37%"
+R_star = constant("R_star", 15.387756, "1", _meaning, _src, "r^{*}")
 D_eff = symbol("D_eff", "token", "fresh tokens that the tokens trained on are worth")
 effective = Law(D_eff, U * (1 + R_star * (1 - exp((1 - epochs) / R_star))), "Worth of repeats", source=_src)
 _text = effective.rhs.xreplace({U: text_unique.rhs, epochs: epochs_text})

@@ -3,8 +3,6 @@
 find_law("architecture.compute"), symbols.mfu
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from ..spine.errors import pick

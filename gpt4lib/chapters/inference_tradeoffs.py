@@ -24,10 +24,8 @@ weight_flop = Law(C_w, k_fwd * B_seq * tok * w, "FLOP for each weight read", sou
 intensity = symbol("intensity", "FLOP/byte", "FLOP for each byte read", "I")
 weight_intensity = Law(intensity, weight_flop.rhs / (w * weight_bytes), "FLOP for each byte of weights read")
 _per_token = pairs.given(*alike).rhs * tok
-_cache = cache_read_of_shape.rhs.xreplace({B_seq: Integer(1)})
-cache_intensity = Law(
-    intensity, cancel(_per_token / _cache), "FLOP for a byte of cache", source="shazeer2019"
-)
+_ratio = cancel(_per_token / cache_read_of_shape.rhs.xreplace({B_seq: Integer(1)}))
+cache_intensity = Law(intensity, _ratio, "FLOP for a byte of cache", source="shazeer2019")
 ridge = symbol("ridge", "FLOP/byte", "intensity at which compute and memory take equally long", "I^{*}")
 ridge_point = Law(ridge, F / mem_rate, "Compute and memory equally long", source="williams2009")
 mem_pub = symbol("mem_pub", "byte/second/GPU", "memory rate of one GPU by its data sheet", "beta_pub")
@@ -57,9 +55,8 @@ core_time = Law(t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and p
 _group, _rank = {n_tok: n_tok / ep}, {n_tok: n_tok / (ep * tp)}
 _reduced = parallelism.tensor_traffic.rhs.xreplace(_group)
 tensor_time = Law(t_tensor, _reduced / (link_in * transfer), "Two all-reduces a layer")
-t_split = symbol(
-    "t_split", "second", "time of moving queries and mixed values where the cache is divided by sequences"
-)
+_meaning = "time of moving queries and mixed values where the cache is divided by sequences"
+t_split = symbol("t_split", "second", _meaning)
 _exchanged = parallelism.exchange_traffic.rhs.xreplace(_group)
 split_time = Law(t_split, _exchanged / (link_in * transfer), "Cache divided by sequences")
 _spread = parallelism.expert_traffic_even.rhs.xreplace({**_rank, ranks: ep})
@@ -95,9 +92,8 @@ x_kv = symbol("x_kv", "1", "cache over weights")
 cache_over_weights = Law(x_kv, cache_read.rhs / (weight_bytes * N_total), "Cache over weights")
 cache_over_weights_of_shape = cache_over_weights.given(token_cache)
 _one_group = {m: p, ep: Integer(1), cache_ranks: tp, usable: Integer(1)}
-B_ridge = symbol(
-    "B_ridge", "1", "positions of a pass at which computing takes as long as reading all weights", "B^{*}"
-)
+_meaning = "positions of a pass at which computing takes as long as reading all weights"
+B_ridge = symbol("B_ridge", "1", _meaning, "B^{*}")
 ridge_batch = Law(B_ridge, weight_bytes * N_total * F / (k_fwd * N * tok * mem_rate), "Batch at the ridge")
 _room = largest_batch.given(memory_left, weights_of_rank).rhs.xreplace(_one_group)
 room = Law(B_seq, _room, "Sequences of a pass that fit, every stage busy")
@@ -135,10 +131,8 @@ torus_yz = symbol("torus_yz", "1", "chips that divide the inner widths", "X'")
 _over = _outer / torus_x * (1 - 1 / torus_yz) + _inner / torus_yz * (1 - 1 / torus_x)
 _vectors = L * n_tok * act_bytes
 stationary_time = Law(t_comm, _vectors * _over / link, "Weights stay, activations move", source="pope2022")
-_balanced = 2 * sqrt(_outer * _inner * rank_gpu / n)
-wide_time = Law(
-    t_comm, _vectors * _balanced / link, "The same on many chips, split at its best", source="pope2022"
-)
+_wide = _vectors * 2 * sqrt(_outer * _inner * rank_gpu / n) / link
+wide_time = Law(t_comm, _wide, "The same on many chips, split at its best", source="pope2022")
 link_over_reads = Law(x_comm, wide_time.rhs / (weight_bytes * N / (n * mem_rate)), "Links over weight reads")
 _products = k_fwd * N * n_tok / (n * F * ceiling)
 link_over_products = Law(x_comm, wide_time.rhs / _products, "Links over matrix products")

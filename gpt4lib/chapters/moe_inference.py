@@ -17,9 +17,8 @@ symbol, share, constant = letters(7, "Serving a mixture of experts")
 # ---- experts reached ----------------------------------------------------------------------
 experts_hit = Law(E_hit, E * (1 - (1 - k / E) ** B_seq), "Experts reached, uniform routing, mean")
 _idle, _idle_pair = (1 - k / E) ** B_seq, ((E - k) * (E - k - 1) / (E * (E - 1))) ** B_seq
-var_hit = symbol(
-    "var_hit", "1", "variance of the experts of a layer that a batch reaches", r"\sigma^2_{\mathrm{hit}}"
-)
+_meaning = "variance of the experts of a layer that a batch reaches"
+var_hit = symbol("var_hit", "1", _meaning, r"\sigma^2_{\mathrm{hit}}")
 hit_variance = Law(var_hit, E * _idle + E * (E - 1) * _idle_pair - E**2 * _idle**2, "Variance of the same")
 p_all = share("p_all", "probability that some expert of a layer gets every token of the batch")
 _two = E * (E - 1) / 2 * (k * (k - 1) / (E * (E - 1))) ** B_seq

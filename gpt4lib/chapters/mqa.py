@@ -21,10 +21,8 @@ symbol, share, constant = letters(8, "Multi-query attention")
 # ---- cache of one token -------------------------------------------------------------------
 latent_cache = Law(kv, L * (r_kv + d_rope) * kv_bytes, "Latent vector and rotated key", source="deepseekv2")
 cache_of_width = token_cache.given(head_sharing, head_width)
-_of_attention = cache_of_width.given(width_from_attention).rhs
-cache_of_attention = Law(
-    kv, powsimp(factor(_of_attention), force=True), "Cache of one token, from attention", source="shazeer2019"
-)
+_tidied = powsimp(factor(cache_of_width.given(width_from_attention).rhs), force=True)
+cache_of_attention = Law(kv, _tidied, "Cache of one token, from attention", source="shazeer2019")
 x_heads = symbol("x_heads", "1", "cache with a key and value for every query head over the cache as it is")
 _unshared = token_cache.rhs.xreplace({n_kv: n_h / tp})
 saving = Law(x_heads, _unshared / cache_copied.rhs, "Cache of a GPU, a key and value for every head")

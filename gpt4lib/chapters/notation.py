@@ -8,11 +8,9 @@ N_total = symbol("N_total", "parameter", "parameters stored", "N_tot")
 D = symbol("D", "token", "tokens trained on")
 C = symbol("C", "FLOP", "training compute")
 _work = "FLOP/parameter/token"
-_kaplan = "kaplan2020"
-k_train = constant(
-    "k_train", 6, _work, "training FLOP per parameter and token: 2 forward, 4 backward", _kaplan
-)
-k_fwd = constant("k_fwd", 2, _work, "forward FLOP per parameter and token: one multiply, one add", _kaplan)
+_src = "kaplan2020"
+k_train = constant("k_train", 6, _work, "training FLOP per parameter and token: 2 forward, 4 backward", _src)
+k_fwd = constant("k_fwd", 2, _work, "forward FLOP per parameter and token: one multiply, one add", _src)
 
 symbol, share, constant = letters(0.2, "Machine, time, money")
 n = symbol("n", "GPU", "GPUs at work")
@@ -60,9 +58,8 @@ N_ref = symbol("N_ref", "parameter", "parameters of the model compared with")
 C_tok = symbol("C_tok", "FLOP/token", "forward FLOP of one token in its matrices")
 C_full = symbol("C_full", "FLOP/token", "forward FLOP of one token, attention scores included")
 tok = constant("tok", 1, "token", "one token")
-k_pair = constant(
-    "k_pair", 2, "FLOP/token**2", "one multiply, one add per head-width entry and pair of tokens", _kaplan
-)
+_meaning = "one multiply, one add per head-width entry and pair of tokens"
+k_pair = constant("k_pair", 2, "FLOP/token**2", _meaning, _src)
 
 symbol, share, constant = letters(0.5, "Memory, traffic, serving")
 kv = symbol("kv", "byte/token", "cache bytes of one token", "kappa")

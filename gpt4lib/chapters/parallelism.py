@@ -30,9 +30,8 @@ all_reduce = Law(t_ar, 2 * (dp - 1) / dp * G * sharing / link, "Ring all-reduce"
 reduce_share = share("reduce_share", "share of a step that the all-reduce takes", "x_ar")
 all_reduce_share = Law(reduce_share, t_ar / t_step, "Share of the all-reduce")
 all_reduce_of_step = all_reduce_share.given(all_reduce, gradient, data_parallel, step_time)
-link_ratio = symbol(
-    "link_ratio", "1", "link rate inside over between segments", r"\beta_{\mathrm{in}} / \beta_{\mathrm{out}}"
-)
+_sign = r"\beta_{\mathrm{in}} / \beta_{\mathrm{out}}"
+link_ratio = symbol("link_ratio", "1", "link rate inside over between segments", _sign)
 link_step = Law(link_ratio, link_in / link_out, "Step between link rates")
 
 # ---- collectives --------------------------------------------------------------------------
@@ -52,9 +51,8 @@ rank_parameters = Law(N_rank, N_split / ranks + N_copy, "Parameters on one rank"
 
 # ---- tensor parallelism: heads and MLP columns divided ------------------------------------
 _heads = {n_h: n_h / tp, n_kv: Max(n_kv / tp, Integer(1))}
-tensor_attention = Law(
-    N_rank, attention.rhs.xreplace(_heads), "Attention on one rank: one key-value head at least"
-)
+_divided = attention.rhs.xreplace(_heads)
+tensor_attention = Law(N_rank, _divided, "Attention on one rank: one key-value head at least")
 _reduce = ring_reduce.given(activations).rhs.xreplace({ranks: tp})
 tensor_traffic = Law(sent, 2 * L * _reduce, "Two all-reduces a layer, forward", source="narayanan2021")
 cache_copied = Law(kv, token_cache.rhs.xreplace(_heads), "Cache of one token on one rank, heads divided")

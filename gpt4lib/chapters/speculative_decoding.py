@@ -17,9 +17,8 @@ symbol, share, constant = letters(10, "Speculative decoding")
 _dense_ridge = weight_intensity.solve("B_seq").rhs.xreplace({intensity: ridge_point.rhs})
 x_peak = share("x_peak", "share of peak that reading the weights allows")
 peak_share = Law(x_peak, weight_intensity.rhs / ridge, "Share of peak that reading allows").given(ridge_point)
-x_prompt = symbol(
-    "x_prompt", "1", "time of a lone decoded token over the time of a token of its prompt", "x_pre"
-)
+_meaning = "time of a lone decoded token over the time of a token of its prompt"
+x_prompt = symbol("x_prompt", "1", _meaning, "x_pre")
 prompt_gain = Law(x_prompt, Min(n_tok / tok * N / N_total, _dense_ridge), "Lone token over prompt token")
 n_in = symbol("n_in", "token", "tokens of a prompt")
 n_out = symbol("n_out", "token", "tokens of an answer")
@@ -86,7 +85,6 @@ x_double = symbol("x_double", "1", "logarithm of that probability over that of t
 doubling = Law(x_double, log(p_long) / log(p_run), "Fall of a run twice as long, in logarithms")
 bits = symbol("bits", "1", "bits for each character of real text under the exact rule", "H")
 bits_len = symbol("bits_len", "1", "bits for each character of real text under the relaxed rule", "H_r")
-x_bits = symbol(
-    "x_bits", "1", "bits for each character under the relaxed rule over those under the exact one", "x_{H}"
-)
+_meaning = "bits for each character under the relaxed rule over those under the exact one"
+x_bits = symbol("x_bits", "1", _meaning, "x_{H}")
 bits_ratio = Law(x_bits, bits_len / bits, "Bits of real text, relaxed over exact")

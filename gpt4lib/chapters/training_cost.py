@@ -60,9 +60,8 @@ bubble_part = Law(part_bubble, log(1 - bubble) / log(mfu), "Part of the bubble")
 part_lost = share("part_lost", "part of the loss that failures explain", "phi_fail")
 lost_part = Law(part_lost, log(1 - lost) / log(mfu), "Part of the failures").given(lost_on_cluster)
 mfu_ref = share("mfu_ref", "utilisation of a published run", "eta_ref")
-mfu_ratio = symbol(
-    "mfu_ratio", "1", "utilisation over that of a published run", r"\eta / \eta_{\mathrm{ref}}"
-)
+_sign = r"\eta / \eta_{\mathrm{ref}}"
+mfu_ratio = symbol("mfu_ratio", "1", "utilisation over that of a published run", _sign)
 relative_mfu = Law(mfu_ratio, mfu / mfu_ref, "Utilisation against a published run")
 
 # ---- the next model -----------------------------------------------------------------------

@@ -55,15 +55,12 @@ inner = symbol("inner", "1", "inner side of a matrix product", "s_{2}")
 columns = symbol("columns", "1", "columns of a matrix product", "s_{3}")
 volume = symbol("volume", "1", "product of the three sides of a matrix product", "s^3")
 product_volume = Law(volume, rows * inner * columns, "Size of a matrix product")
-half_side = symbol(
-    "half_side", "1", "side of a cubic matrix product that reaches half the ceiling", "s_{1/2}"
-)
+_meaning = "side of a cubic matrix product that reaches half the ceiling"
+half_side = symbol("half_side", "1", _meaning, "s_{1/2}")
 ceiling = share("ceiling", "share of peak that an endless matrix product reaches", "eta_max")
 t_mm = symbol("t_mm", "second", "time of the matrix products")
-_at_ceiling = C_mm / (F * rank_gpu * ceiling)
-product_time = Law(
-    t_mm, _at_ceiling * (1 + half_side / cbrt(volume)), "Matrix products: the larger, the faster"
-)
+_sized = C_mm / (F * rank_gpu * ceiling) * (1 + half_side / cbrt(volume))
+product_time = Law(t_mm, _sized, "Matrix products: the larger, the faster")
 _around = (10 * act_bytes + 2 * mask_bytes) * d  # 2 norms: in, out; 2 residual dropouts: in, in, out, mask
 _between = act_bytes * d_mlp  # the activation function: in, out
 _softmax = (4 * act_bytes + mask_bytes) * n_h * S / tok  # softmax: in, out; dropout: in, out, mask

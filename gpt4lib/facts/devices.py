@@ -1,7 +1,5 @@
 """Accelerators by their data sheets, in base units and per GPU; peaks are dense."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from functools import cache
 
@@ -26,15 +24,9 @@ class Device:
     notes: str
 
 
-DEVICE_UNITS = {
-    "memory_bytes": "byte/GPU",
-    "bandwidth_bytes_per_s": "byte/second/GPU",
-    "interconnect_bytes_per_s": "byte/second/GPU",
-    "bf16_flop_per_s": "FLOP/second/GPU",
-    "fp8_flop_per_s": "FLOP/second/GPU",
-    "int8_op_per_s": "FLOP/second/GPU",
-    "tdp_watt": "watt/GPU",
-}
+_RATES = dict.fromkeys(("bandwidth_bytes_per_s", "interconnect_bytes_per_s"), "byte/second/GPU")
+_PEAKS = dict.fromkeys(("bf16_flop_per_s", "fp8_flop_per_s", "int8_op_per_s"), "FLOP/second/GPU")
+DEVICE_UNITS = {"memory_bytes": "byte/GPU", **_RATES, **_PEAKS, "tdp_watt": "watt/GPU"}
 
 
 @cache

@@ -3,8 +3,6 @@
 Every row names its source, a key of `data/references.bib`. Files are read when first asked for.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import tomllib
@@ -50,10 +48,9 @@ def read_toml(path) -> dict:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        byte, line = raw[error.start], raw[: error.start].count(b"\n") + 1
-        raise BadInput(
-            f"{path} is not UTF-8 text (byte 0x{byte:02x} in line {line}); save it as UTF-8"
-        ) from None
+        line = raw[: error.start].count(b"\n") + 1
+        at = f"byte 0x{raw[error.start]:02x} in line {line}"
+        raise BadInput(f"{path} is not UTF-8 text ({at}); save it as UTF-8") from None
     if text.lstrip().startswith("{"):
         raise BadInput(f"{path} is JSON, and a TOML file is taken: key = value, a line each")
     try:
@@ -84,6 +81,5 @@ def published(name: str) -> list[dict]:
 @cache
 def sources() -> frozenset[str]:
     """The keys of the bibliography."""
-    return frozenset(
-        re.findall(r"^@\w+\{([^,\s]+),", data_file("references.bib").read_text(encoding="utf-8"), re.M)
-    )
+    text = data_file("references.bib").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"^@\w+\{([^,\s]+),", text, re.M))

@@ -1,7 +1,5 @@
 """Given values by reference: the article's figures and claims, constants, facts, assumptions, data sheets."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -12,25 +10,21 @@ from .devices import DEVICE_UNITS, hardware
 from .files import data_file, data_names, read_toml, sources
 
 ORIGINS = ("claim", "article", "constant", "fact", "assume", "hardware")
-STATED = TEXT.of(
-    "a value with the precision it was stated at",
-    *("~1.8e12 parameter", "90-100 day", "> 10", "=16"),
-    pattern=r"^\s*(~|=|>=|<=|>|<)?\s*\d",
-)
+_FORMS = ("~1.8e12 parameter", "90-100 day", "> 10", "=16")
+_OPENING = r"^\s*(~|=|>=|<=|>|<)?\s*\d"
+STATED = TEXT.of("a value with the precision it was stated at", *_FORMS, pattern=_OPENING)
 _SOURCE = Reference(kind="source", names=lambda: sorted(sources())).of("a key of references.bib")
 ARTICLE_KEYS = {  # the keys of an entry of article.toml
     "value": replace(STATED, needed=True),
     "meaning": TEXT.of("what it is, as a reader would say it", needed=True),
     "source": _SOURCE,
 }
-CONSTANT_KEYS = (
-    ARTICLE_KEYS
-    | {  # of constants.toml
-        "source": replace(_SOURCE, needed=True),
-        "kind": one_of(*ORIGINS[2:5]).of("how sure it is", needed=True),
-        "why": TEXT.of("why this is assumed, and what speaks for another value"),
-    }
-)
+CONSTANT_KEYS = {  # of constants.toml
+    **ARTICLE_KEYS,
+    "source": replace(_SOURCE, needed=True),
+    "kind": one_of(*ORIGINS[2:5]).of("how sure it is", needed=True),
+    "why": TEXT.of("why this is assumed, and what speaks for another value"),
+}
 
 
 @dataclass(frozen=True)
@@ -95,10 +89,10 @@ def resolve(ref: str, ids: dict, article: dict, constants: dict) -> Input:
     row = table[key]
     if table is constants and row["kind"] != origin:
         raise BadInput(f"{key!r} is kept as {row['kind']!r}, not {origin!r}")
-    if origin == "claim" and "stated" not in row:
+    meaning, value = ("claim", "stated") if origin == "claim" else ("meaning", "value")
+    if value not in row:
         raise BadInput(f"claim {key!r} states no value")
-    meaning, value = (row["claim"], row["stated"]) if origin == "claim" else (row["meaning"], row["value"])
-    return Input(origin, key, meaning, stated(value), row.get("source", ""))
+    return Input(origin, key, row[meaning], stated(row[value]), row.get("source", ""))
 
 
 def _of_data_sheet(key):
@@ -107,15 +101,13 @@ def _of_data_sheet(key):
     if figure not in DEVICE_UNITS or getattr(device, figure) is None:
         raise BadInput(f"{name} has no figure {figure!r}; it takes one of {', '.join(DEVICE_UNITS)}")
     value = stated(f"={getattr(device, figure)!r} {DEVICE_UNITS[figure]}")
-    return Input(
-        "hardware", key, f"{figure.split('_')[0].upper()} figure of the {name}", value, device.source
-    )
+    meaning = f"{figure.split('_')[0].upper()} figure of the {name}"
+    return Input("hardware", key, meaning, value, device.source)
 
 
 def fact_schema(name: str) -> dict:
     """The JSON Schema of article.toml or of constants.toml."""
-    keys, about = {
-        "article": (ARTICLE_KEYS, "Figures of the article that are no claims of their own, by name."),
-        "constants": (CONSTANT_KEYS, "Constants, outside facts and assumptions, by name."),
-    }[name]
+    keys = {"article": ARTICLE_KEYS, "constants": CONSTANT_KEYS}[name]
+    figures = "Figures of the article that are no claims of their own, by name."
+    about = figures if name == "article" else "Constants, outside facts and assumptions, by name."
     return document(f"{name}.toml", about, {"type": "object", "additionalProperties": section(keys)})

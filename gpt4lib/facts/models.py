@@ -1,7 +1,5 @@
 """Models: what a transformer is, read from a file or a mapping and checked; the published ones by name."""
 
-from __future__ import annotations
-
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from types import SimpleNamespace
@@ -23,10 +21,8 @@ def _key(kind: Kind, about: str, default=MISSING):
 class Model:
     """The layout of a transformer; the fields are the keys of a model file.
 
-    Without `n_experts` every layer has one MLP of `mlp_matrices` matrices and width `d_ff`. With it,
-    `n_dense_layers` layers keep that MLP and the others have experts. `expert_matrices` defaults to
-    `mlp_matrices`, `d_ff_shared` to `d_ff_expert`. With `mla_kv_rank` attention is latent, and
-    `n_kv_heads` and `d_head` are left out; `mla_q_rank = 0` means a query without a rank.
+    With `n_experts`, `n_dense_layers` layers keep the MLP of `mlp_matrices` and `d_ff`, and the others have
+    experts. With `mla_kv_rank` attention is latent, and `n_kv_heads` and `d_head` are left out.
     `biases` puts a bias on every matrix inside the layers and a shift into every norm.
     """
 
@@ -68,7 +64,7 @@ class Model:
 
 
 MODEL_KEYS = {key.name: key.metadata["kind"] for key in fields(Model)}
-TYPES = {key.name: {"int": int, "bool": bool, "str": str}[key.type] for key in fields(Model)}
+TYPES = {key.name: key.type for key in fields(Model)}
 REQUIRED = tuple(key for key, kind in MODEL_KEYS.items() if kind.needed)
 EXPERT_KEYS = ("top_k", "d_ff_expert", "expert_matrices", "n_shared_experts", "d_ff_shared")
 LATENT_KEYS = tuple(key for key in MODEL_KEYS if key.startswith("mla_"))
@@ -140,30 +136,21 @@ def _experts(m, given):
     plain = m.n_experts and not (m.expert_matrices or m.mlp_matrices)
     yield "expert_matrices", "2 (plain) or 3 (gated), here or as mlp_matrices", plain, ("mlp_matrices",)
     dense = m.n_dense_layers or not m.n_experts
-    for key, takes in (("d_ff", COUNT.words), ("mlp_matrices", MATRICES.words)):
-        yield (
-            key,
-            f"{takes} with dense layers",
-            dense and not getattr(m, key),
-            ("n_experts", "n_dense_layers"),
-        )
+    said = ("n_experts", "n_dense_layers")
+    yield "d_ff", f"{COUNT.words} with dense layers", dense and not m.d_ff, said
+    yield "mlp_matrices", f"{MATRICES.words} with dense layers", dense and not m.mlp_matrices, said
 
 
 def keys_schema(left_out=()) -> dict:
     """The JSON Schema of a model's keys, with what keys ask of each other as far as it has words for it."""
-    experts = {"properties": {"n_experts": {"minimum": 1}}, "required": ["n_experts"]}
     heads = {"n_kv_heads": False, "d_head": False}
-    return section(MODEL_KEYS) | {
-        "required": [key for key in REQUIRED if key not in left_out],
-        "allOf": [
-            {
-                "if": {"anyOf": [{"required": [key]} for key in LATENT_KEYS]},
-                "then": {"required": list(LATENT_KEYS), "properties": heads},
-                "else": {"required": list(heads)},
-            },
-            {"if": experts, "then": {"required": ["top_k", "d_ff_expert"]}},
-        ],
-    }
+    latent = {"if": {"anyOf": [{"required": [key]} for key in LATENT_KEYS]}}
+    latent["then"] = {"required": list(LATENT_KEYS), "properties": heads}
+    latent["else"] = {"required": list(heads)}
+    some = {"properties": {"n_experts": {"minimum": 1}}, "required": ["n_experts"]}
+    experts = {"if": some, "then": {"required": ["top_k", "d_ff_expert"]}}
+    required = [key for key in REQUIRED if key not in left_out]
+    return section(MODEL_KEYS) | {"required": required, "allOf": [latent, experts]}
 
 
 def model_schema() -> dict:

@@ -4,8 +4,6 @@
 site draw it live; a stored picture stands in where scripts do not run.
 """
 
-from __future__ import annotations
-
 import base64
 from dataclasses import dataclass
 
@@ -19,10 +17,7 @@ POINTS = 201
 
 @dataclass(frozen=True)
 class Slider:
-    """A slider for one input, in the reader's unit: from `lo` to `hi`, starting at `start`.
-
-    `label` replaces the symbol's meaning and unit.
-    """
+    """A slider for one input, in the reader's unit; `label` replaces the symbol's meaning and unit."""
 
     lo: float
     hi: float
@@ -80,20 +75,23 @@ def explore(
     units = _checked_units(law, found, turned, fixed)
     factors = {name: unit_factor(s.unit, units[name]) for name, s in turned.items()}
     factors["y"] = unit_factor(y_unit, found.lhs.unit)
-    y_axis = {"title": y_label, "scale": _y_scale(log_y, y_range)}
-    where = {"x": _x_axis(found, x, x_range, log_x), "y": alt.Y("y:Q", **y_axis)}
+    kind = {"type": "log"} if log_y else {"type": "linear", "zero": False}
+    held = {"domain": list(y_range), "clamp": True} if y_range else {}
+    y_axis = {"title": y_label, "scale": alt.Scale(**kind, **held)}
+    scale = alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)
+    x_axis = alt.X("x:Q", title=_label(x_range, x, found), scale=scale)
+    where = {"x": x_axis, "y": alt.Y("y:Q", **y_axis)}
     below, above = _band(band, y_axis) if band else ([], [])
     layers = [*below, *_curve(_expression(found, x, factors, fixed), x_range, log_x, where), *above]
     params = [_param(found, name, slider, name == x) for name, slider in turned.items()]
-    spec = _finished(layers, params, description)
-    spec["usermeta"] = {"law": law, "x": x, "y": found.lhs.name, "factors": factors, "fixed": fixed}
-    spec["usermeta"]["sliders"] = {name: browser_name(name) for name in sliders}
-    return Chart(spec)
+    names = {name: browser_name(name) for name in sliders}
+    meta = {"law": law, "x": x, "y": found.lhs.name, "factors": factors, "fixed": fixed, "sliders": names}
+    return Chart(_finished(layers, params, description) | {"usermeta": meta})
 
 
 def _checked_units(name, law, turned, fixed):
     """The unit of every letter of the law, once each input has a slider or a value and nothing else has."""
-    given, units = {*turned, *fixed}, {s.name: s.unit for s in (*law.symbols, *law.constants)}
+    given, units = {*turned, *fixed}, {s.name: s.unit for s in law.quantities.values()}
     if missing := {s.name for s in law.symbols} - given:
         raise BadInput(f"{name}: no slider for {sorted(missing)}")
     if strange := given - set(units):
@@ -113,11 +111,9 @@ def _curve(expression, x_range, log_x, where):
     """The law's line, and the dot at x_at with its number."""
     import altair as alt
 
-    part, start = f"datum.i / {POINTS - 1}", f"{x_range.lo!r}"
-    if log_x:
-        spread = f"{start} * pow({x_range.hi / x_range.lo!r}, {part})"
-    else:
-        spread = f"{start} + {x_range.hi - x_range.lo!r} * {part}"
+    lo, hi = x_range.lo, x_range.hi
+    part = f"datum.i / {POINTS - 1}"
+    spread = f"{lo!r} * pow({hi / lo!r}, {part})" if log_x else f"{lo!r} + {hi - lo!r} * {part}"
     points = alt.Chart(alt.sequence(0, POINTS, as_="i")).transform_calculate(x=spread)
     point = alt.Chart(alt.InlineData(values=[{}])).transform_calculate(x="x_at")
     line, dot = (data.transform_calculate(y=expression) for data in (points, point))
@@ -140,22 +136,6 @@ def _band(band, y_axis):
     return [stripe], [label]
 
 
-def _x_axis(law, x, x_range, log_x):
-    import altair as alt
-
-    scale = alt.Scale(type="log" if log_x else "linear", domain=[x_range.lo, x_range.hi], nice=False)
-    return alt.X("x:Q", title=_label(x_range, x, law), scale=scale)
-
-
-def _y_scale(log_y, y_range):
-    import altair as alt
-
-    options = {"type": "log"} if log_y else {"type": "linear", "zero": False}
-    if y_range:
-        options |= {"domain": list(y_range), "clamp": True}
-    return alt.Scale(**options)
-
-
 def _finished(layers, params, description):
     """The specification of all layers as one chart."""
     import altair as alt
@@ -166,7 +146,7 @@ def _finished(layers, params, description):
 
 
 def _label(slider, name, law):
-    meaning = next(s.meaning for s in (*law.symbols, *law.constants) if s.name == name)
+    meaning = law.quantities[name].meaning
     return slider.label or (meaning if slider.unit == "1" else f"{meaning} ({slider.unit})")
 
 

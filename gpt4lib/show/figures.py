@@ -1,18 +1,9 @@
 """One style for every figure: readable at phone width, on light and dark pages, without colour vision."""
 
-from __future__ import annotations
-
 # Okabe and Ito's palette: distinguishable with any colour vision.
-COLORS = {
-    "blue": "#0072B2",
-    "orange": "#D55E00",
-    "green": "#009E73",
-    "purple": "#CC79A7",
-    "sky": "#56B4E9",
-    "yellow": "#E69F00",
-    "black": "#000000",
-    "grey": "#767676",
-}
+_NAMES = "blue orange green purple sky yellow black grey".split()
+_CODES = "#0072B2 #D55E00 #009E73 #CC79A7 #56B4E9 #E69F00 #000000 #767676".split()
+COLORS = dict(zip(_NAMES, _CODES))
 
 
 def use_style() -> None:

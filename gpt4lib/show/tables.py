@@ -1,7 +1,5 @@
 """What a notebook shows: glued values, tables, the claims of a chapter."""
 
-from __future__ import annotations
-
 from html import escape
 
 from ..facts.files import sources
@@ -21,13 +19,8 @@ def glue(name: str, value) -> None:
 
         display(value)
     else:
-        keep(name, _shown(value), display=False)
-
-
-def _shown(value):
-    if isinstance(value, Law):
-        return _Equation(value)
-    return unbroken(value) if isinstance(value, str) else value
+        text = unbroken(value) if isinstance(value, str) else value
+        keep(name, _Equation(value) if isinstance(value, Law) else text, display=False)
 
 
 class _Equation:
@@ -82,11 +75,11 @@ def assumptions(values: dict) -> Table:
             raise BadInput(f"assumptions takes quantities, got {quantity!r}")
         if isinstance(given, str):
             found = look_up(given)
-            text = _stated(found, quantity)
+            value = _stated(found, quantity)
             source = "the article" if found.origin in ("claim", "article") else found.source
         else:
             value, source = given if isinstance(given, tuple) else (given, "")
-            text = value if isinstance(value, str) else display(value, quantity)
+        text = value if isinstance(value, str) else display(value, quantity)
         cited = f"{{cite}}`{source}`" if source in sources() else source
         rows.append((f"${_tex(quantity)}$", quantity.meaning, dollars(text), cited))
     return Table(rows, ("symbol", "meaning", "value", "source"))
@@ -109,9 +102,8 @@ def must_be(chapter: str) -> Table:
 
 def _mended(claim):
     """The rows of one claim: each input of its inverse, what it is and what it would have to be."""
-    known = {s.name: s for s in (*claim.law.symbols, *claim.law.constants)} if claim.law else {}
     for name in claim.inverse:
-        given, letter = claim.inputs.get(name), known[name]
+        given, letter = claim.inputs.get(name), claim.law.quantities[name]
         now = _stated(given, letter) if given else display(float(letter.value), letter)
         needs = "past " * (claim.stated.text[0] in "<>") + display(claim.must_be(name), letter)
         first = dollars(claim.claim) if name == claim.inverse[0] else ""
@@ -124,12 +116,10 @@ def sensitivities(law: Law, **values) -> Table:
 
     Raises BadInput for an input that is missing or unknown.
     """
-    slopes, known = law.elasticities(**values), {s.name: s for s in law.symbols}
-    order = sorted(slopes, key=lambda name: -abs(slopes[name]))
-    return Table(
-        [(f"${known[n].tex}$", known[n].meaning, f"{slopes[n]:+.2f}".replace("-", "−")) for n in order],
-        ("symbol", "one percent more of", f"moves {law.lhs.meaning} by (%)"),
-    )
+    slopes = law.elasticities(**values)
+    order = sorted(law.symbols, key=lambda s: -abs(slopes[s.name]))
+    rows = [(f"${s.tex}$", s.meaning, f"{slopes[s.name]:+.2f}".replace("-", "−")) for s in order]
+    return Table(rows, ("symbol", "one percent more of", f"moves {law.lhs.meaning} by (%)"))
 
 
 def _tex(quantity) -> str:
@@ -169,8 +159,8 @@ class Claims:
         cells = [
             _cell("stated", escape(unbroken(c.stated_text))),
             _cell("ours", escape(unbroken(c.ours)), sort),
-            _cell("verdict", mark, f' data-filter="{c.verdict}"'),
         ]
+        cells.append(_cell("verdict", mark, f' data-filter="{c.verdict}"'))
         if not self.full:
             link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
             return f"<tr><td>{link}</td>{''.join(cells)}</tr>"

@@ -1,7 +1,5 @@
 """Expressions that a chart in the browser evaluates: JavaScript as Vega knows it."""
 
-from __future__ import annotations
-
 from functools import cache
 
 _VEGA_WORDS = """E PI LN2 LN10 LOG2E LOG10E SQRT2 SQRT1_2 NaN Infinity

@@ -50,7 +50,7 @@ def link(name: str, law: Law | Callable, **other) -> Link:
     if strange := sorted(strange - set(own)):
         raise BadInput(f"{name} has no input {', '.join(strange)}; it takes {', '.join(own)}")
     sources = {name: name for name in own} | other
-    numbers = {name: of for name, of in sources.items() if not isinstance(of, str)}
+    numbers = {i: of for i, of in sources.items() if not isinstance(of, str)}
     return Link(name, law, tuple((i, of) for i, of in sources.items() if i not in numbers), numbers)
 
 
@@ -85,7 +85,7 @@ class Chain:
         known = dict(known)
         for step in self.links:
             found = step.law(**step.inputs(known))
-            known[step.name] = float(found) if np.ndim(found) == 0 else found
+            known[step.name] = found if np.ndim(found) else float(found)
         return known
 
     def on_arrays(self, known: dict) -> dict:

@@ -1,7 +1,5 @@
 """Bad input: the one exception of the library, and the checks that most arguments need."""
 
-from __future__ import annotations
-
 import difflib
 
 import numpy as np

@@ -1,14 +1,13 @@
 """Intervals, the exact range of a law over a box of them, and draws from them.
 
-`image` gives the exact range of an expression over a box of intervals: by monotonicity where the derivative
-keeps its sign, else by branch and bound in interval arithmetic (Moore, Kearfott and Cloud 2009, ch. 5-6), so
-it is right for any law.
+Moore, Kearfott and Cloud 2009, ch. 5-6: monotonicity, else branch and bound in interval arithmetic.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections import namedtuple
 from dataclasses import dataclass
 
 from .errors import BadInput
@@ -54,17 +53,11 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
     at_point, over_box = sympy.lambdify(symbols, expr, "math"), _over_intervals(symbols, expr)
     problem = _Problem(expr, symbols, at_point, over_box, [_over_intervals(symbols, s) for s in slopes])
     start = tuple((box[s].lo, box[s].hi) for s in symbols)
-    low, negative = (_minimum(problem, start, sign, tolerance, max_boxes) for sign in (1, -1))
-    return Interval(low, -negative)
+    low, high = (sign * _minimum(problem, start, sign, tolerance, max_boxes) for sign in (1, -1))
+    return Interval(low, high)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    expr: object
-    symbols: list
-    at_point: object
-    over_box: object
-    slopes: list
+_Problem = namedtuple("_Problem", "expr symbols at_point over_box slopes")
 
 
 def _over_intervals(symbols, expr):
@@ -74,22 +67,19 @@ def _over_intervals(symbols, expr):
 
     if expr.has(sympy.Piecewise, sympy.DiracDelta, sympy.Derivative, sympy.floor, sympy.ceiling):
         return lambda sides: (-INF, INF)
-    ends = {
-        f.__name__: lambda *a, f=f: iv.mpf(
-            [f(float(iv.mpf(x).a) for x in a), f(float(iv.mpf(x).b) for x in a)]
-        )
-        for f in (max, min)
-    }
-    ends["Heaviside"] = lambda x, *_: iv.mpf([float(iv.mpf(x).a > 0), float(iv.mpf(x).b >= 0)])
+    low, high = (lambda x: float(iv.mpf(x).a)), (lambda x: float(iv.mpf(x).b))
+    by_ends = lambda f: lambda *xs: iv.mpf([f(map(low, xs)), f(map(high, xs))])  # of what only rises
+    ends = {"max": by_ends(max), "min": by_ends(min)}
+    ends["Heaviside"] = lambda x, *_: iv.mpf([float(low(x) > 0), float(high(x) >= 0)])
     known = {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}
     function = sympy.lambdify(symbols, expr, [ends, known])
 
     def over(sides):
         try:
             result = iv.mpf(function(*(iv.mpf([lo, hi]) for lo, hi in sides)))
-            lo, hi = float(result.a), float(result.b)
         except (ArithmeticError, ValueError, TypeError, NameError, AttributeError, NotImplementedError):
             return -INF, INF
+        lo, hi = low(result), high(result)
         return (-INF if math.isnan(lo) else lo), (INF if math.isnan(hi) else hi)
 
     return over
@@ -121,24 +111,18 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
                 heapq.heappush(heap, (low_half, len(heap) + count * 1e-6, half))
         if not heap:
             return best
-    names = ", ".join(str(s) for s in problem.symbols)
+    names = ", ".join(map(str, problem.symbols))
     raise BadInput(f"the range over {names} could not be bounded in {max_boxes} boxes")
 
 
 def _shrink(problem, sides, sign):
     """Replace each side on which f only rises or only falls by the end where sign * f is least."""
-    changed = True
-    while changed:
-        changed = False
-        for i, slope in enumerate(problem.slopes):
-            lo, hi = sides[i]
-            if lo == hi:
-                continue
-            down, up = slope(sides)
-            if down >= 0 or up <= 0:
-                end = lo if (down >= 0) == (sign > 0) else hi
-                sides = (*sides[:i], (end, end), *sides[i + 1 :])
-                changed = True
+    for i, slope in enumerate(problem.slopes):
+        lo, hi = sides[i]
+        down, up = slope(sides) if lo < hi else (-INF, INF)
+        if down >= 0 or up <= 0:
+            end = lo if (down >= 0) == (sign > 0) else hi
+            return _shrink(problem, (*sides[:i], (end, end), *sides[i + 1 :]), sign)
     return sides
 
 
@@ -193,11 +177,9 @@ def draw(inputs: dict, size: int, seed: int = 0, shape: str = "uniform") -> dict
         raise BadInput(f"shape takes 'uniform' or 'triangular', got {shape!r}")
     rng, drawn = np.random.default_rng(seed), dict(inputs)
     for name, x in inputs.items():
-        if isinstance(x, Interval) and x.lo < x.hi:
-            if not np.isfinite(x.hi):
+        if isinstance(x, Interval):
+            if x.lo < x.hi == INF:
                 raise BadInput(f"{name} takes an interval with two ends, got {x}")
             between = (x.lo, x.hi) if shape == "uniform" else (x.lo, (x.lo + x.hi) / 2, x.hi)
-            drawn[name] = getattr(rng, shape)(*between, size)
-        elif isinstance(x, Interval):
-            drawn[name] = x.lo
+            drawn[name] = getattr(rng, shape)(*between, size) if x.lo < x.hi else x.lo
     return drawn

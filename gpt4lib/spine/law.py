@@ -6,6 +6,7 @@ symbols, the dimension check, elasticities, the typeset equation and the browser
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from fractions import Fraction
@@ -19,6 +20,7 @@ from .errors import BadInput
 from .interval import Interval, image
 from .units import base_unit, parse_unit, to_unit, unit_factor
 
+_FIELDS = ("unit", "meaning", "tex", "at_most", "value", "source", "place", "heading")
 _GREEK = "alpha beta gamma delta zeta omega lambda mu rho tau phi eta kappa sigma ell".split()
 _elsewhere = count()
 
@@ -26,11 +28,11 @@ _elsewhere = count()
 class Quantity(sympy.Symbol):
     """A positive SymPy symbol that knows its unit, meaning and LaTeX; a constant also its value.
 
-    Made by `symbol`, `constant` and, in a chapter, by what `letters` returns. Two quantities are equal when
-    name, unit and meaning are. `place` is (chapter, number): where it is declared, the order of typesetting.
+    Two quantities are equal when name, unit and meaning are. `place` is (chapter, number): where it is
+    declared, the order of typesetting.
     """
 
-    __slots__ = ("at_most", "heading", "meaning", "place", "source", "tex", "unit", "value")
+    __slots__ = _FIELDS
 
     def __new__(
         cls, name, unit, meaning, tex=None, at_most=None, value=None, source=None, place=None, heading=""
@@ -56,12 +58,7 @@ class Quantity(sympy.Symbol):
         return self.tex
 
 
-_FIELDS = ("unit", "meaning", "tex", "at_most", "value", "source", "place", "heading")
-
-
-def symbol(
-    name: str, unit: str, meaning: str, *, latex: str | None = None, at_most: float | None = None
-) -> Quantity:
+def symbol(name: str, unit: str, meaning: str, *, latex: str = "", at_most=None) -> Quantity:
     """A positive quantity in a coherent unit (second, FLOP, byte, ...); `at_most` bounds its input.
 
     Raises BadInput for a name that is no identifier.
@@ -71,9 +68,7 @@ def symbol(
     return Quantity(name, unit, meaning, latex, at_most)
 
 
-def constant(
-    name: str, value, unit: str, meaning: str, *, source: str | None = None, latex: str | None = None
-) -> Quantity:
+def constant(name: str, value, unit: str, meaning: str, *, source=None, latex: str = "") -> Quantity:
     """A coefficient with a value and a unit, such as 6 FLOP/parameter/token.
 
     It is typeset as its number unless `latex` is given. Raises BadInput for a value that is no number.
@@ -99,13 +94,10 @@ def letters(chapter: float, heading: str) -> tuple:
     def declare(name, unit, meaning, tex=None, at_most=None):
         return placed(symbol(name, unit, meaning, latex=_tex(tex or name), at_most=at_most))
 
-    def declare_share(name, meaning, tex=None):
-        return declare(name, "1", meaning, tex, 1)
-
     def declare_constant(name, value, unit, meaning, source=None, tex=None):
         return placed(constant(name, value, unit, meaning, source=source, latex=_tex(tex)))
 
-    return declare, declare_share, declare_constant
+    return declare, lambda name, meaning, tex=None: declare(name, "1", meaning, tex, 1), declare_constant
 
 
 def _tex(short):
@@ -142,31 +134,28 @@ class Law:
         return f"Law({self.lhs} = {self.rhs})"
 
     @cached_property
+    def quantities(self) -> dict[str, Quantity]:
+        """Every letter of the right side by name: inputs, then constants, each in order of definition."""
+        order = sorted(self.rhs.free_symbols, key=lambda s: (s.value is not None, s.place))
+        return {s.name: s for s in order}
+
+    @cached_property
     def symbols(self) -> tuple[Quantity, ...]:
         """The inputs: every symbol of the right side that is no constant, in order of definition."""
-        return tuple(sorted((s for s in self.rhs.free_symbols if s.value is None), key=lambda s: s.place))
+        return tuple(s for s in self.quantities.values() if s.value is None)
 
     @cached_property
     def constants(self) -> tuple[Quantity, ...]:
         """The coefficients of the right side, in order of definition."""
-        return tuple(sorted((s for s in self.rhs.free_symbols if s.value is not None), key=lambda s: s.place))
+        return tuple(s for s in self.quantities.values() if s.value is not None)
 
     @cached_property
-    def quantities(self) -> dict[str, Quantity]:
-        """Every letter of the right side by name: inputs, then constants."""
-        return {s.name: s for s in (*self.symbols, *self.constants)}
-
-    @cached_property
-    def _needs(self):
-        return tuple(s.name for s in self.symbols)
+    def _numpy(self):
+        return sympy.lambdify([*self.quantities.values()], self.rhs, "numpy")
 
     @cached_property
     def _coefficients(self):
         return tuple(float(c.value) for c in self.constants)
-
-    @cached_property
-    def _numpy(self):
-        return sympy.lambdify([*self.symbols, *self.constants], self.rhs, "numpy")
 
     def __call__(self, **values):
         """The value in the unit of `lhs`: float, array, or Interval when an input is one.
@@ -182,9 +171,7 @@ class Law:
         numbers = self._inputs(values)
         with np.errstate(all="ignore"):
             try:
-                result = np.asarray(
-                    self._numpy(*(numbers[s.name] for s in (*self.symbols, *self.constants))), dtype=float
-                )
+                result = np.asarray(self._numpy(*(numbers[name] for name in self.quantities)), dtype=float)
             except (ZeroDivisionError, OverflowError):
                 result = np.asarray(np.nan)
         if not np.isfinite(result).all():
@@ -200,38 +187,32 @@ class Law:
 
         Raises BadInput as a call does, also where an input is missing from both.
         """
-        given = {name: known[name] for name in self._needs if name in known}
-        return self(**given | {name: own[name] for name in self._needs if name in own})
+        needs = [s.name for s in self.symbols]
+        return self(**{n: own[n] if n in own else known[n] for n in needs if n in own or n in known})
 
     def on_arrays(self, known, **own):
         """The same without the checks of a call: for millions of values that are known to be right."""
-        given = [own[name] if name in own else known[name] for name in self._needs]
+        given = (own[s.name] if s.name in own else known[s.name] for s in self.symbols)
         return self._numpy(*given, *self._coefficients)
 
     def exact(self, **values):
         """The value as an exact SymPy number; inputs as for a call, numbers only."""
         floats = self._inputs(values)
-        given = {s.name: values.get(s.name, s.value) for s in (*self.symbols, *self.constants)}
-        exact = {
-            name: _exact(v) if _exact(v) is not None else _exact(floats[name]) for name, v in given.items()
-        }
-        return self.rhs.xreplace({s: exact[s.name] for s in (*self.symbols, *self.constants)})
+        given = {s: _exact(values.get(name, s.value)) for name, s in self.quantities.items()}
+        return self.rhs.xreplace({s: _exact(floats[s.name]) if v is None else v for s, v in given.items()})
 
     def _over(self, values):
         points = self._inputs({k: v.lo if isinstance(v, Interval) else v for k, v in values.items()})
         box = {}
-        for s in (*self.symbols, *self.constants):
-            v = values.get(s.name)
-            if isinstance(v, Interval):
+        for name, s in self.quantities.items():
+            if isinstance(v := values.get(name), Interval):
                 if v.hi != float("inf"):
-                    to_unit(v.hi, s.unit, s.name, at_most=s.at_most)
+                    to_unit(v.hi, s.unit, name, at_most=s.at_most)
                 box[s] = v
-            elif s.value is None or s.name in values:
-                if not isinstance(points[s.name], float):
-                    raise BadInput(
-                        f"{s.name} takes a number or an Interval beside other intervals, got {v!r}"
-                    )
-                box[s] = Interval(points[s.name], points[s.name])
+            elif s.value is None or name in values:
+                if not isinstance(points[name], float):
+                    raise BadInput(f"{name} takes a number or an Interval beside other intervals, got {v!r}")
+                box[s] = Interval(points[name], points[name])
         return image(self.rhs.xreplace({s: s.value for s in self.constants if s not in box}), box)
 
     def _inputs(self, values: dict) -> dict:
@@ -240,22 +221,17 @@ class Law:
         for name, value in values.items():
             if name not in known:
                 raise BadInput(f"{self.lhs} has no input {name!r} (got {value!r}); it takes {takes}")
-        for s in self.symbols:
-            if s.name not in values:
-                raise BadInput(
-                    f"{s.name} is missing: {self.lhs} takes {takes}, got {', '.join(values) or 'nothing'}"
-                )
-        numbers = {s.name: float(s.value) for s in self.constants}
-        numbers.update({n: to_unit(v, known[n].unit, n, at_most=known[n].at_most) for n, v in values.items()})
-        return numbers
+        if missing := [s.name for s in self.symbols if s.name not in values]:
+            got = ", ".join(values) or "nothing"
+            raise BadInput(f"{missing[0]} is missing: {self.lhs} takes {takes}, got {got}")
+        given = {n: to_unit(v, known[n].unit, n, at_most=known[n].at_most) for n, v in values.items()}
+        return {s.name: float(s.value) for s in self.constants} | given
 
     def _named(self, name) -> Quantity:
-        found = [s for s in self.rhs.free_symbols if s.name == str(name)]
-        if not found:
-            raise BadInput(
-                f"{self.lhs} has no input {str(name)!r}; it takes {', '.join(s.name for s in self.symbols)}"
-            )
-        return found[0]
+        if str(name) not in self.quantities:
+            takes = ", ".join(s.name for s in self.symbols)
+            raise BadInput(f"{self.lhs} has no input {str(name)!r}; it takes {takes}")
+        return self.quantities[str(name)]
 
     def solve(self, name) -> Law:
         """The inverse law: this equation solved exactly for the symbol `name`.
@@ -265,14 +241,12 @@ class Law:
         """
         x = self._named(name)
         side, value = _isolate(self.rhs, self.lhs, x)
-        if side == x:
-            roots = [value]
-        else:
-            other = sympy.Dummy(positive=True)
-            try:
-                roots = [root.xreplace({other: value}) for root in sympy.solve(sympy.Eq(side, other), x)]
-            except NotImplementedError:
-                roots = []
+        other = sympy.Dummy(positive=True)
+        try:
+            found = [other] if side == x else sympy.solve(sympy.Eq(side, other), x)
+        except NotImplementedError:
+            found = []
+        roots = [root.xreplace({other: value}) for root in found]
         near = [root for root in roots if self._returns(root, x, isolated=side == x)]
         roots = near or [root for root in roots if self._returns(root, x, isolated=False, exactly=True)]
         if len(roots) != 1:
@@ -283,27 +257,24 @@ class Law:
     def _returns(self, root, x, *, isolated: bool, exactly: bool = False) -> bool:
         rng = random.Random(0)  # not mutated: a seed
         number = sympy.Rational if exactly else lambda value: sympy.Float(value, 30)
+        drawn = lambda most: number(rng.randint(1, 999)) / 1000 * (most or rng.choice([1, 10, 1000]))
         constants = {s: s.value for s in (*self.constants, x) if s.value is not None}
-
-        def drawn(most):
-            return number(rng.randint(1, 999)) / 1000 * (most or rng.choice([1, 10, 1000]))
-
         for _ in range(1 if isolated else 4):  # not mutated: how often it is tried
             point = {s: drawn(s.at_most) for s in self.symbols}
             rest = {s: v for s, v in point.items() if s != x}
-            if exactly:  # keeps roots and logarithms of whole numbers together
-                there = self.rhs.subs(constants | point)
-                back = root.subs({self.lhs: there} | constants | rest)
-            else:
-                there = self.rhs.xreplace(constants | point)
-                back = root.xreplace(constants | rest | {self.lhs: there})
+            put = sympy.Basic.subs if exactly else sympy.Basic.xreplace  # subs keeps roots together
+            there = put(self.rhs, constants | point)
+            back = put(root, {self.lhs: there} | constants | rest)
             want = point.get(x, x.value)
             if not sympy.Abs(sympy.N(back) - want) <= 1e-9 * want:
                 return False
         return True
 
     def given(self, *laws: Law) -> Law:
-        """This law with the right sides of `laws` substituted for their left sides, in turn."""
+        """This law with the right sides of `laws` for their left sides, in turn.
+
+        Raises BadInput for one whose left side does not occur.
+        """
         rhs = self.rhs
         for law in laws:
             if law.lhs not in rhs.free_symbols:
@@ -322,16 +293,13 @@ class Law:
         if not values:
             return found
         numbers = self._inputs(values)
-        at = {s: numbers[s.name] for s in (*self.symbols, *self.constants)}
+        at = {s: numbers[name] for name, s in self.quantities.items()}
         return {name: float(e.subs(at)) for name, e in found.items()}
 
     def latex(self) -> str:
         """The equation in LaTeX, constants as their numbers."""
-        shown = {
-            s: sympy.Integer(s.value) if s.value.is_Integer else sympy.Float(float(s.value))
-            for s in self.constants
-            if s.tex == s.name
-        }
+        plain = {s: s.value for s in self.constants if s.tex == s.name}
+        shown = {s: value if value.is_Integer else sympy.Float(float(value)) for s, value in plain.items()}
         return f"{self.lhs.tex} = {sympy.latex(self.rhs.xreplace(shown))}"
 
     def _repr_latex_(self):
@@ -342,13 +310,9 @@ class Law:
 
         Inputs keep their names, but for Vega's own words: the experts E become E_.
         """
-        names = names or {}
-        swap = {s: sympy.Symbol(names.get(s.name, browser_name(s.name)), positive=True) for s in self.symbols}
-        swap |= {
-            s: sympy.Symbol(names[s.name], positive=True) if s.name in names else s.value
-            for s in self.constants
-        }
-        return browser_text(self.rhs.xreplace(swap))
+        names = {s.name: browser_name(s.name) for s in self.symbols} | (names or {})
+        letters = {s: sympy.Symbol(names[n], positive=True) for n, s in self.quantities.items() if n in names}
+        return browser_text(self.rhs.xreplace({s: s.value for s in self.constants} | letters))
 
     def check_dimensions(self) -> None:
         """Raise BadInput unless both sides have one dimension and every unit is coherent."""
@@ -386,10 +350,7 @@ def _dimension(expr):
     if isinstance(expr, Quantity):
         return parse_unit(expr.unit).dimensionality
     if expr.is_Mul:
-        total = none
-        for arg in expr.args:
-            total = total * _dimension(arg)
-        return total
+        return math.prod(map(_dimension, expr.args), start=none)
     if expr.is_Pow and expr.exp.is_Rational:
         return _dimension(expr.base) ** Fraction(int(expr.exp.p), int(expr.exp.q))
     dimensions = [_dimension(arg) for arg in expr.args]

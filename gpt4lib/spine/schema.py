@@ -128,9 +128,8 @@ def one_of(*names) -> Kind:
 
 def or_list(kind: Kind, words: str) -> Kind:
     """A kind or a list of such."""
-    return Kind(
-        words=words, rule={"anyOf": [kind.rule, {"type": "array", "items": kind.rule, "minItems": 1}]}
-    )
+    several = {"type": "array", "items": kind.rule, "minItems": 1}
+    return Kind(words=words, rule={"anyOf": [kind.rule, several]})
 
 
 def or_range(kind: Kind, words: str) -> Kind:
@@ -145,10 +144,7 @@ def entries(name: str) -> Kind:
     return Kind(words=f"sections that open with [[{name}]]", rule=rule, needed=True)
 
 
-def _number(words, **limits):
-    return Kind(words=words, rule={"type": "number", **limits})
-
-
+_number = lambda words, **limits: Kind(words=words, rule={"type": "number", **limits})
 TEXT = Kind(words="a text", rule={"type": "string", "pattern": r"\S"})
 FLAG = Kind(words="true or false", rule={"type": "boolean"})
 COUNT = Kind(words="a positive whole number", rule={"type": "integer", "minimum": 1})
@@ -176,12 +172,10 @@ def wrong(given, keys: dict[str, Kind], place: str = "", *, beside=(), homes=Non
         return {"": f"{opening}takes a section of keys, got {given!r}"}
     found = {}
     for key, value in given.items():
-        if key in keys:
-            found[key] = keys[key].mistake(key, value)
-        else:
-            found[key] = _unknown(key, value, [*keys, *beside], homes or {})
-    missing = [key for key, kind in keys.items() if kind.needed and key not in given]
-    found |= {key: f"{key} takes {keys[key](None)}, got nothing" for key in missing}
+        stray = key not in keys and _unknown(key, value, [*keys, *beside], homes or {})
+        found[key] = stray or keys[key].mistake(key, value)
+    missing = {key: kind for key, kind in keys.items() if kind.needed and key not in given}
+    found |= {key: f"{key} takes {kind(None)}, got nothing" for key, kind in missing.items()}
     return {key: opening + line for key, line in found.items() if line}
 
 
@@ -204,15 +198,12 @@ class Mistakes(list):
             return None
 
 
-def section(keys: dict[str, Kind], **more) -> dict:
+def section(keys: dict[str, Kind]) -> dict:
     """The JSON Schema of a section of keys."""
+    properties = {key: kind.schema() for key, kind in keys.items()}
     needed = [key for key, kind in keys.items() if kind.needed]
-    return {
-        "type": "object",
-        "properties": {key: kind.schema() for key, kind in keys.items()},
-        **({"required": needed} if needed else {}),
-        "additionalProperties": False,
-    } | more
+    required = {"required": needed} if needed else {}
+    return {"type": "object", "properties": properties, **required, "additionalProperties": False}
 
 
 def document(title: str, about: str, body: dict) -> dict:

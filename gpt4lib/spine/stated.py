@@ -1,14 +1,12 @@
 """Stated values: numbers as an author wrote them, with the precision they were stated at."""
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass
 
 from .errors import BadInput
 from .interval import INF, Interval
-from .units import base_unit, parse_unit, unit_factor
+from .units import base_unit, unit_factor
 
 
 @dataclass(frozen=True)
@@ -44,23 +42,21 @@ def stated(text: str) -> Stated:
     if not match:
         forms = "'~1.8e12 parameter', '90-100 day', '> 10' or '=16'"
         raise BadInput(f"a stated value takes a form such as {forms}, got {text!r}")
-    mark, first, b, unit = match.groups("")
-    a, unit = _number(first), unit.strip() or "1"
-    parse_unit(unit)
+    mark, first, last, unit = match.groups("")
+    unit = unit.strip() or "1"
     base = base_unit(unit)
-    if b:
+    low = high = value = _number(first)
+    if last:
         if mark in (">", "<", ">=", "<="):
             raise BadInput(f"a stated range takes no {mark!r}, got {text!r}")
-        value, low, high = (a + _number(b)) / 2, a, _number(b)
+        high = _number(last)
+        value = (low + high) / 2
     elif mark in (">", ">="):
-        value, low, high = a, (math.nextafter(a, INF) if mark == ">" else a), INF
+        low, high = (math.nextafter(value, INF) if mark == ">" else value), INF
     elif mark in ("<", "<="):
-        value, low, high = a, 0.0, (math.nextafter(a, 0) if mark == "<" else a)
-    elif mark == "=":
-        value = low = high = a
-    else:
-        half = half_unit(first)
-        value, low, high = a, max(a - half, 0.0), a + half
+        low, high = 0.0, (math.nextafter(value, 0) if mark == "<" else value)
+    elif mark != "=":
+        low, high = max(value - half_unit(first), 0.0), value + half_unit(first)
     factor = unit_factor(unit, base)
     return Stated(str(text).strip(), value * factor, Interval(low * factor, high * factor), base, unit)
 

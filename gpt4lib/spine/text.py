@@ -1,7 +1,5 @@
 """One formatter for every number that a reader sees."""
 
-from __future__ import annotations
-
 import math
 import re
 
@@ -13,38 +11,24 @@ from .units import base_unit, unit_factor
 _PREFIXES = tuple(zip((1e18, 1e15, 1e12, 1e9, 1e6, 1e3, 1, 1e-3, 1e-6), (*"EPTGMk", "", "m", "µ")))
 _WORDS = ((1e12, " trillion"), (1e9, " billion"), (1e6, " million"), (1, ""))
 _YEAR = 365.25 * 86400
-_TIMES = tuple(  # from how many seconds on, the unit in seconds, its name
-    zip(
-        (2 * _YEAR, 2 * 86400, 2 * 3600, 120, 1, 1e-3, 0),
-        (_YEAR, 86400, 3600, 60, 1, 1e-3, 1e-6),
-        ("years", "days", "hours", "min", "s", "ms", "µs"),
-    )
-)
+_TIMES = tuple(zip((_YEAR, 86400, 3600, 60, 1, 1e-3, 1e-6), "years days hours min s ms µs".split()))
+_FROM = (2 * _YEAR, 2 * 86400, 2 * 3600, 120, 1, 1e-3, 0)  # the seconds from which on such a unit reads best
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_PREFIXED = {
-    "FLOP": "FLOP",
-    "byte": "B",
-    "FLOP/second": "FLOP/s",
-    "FLOP/GPU/second": "FLOP/s",
-    "byte/second": "B/s",
-    "byte/GPU/second": "B/s",
-    "byte/GPU": "B",
-    "FLOP/token": "FLOP per token",
-    "byte/token": "B per token",
-    "joule/second": "W",
-    "joule": "J",
-    "joule/GPU/second": "W per GPU",
-    "GPU*second": "GPU-seconds",
-}
-_COUNTED = {
-    "parameter": " parameters",
-    "token": " tokens",
-    "GPU": " GPUs",
-    "token/second": " tokens/s",
-    "token/parameter": " tokens per parameter",
-    "USD/token": " USD per token",
-    "FLOP/byte": " FLOP per byte",
-}
+
+
+def _words(text):
+    return dict(pair.split(": ") for pair in text.split(", "))
+
+
+_PREFIXED = _words(
+    "FLOP: FLOP, FLOP/second: FLOP/s, FLOP/GPU/second: FLOP/s, FLOP/token: FLOP per token, byte: B, "
+    "byte/GPU: B, byte/second: B/s, byte/GPU/second: B/s, byte/token: B per token, joule: J, "
+    "joule/second: W, joule/GPU/second: W per GPU, GPU*second: GPU-seconds"
+)
+_COUNTED = _words(
+    "parameter: parameters, token: tokens, GPU: GPUs, token/second: tokens/s, FLOP/byte: FLOP per byte, "
+    "token/parameter: tokens per parameter, USD/token: USD per token"
+)
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -86,7 +70,7 @@ def fmt(value, unit: str = "1", digits: int = 3) -> str:
     if base == "1":
         return number(value, digits)
     if not math.isfinite(value):
-        return f"{number(value)}{_COUNTED.get(base, ' ' + base)}"
+        return f"{number(value)} {_COUNTED.get(base, base)}"
     return (_money if base.startswith("USD") and base not in _COUNTED else _amount)(value, base, digits)
 
 
@@ -108,7 +92,7 @@ def _money(value, base, digits):
 def _amount(value, base, digits):
     """Times, amounts with a prefix, and things counted in words."""
     if base == "second":
-        _, scale, name = next(row for row in _TIMES if value >= row[0])
+        scale, name = next(unit for unit, least in zip(_TIMES, _FROM) if value >= least)
         return f"{number(value / scale, digits)} {name}"
     if base == "GPU*second":
         scale, word = _pick(value / 3600, _WORDS, digits)
@@ -117,7 +101,7 @@ def _amount(value, base, digits):
         scale, prefix = (1, "") if value >= 1e21 or value == 0 else _pick(value, _PREFIXES, digits)
         return f"{number(value / scale, digits)} {prefix}{_PREFIXED[base]}"
     scale, word = (1, "") if isinstance(value, int) and value < 1e6 else _pick(value, _WORDS, digits)
-    return f"{number(value / scale if scale > 1 else value, digits)}{word}{_COUNTED.get(base, ' ' + base)}"
+    return f"{number(value / scale if scale > 1 else value, digits)}{word} {_COUNTED.get(base, base)}"
 
 
 def written(stated) -> str:
@@ -151,11 +135,9 @@ def _span(low, high):
     """ "a to b", the unit said once; a alone where both read the same."""
     if low == high:
         return low
-    number_low, _, unit_low = low.partition(" ")
-    _, _, unit_high = high.partition(" ")
-    if unit_low == unit_high and "×" not in unit_low and unit_low:
-        return f"{number_low} to {high}"
-    return f"{low} to {high}"
+    (amount, _, unit), (_, _, unit_high) = low.partition(" "), high.partition(" ")
+    said_once = unit and unit == unit_high and "×" not in unit
+    return f"{amount if said_once else low} to {high}"
 
 
 def _pick(value, table, digits):

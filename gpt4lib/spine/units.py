@@ -4,8 +4,6 @@ The definitions are `data/units.txt`. Everything the library computes is in the 
 there; other units (hours, GB, cents) exist for input and for reading.
 """
 
-from __future__ import annotations
-
 import numbers
 from functools import cache, lru_cache
 from importlib.resources import files

@@ -481,7 +481,8 @@ def test_fitting_shapes_are_all_that_fit_and_no_other(multi, step):
 
     Attention is less than four times as wide as the model.
     """
-    widths, head_widths, layers = (24, 25, 32), (3, 4, 8), 5
+    widths, head_widths = (24, 25, 32), (3, 4, 8)
+    layers = 5
     mlp_shapes = [(2, Fraction(4)), (3, Fraction(8, 3)), (2, 3.5), (3, Fraction(1, 2))]
     attention_range, expert_range = Interval(9_000, 26_000), Interval(14_000, 41_000)
     want = []

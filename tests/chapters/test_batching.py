@@ -378,7 +378,8 @@ def test_ten_thousand_requests_are_quick():
 
 @pytest.mark.parametrize("law", ["exponential", "fixed"])
 def test_mean_wait_of_one_slot_against_the_queue_that_is_solved(law):
-    mean, share, rng = 500, 0.6, np.random.default_rng(5)
+    mean, share = 500, 0.6
+    rng = np.random.default_rng(5)
     output = rng.geometric(1 / mean, 20_000) if law == "exponential" else np.full(20_000, mean)
     arrival = np.cumsum(rng.exponential(mean / share, 20_000))
     run = simulate_batching(arrival, np.ones(20_000, int), output, slots=1)

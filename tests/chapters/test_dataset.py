@@ -90,7 +90,8 @@ def test_laws_of_one_step():
 def test_effective_tokens_by_adding_up_thin_slices(epochs, scale):
     """Every thin slice of a repeat is worth a fixed share of the slice before it."""
     slices = 4000
-    value, total, step = 1.0, 0.0, (epochs - 1) / slices
+    value, total = 1.0, 0.0
+    step = (epochs - 1) / slices
     shrink = math.exp(-step / scale)
     for _ in range(slices):
         total += step * value * (1 + shrink) / 2

@@ -91,7 +91,8 @@ def test_reads_of_the_miniature(sequences):
             "mlp_matrices": 2,
         }
     )
-    model, meter, parts = Transformer(shape, seed=2), Meter(), ("attention", "mlp", "unembedding")
+    model, meter = Transformer(shape, seed=2), Meter()
+    parts = ("attention", "mlp", "unembedding")
     cache = model.cache(sequences, 8)
     model.forward([[1, 2, 3]] * sequences, cache)
     model.forward([[4]] * sequences, cache, meter=meter)
@@ -150,7 +151,8 @@ def test_the_stated_300_billion_at_the_articles_20_tokens_a_second_and_3_terabyt
 @pytest.mark.parametrize("name", ["A100-SXM 80GB", "H100-SXM 80GB", "H200-SXM", "TPU v5e"])
 def test_full_memory_by_loading_cards_byte_by_gigabyte(name):
     """Put gigabytes on one card after another until all are full, then read them back, every card at once."""
-    card, n, loaded = devices()[name], 4, [0.0] * 4
+    card, n = devices()[name], 4
+    loaded = [0.0] * n
     while min(loaded) < card.memory_bytes:
         loaded[loaded.index(min(loaded))] += 1e8
     seconds = max(loaded) / card.bandwidth_bytes_per_s

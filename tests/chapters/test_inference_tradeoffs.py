@@ -106,7 +106,8 @@ def test_data_sheets_pass_through():
 
 @given(st.integers(1, 64), st.integers(1, 32), st.integers(1, 4096), st.floats(30, 100))
 def test_room_by_filling_memory_one_sequence_at_a_time(heads, layers, context, gigabytes):
-    tp, p, kv = 8, 4, 2 * layers * heads * 128 * 2
+    tp, p = 8, 4
+    kv = 2 * layers * heads * 128 * 2
     weights, memory = 2 * 400e9, gigabytes * 1e9
     x = {"mem": memory, "weight_bytes": 2, "N_total": 400e9, "tp": tp, "p": p, "kv": kv, "S": context}
     free = tp * p * memory - weights  # on all GPUs, for p passes under way

@@ -402,7 +402,8 @@ def ends_of_a_pipeline(times, stages, rounds):
     """When each round's last micro-batch leaves the last stage: a stage serves whoever waits longest."""
     waiting = [[] for _ in range(stages)]
     waiting[0] = [(0, 0, j) for j in range(len(times))]  # (since, round, micro-batch)
-    busy, now, ends = [None] * stages, 0, {}
+    busy, ends = [None] * stages, {}
+    now = 0
     while any(waiting) or any(busy):
         for s in range(stages):
             if busy[s] is None and waiting[s]:

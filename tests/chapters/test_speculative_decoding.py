@@ -71,7 +71,8 @@ def test_speed_and_work_by_the_clock(accept, gamma, c):
     """Draw coins for 40,000 rounds and add up the time and the FLOP of every draft and every
     oracle position.
     """
-    rng, clock, flop, out = np.random.default_rng(3), 0.0, 0.0, 0
+    rng = np.random.default_rng(3)
+    clock, flop, out = 0.0, 0.0, 0
     for coins in rng.random((40_000, gamma)) < accept:
         for _ in coins:
             clock, flop = clock + c, flop + c
@@ -202,7 +203,8 @@ def roofline(batch, positions, gpu, n=280e9, n_total=1800e9):
 @pytest.mark.parametrize("name", ["A100-SXM 80GB", "H100-SXM 80GB"])
 @pytest.mark.parametrize("n_total", [1800e9, 280e9])
 def test_dead_batch_by_bisection(name, n_total):
-    gpu, gamma, accept, c = hardware(name), 4, 0.7, 0.06
+    gpu = hardware(name)
+    gamma, accept, c = 4, 0.7, 0.06
     card = {"F": gpu.bf16_flop_per_s, "mem_rate": gpu.bandwidth_bytes_per_s, "weight_bytes": 2}
     card |= {"N": 280e9, "N_total": n_total}
     ridge = sd.ridge_batch(**card)
@@ -340,7 +342,8 @@ def test_the_bound_is_reached():
 # ---- measured on a text -------------------------------------------------------------------
 def slow_rounds(keep, gamma):
     """Mean rounds and the kept shares by drawing every coin of the text both ways."""
-    total, reached, kept = 0.0, np.zeros(gamma), np.zeros(gamma)
+    total = 0.0
+    reached, kept = np.zeros(gamma), np.zeros(gamma)
     for coins in itertools.product([True, False], repeat=len(keep)):
         weight, at = math.prod(k if c else 1 - k for k, c in zip(keep, coins)), 0
         while at < len(keep):

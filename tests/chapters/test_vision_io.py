@@ -155,7 +155,8 @@ def test_flows_of_a_small_cluster_by_hand():
 
 def test_flow_by_the_step():
     """The bytes of one batch over the time of one step, where the step's time comes from its FLOP."""
-    F, mfu, n, N, batch = hardware("A100-SXM 80GB").bf16_flop_per_s, 0.34, 25_000, 280e9, 60e6
+    F = hardware("A100-SXM 80GB").bf16_flop_per_s
+    mfu, n, N, batch = 0.34, 25_000, 280e9, 60e6
     step = parallelism.step_time(N=N, B_tok=batch, n=n, F=F, mfu=mfu)
     assert vi.flow_of_size(F=F, mfu=mfu, b_in=600, N=N) == pytest.approx(batch * 600 / step / n)
     days = tc.duration(C=6 * N * 13e12, n=n, F=F, mfu=mfu)
