@@ -123,7 +123,7 @@ class Transformer:
         return dict(sizes)
 
     def cache(self, batch: int, max_tokens: int) -> Cache:
-        """An empty cache for `batch` sequences of up to `max_tokens` tokens."""
+        """An empty cache of `batch` rows of `max_tokens` tokens. Raises BadInput beyond `max_positions`."""
         s = self.shape
         if s.positions == "learned" and max_tokens > s.max_positions:
             raise BadInput(f"max_tokens takes at most max_positions = {s.max_positions}, got {max_tokens}")
@@ -166,14 +166,15 @@ class Transformer:
 
     def output(self, i: int, mixed: np.ndarray, meter: Meter) -> np.ndarray:
         """The heads' mixed values (real tokens, query heads, d_head) back to (real tokens, d_model)."""
-        return meter.multiply("attention", mixed.reshape(len(mixed), -1), self.layers[i]["attention"]["o"])
+        flat = mixed.reshape(len(mixed), -1)  # not mutated: any negative number means the same
+        return meter.multiply("attention", flat, self.layers[i]["attention"]["o"])
 
     def project(self, i: int, x: np.ndarray, positions: np.ndarray, meter: Meter, names: str = "qkv") -> list:
         """Queries, keys and values, each (real tokens, heads, d_head), rotated where positions are rotary."""
         found = []
         for name in names:
             y = meter.multiply("attention", x, self.layers[i]["attention"][name])
-            y = y.reshape(len(x), -1, self.shape.d_head)
+            y = y.reshape(len(x), -1, self.shape.d_head)  # not mutated: any negative number means the same
             found.append(rotate(y, positions) if name != "v" and self.shape.positions == "rotary" else y)
         return found
 
@@ -297,7 +298,8 @@ def random_weights(shape: Model, rng, dtype) -> tuple:
 
 def _random_layer(s: Model, dense: bool, matrix, scale) -> dict:
     """One layer's weights, drawn by `matrix(*stack, rows, columns)` and `scale()`."""
-    d, heads, shared = s.d_model, s.n_heads * s.d_head, s.n_kv_heads * s.d_head
+    d = s.d_model
+    heads, shared = s.n_heads * s.d_head, s.n_kv_heads * s.d_head
 
     def mlp(matrices, width, *stack):
         names = ("in", "gate") if matrices == 3 else ("in",)

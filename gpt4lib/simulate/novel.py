@@ -52,8 +52,9 @@ def detokenise(tokens) -> str:
 def corpus() -> tuple[np.ndarray, np.ndarray]:
     """(training tokens, held-out tokens)."""
     cut = round(0.9 * len(paragraphs()))
-    parts = paragraphs()[:cut], paragraphs()[cut:]
-    return tuple(tokenise("".join(p + "\n" for p in part)) for part in parts)
+    return tuple(
+        tokenise("".join(p + "\n" for p in part)) for part in (paragraphs()[:cut], paragraphs()[cut:])
+    )
 
 
 @cache

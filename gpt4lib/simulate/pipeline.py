@@ -95,7 +95,7 @@ def _replay(orders, chunks, lasts):
             start = now if now > start else start
             now = done[kind][depth][batch] = start + lasts[kind]
             row.append((kind, batch, chunk, start, now))
-            if kind == "F" and depth < deepest:
+            if kind == "F" and depth < deepest:  # not mutated: to wake a stage in vain changes nothing
                 ready.append((stage + 1) % stages)
             elif kind == "B" and depth:
                 ready.append((stage - 1) % stages)
@@ -107,8 +107,8 @@ def _replay(orders, chunks, lasts):
 
 def stage_idle_share(rows: list[list[tuple]]) -> float:
     """Share of stage time that a schedule leaves idle, counted from its pieces of work."""
-    end = max(row[-1][4] for row in rows)
-    return 1 - sum(piece[4] - piece[3] for row in rows for piece in row) / (len(rows) * end)
+    busy, end = sum(end - start for row in rows for *_, start, end in row), max(row[-1][4] for row in rows)
+    return 1 - busy / (len(rows) * end)
 
 
 def most_in_flight(rows: list[list[tuple]]) -> list[float]:
@@ -129,9 +129,13 @@ def most_in_flight(rows: list[list[tuple]]) -> list[float]:
 
 
 def sequence_rate(*, micro_batches: int, stages: int, stage_seconds: float, steps: int = 200) -> float:
-    """Tokens per second of one sequence: micro-batches move from stage to stage, first come first served."""
-    for name, number in (("micro_batches", micro_batches), ("stages", stages), ("steps", steps)):
-        positive(name, number)
+    """Tokens per second of one sequence: micro-batches move from stage to stage, first come first served.
+
+    Raises BadInput unless all are positive, and whole numbers but for the seconds.
+    """
+    positive("micro_batches", micro_batches)
+    positive("stages", stages)
+    positive("steps", steps)
     if not 0 < stage_seconds < np.inf:
         raise BadInput(f"stage_seconds takes a positive number, got {stage_seconds!r}")
     return steps / _rounds([stage_seconds] * micro_batches, stages, steps)[-1]

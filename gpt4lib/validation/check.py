@@ -72,7 +72,7 @@ class Check:
 
 
 def number_in(text: str, pattern: str = NUMBER) -> tuple[float, float]:
-    """The first number of a printed cell, and half a unit of its last digit; BadInput where there is none.
+    """The first number of a printed cell, and half a unit of its last digit. Raises BadInput for none.
 
     >>> number_in("1.3B"), value("2.664M GPU hours")
     ((1300000000.0, 50000000.0), 2664000.0)
@@ -164,10 +164,9 @@ class Column:
         if read:
             printed, half = read(printed), abs(read(printed) * half / printed)
         wrong = _misprints().get((f"{self.table}.{self.column}", row), "")
-        facts = {key: getattr(self, key) for key in ("unit", "inputs", "kind", "fitted")} | {
-            "misprint": wrong
-        }
-        return Check(self.table, line, self.column, self.law, row, printed, half, float(ours), **facts | own)
+        facts = {key: getattr(self, key) for key in ("unit", "inputs", "kind", "fitted")}
+        facts |= {"misprint": wrong, **own}
+        return Check(self.table, line, self.column, self.law, row, printed, half, float(ours), **facts)
 
     def each(self, ours=None, row=None, *, where=None, **own) -> list[Check]:
         """The checks of all rows, or those `where`: `ours(r)`, else `by_law(r)`; `row`, `own` by row too."""

@@ -77,10 +77,7 @@ def utilisation_rates() -> list[Check]:
 
 def token_and_iteration_rates() -> list[Check]:
     """PaLM's FLOP per token, and Megatron-Turing's FLOP per second from the times of its iterations."""
-    law, again = (
-        training_cost.throughput_mfu,
-        8 / 6,
-    )  # activations are computed twice: eight FLOP in place of six
+    law, again = training_cost.throughput_mfu, 8 / 6  # activations twice: eight FLOP in place of six
 
     def token(r):
         return law(R=1, n=1, F=1e15, **_run_of(r["model"], value(r["params"]))) * 1e15
@@ -160,14 +157,11 @@ def share(part: float, whole: float) -> float:
 
 
 # ---- memory ---------------------------------------------------------------------------------
-_CELLS = {  # the cells of Korthikanti's Table 2: recomputation, sequence divided
-    "no parallelism": ("none", False),
-    "tensor parallel (baseline)": ("none", False),
-    "tensor + sequence parallel": ("none", True),
-    "tensor parallel + selective recompute": ("selective", False),
-    "tensor + sequence + selective recompute": ("selective", True),
-    "full recompute": ("full", False),
-}
+# The cells of Korthikanti's Table 2: recomputation, sequence divided.
+_CELLS = {"no parallelism": ("none", False), "tensor parallel (baseline)": ("none", False)}
+_CELLS |= {"tensor + sequence parallel": ("none", True), "full recompute": ("full", False)}
+_CELLS |= {"tensor parallel + selective recompute": ("selective", False)}
+_CELLS |= {"tensor + sequence + selective recompute": ("selective", True)}
 
 
 def _kept(name: str, run: dict) -> float:
@@ -180,9 +174,8 @@ def _kept(name: str, run: dict) -> float:
 
 def _kept_by_first_stage(run: dict) -> float:
     m, p, v = (run[key] for key in ("batches", "p", "m"))
-    par = training_step
+    par, layer = training_step, _kept("tensor + sequence parallel", run)
     flying = par.flying_interleaved(m=m, p=p, v=v) if v > 1 else par.flying(m=m, p=p)
-    layer = _kept("tensor + sequence parallel", run)
     return par.stage_activations(in_flight=flying, act_layer=layer, L=run["L"], p=p)
 
 
@@ -194,10 +187,8 @@ def _kept_at_ends(run: dict) -> float:
 
 def activation_memory() -> list[Check]:
     """Korthikanti's printed formulas, evaluated for the four models of Table 3, against our laws."""
-    layer, stage, edge = (
-        column(f"korthikanti_table2_formulas.bytes_per_layer{x}") for x in ("", ":stage", ":edge")
-    )
-    found = []
+    printed, found = "korthikanti_table2_formulas.bytes_per_layer", []
+    layer, stage, edge = (column(printed + which) for which in ("", ":stage", ":edge"))
     for r in published("korthikanti_table3_configs"):
         cells = {"a": "heads", "h": "hidden", "L": "layers", "t": "tp", "p": "pp", "b": "micro_batch"}
         run = {letter: int(r[name]) for letter, name in cells.items()} | {"m": int(r["interleave_m"] or 1)}
@@ -213,8 +204,8 @@ def activation_memory() -> list[Check]:
                 text = f"({first})*{more}" if run["m"] > 1 else first
             else:
                 make, ours = edge, _kept_at_ends(run)
-            printed = float(sympy.sympify(text.replace("[p=1]", "one")).subs(letters))
-            found.append(make.check(i, ours, f"{r['model']}: {name}", printed=printed))
+            by_formula = float(sympy.sympify(text.replace("[p=1]", "one")).subs(letters))
+            found.append(make.check(i, ours, f"{r['model']}: {name}", printed=by_formula))
     return found
 
 
@@ -223,14 +214,11 @@ def training_state() -> list[Check]:
     each = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12, "p": 1}
     figure, found = column("zero_fig1_memory.GB_psi7.5B_nd64"), []
     for (i, _), state in zip(figure.rows, step.STATE, strict=True):
-        ours = state.at(each | {"N_total": 7.5e9, "tp": 1, "dp": 64})
-        found.append(figure.check(i, ours))
+        found.append(figure.check(i, state.at(each | {"N_total": 7.5e9, "tp": 1, "dp": 64})))
     for name, state in zip(("baseline", "Pos", "Pos+g", "Pos+g+p"), step.STATE):
+        printed = ("theory", "measured") if name in ("baseline", "Pos") else ("theory",)
         largest = state.solve("N_total")
-        measured = ("measured",) if name in ("baseline", "Pos") else ()
-        found += by_line(
-            *(_largest_models(f"{what}_{name}", largest, each) for what in ("theory", *measured))
-        )
+        found += by_line(*(_largest_models(f"{what}_{name}", largest, each) for what in printed))
     return found
 
 
@@ -267,13 +255,9 @@ def training_rates() -> list[Check]:
 
 def layer_times() -> list[Check]:
     """Forward and backward milliseconds of a layer of the 22B model on eight GPUs, Korthikanti's Table 4."""
-    kinds = {
-        "Baseline no recompute": ("none", False),
-        "Sequence Parallelism": ("none", True),
-        "Baseline with recompute": ("full", False),
-        "Selective Recompute": ("selective", False),
-        "Selective + Sequence": ("selective", True),
-    }
+    kinds = {"Baseline no recompute": ("none", False), "Sequence Parallelism": ("none", True)}
+    kinds |= {"Baseline with recompute": ("full", False), "Selective Recompute": ("selective", False)}
+    kinds |= {"Selective + Sequence": ("selective", True)}
 
     def times(r):
         recompute, sequence = kinds[r["experiment"]]
