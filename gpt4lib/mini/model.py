@@ -76,18 +76,16 @@ class Step:
         if own.shape != (batch,) or len(set(own.tolist()) & set(range(size))) < batch:
             raise BadInput(f"rows takes {batch} different rows of a cache of {size}, got {own.tolist()}")
         lengths = np.full(batch, new) if lengths is None else np.asarray(lengths)
+        own_new, before = lengths.tolist(), cache_lengths[own]
         if lengths.shape != (batch,) or lengths.min() < 0 or not 0 < lengths.max() <= new:
-            takes = f"{batch} numbers from 0 to {new}, not all 0"
-            raise BadInput(f"lengths takes {takes}, got {lengths.tolist()}")
-        before = cache_lengths[own]
+            raise BadInput(f"lengths takes {batch} numbers from 0 to {new}, not all 0, got {own_new}")
         self.after = before + lengths
         if self.after.max() > max_tokens:
-            got = f"{before.tolist()} + {lengths.tolist()}"
-            raise BadInput(f"the cache takes {max_tokens} tokens a row, got {got}")
+            raise BadInput(f"the cache takes {max_tokens} tokens a row, got {before.tolist()} + {own_new}")
         real = np.arange(new) < lengths[:, None]
         self.shape, self.tokens = (batch, new), tokens[real]
         self.index, self.column = np.nonzero(real)
-        self.rows, self.positions = self.cache_rows[self.index], before[self.index] + self.column
+        self.rows, self.positions = own[self.index], before[self.index] + self.column
         sees = np.arange(self.after.max()) <= (before[:, None] + np.arange(new))[:, :, None]
         self.mask = sees & real[:, :, None]
 
@@ -130,9 +128,7 @@ class Transformer:
         size = (len(self.layers), batch, s.n_kv_heads, max_tokens, s.d_head)
         return Cache(np.zeros(size, self.dtype), np.zeros(size, self.dtype), np.zeros(batch, int))
 
-    def forward(
-        self, tokens, cache: Cache, *, lengths=None, rows=None, meter=None, after_layer=None
-    ) -> np.ndarray:
+    def forward(self, tokens, cache, *, lengths=None, rows=None, meter=None, after_layer=None) -> np.ndarray:
         """Logits (batch, new tokens, vocab) after what is in the cache, which keeps the new tokens too."""
         meter = Meter() if meter is None else meter
         step = Step(tokens, cache.lengths, cache.keys.shape[3], self.shape.vocab, lengths, rows)

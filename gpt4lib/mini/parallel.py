@@ -135,8 +135,8 @@ class TensorParallel(Split):
         if cache_over not in ("heads", "batch"):
             raise BadInput(f"cache_over takes 'heads' or 'batch', got {cache_over!r}")
         self.comm, self.divided = Communicator(ranks), cache_over == "batch"
-        s = model.shape
-        names, heads = ("n_heads", "d_ff", "d_ff_expert", "d_ff_shared"), s.n_kv_heads
+        s, heads = model.shape, model.shape.n_kv_heads
+        names = ("n_heads", "d_ff", "d_ff_expert", "d_ff_shared")
         widths = {name: divide(name, getattr(s, name), "ranks", ranks) for name in names}
         if not self.divided:
             if heads % ranks and ranks % heads:
@@ -293,9 +293,7 @@ class ZeroAdam:
     2 the gradient too, stage 3 the weights too.
     """
 
-    def __init__(
-        self, weights, ranks: int, stage: int, *, dtype=np.float32, state_dtype=np.float32, rate=1e-3
-    ):
+    def __init__(self, weights, ranks: int, stage, *, dtype=np.float32, state_dtype=np.float32, rate=1e-3):
         if stage not in (0, 1, 2, 3):
             raise BadInput(f"stage takes 0, 1, 2 or 3, got {stage!r}")
         each = divide("parameters", weights.size, "ranks", ranks)

@@ -118,8 +118,8 @@ def _prompt_steps(request, chunk) -> int:
 
 def _turn(slot, request, start, now, chunk) -> Turn:
     chunk, age = min(chunk, len(request.prompt)), now - start
-    piece, prompt_steps = slice(age * chunk, (age + 1) * chunk), _prompt_steps(request, chunk)
-    return Turn(slot, request, piece, output=max(0, age - prompt_steps + 2))
+    output = max(0, age - _prompt_steps(request, chunk) + 2)
+    return Turn(slot, request, slice(age * chunk, (age + 1) * chunk), output)
 
 
 def idle_slot_steps(served, slots: int) -> int:

@@ -87,14 +87,13 @@ def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenienc
     for name, value, least in (("length", length, 1), ("gamma", gamma, 0)):
         if not isinstance(value, int) or value < least:
             raise BadInput(f"{name} takes a whole number of at least {least}, got {value!r}")
-    tokens = tuple(context)
-    drafted, kept = [], []
+    tokens, rounds = tuple(context), []  # of each round: drafted and kept
     while (missing := len(context) + length - len(tokens)) > 0:
-        drafted.append(min(gamma, missing - 1))
-        new = speculative_round(oracle, draft, tokens, gamma=drafted[-1], choose=choose, lenience=lenience)
+        most = min(gamma, missing - 1)
+        new = speculative_round(oracle, draft, tokens, gamma=most, choose=choose, lenience=lenience)
         tokens += new
-        kept.append(len(new) - 1)
-    return Decoded(tokens[len(context) :], tuple(drafted), tuple(kept))
+        rounds.append((most, len(new) - 1))
+    return Decoded(tokens[len(context) :], *zip(*rounds))
 
 
 class Greedy:

@@ -135,15 +135,14 @@ def simulate_batching(
     _check(arrival, prompt, output, slots, prompt_chunk, kv_tokens)
     if evict and not continuous:
         raise BadInput("evict takes continuous batching, got static")
-    server = _Server(arrival, prompt, output, slots, continuous, step_time, prompt_chunk, kv_tokens, evict)
-    while server.queue or server.seats:
-        server.admit()
-        server.make_room()
-        server.step()
-        server.retire()
-    times = (np.array(found) for found in (server.start, server.first, server.end))
-    counts = (server.steps, server.busy, server.peak, server.evictions)
-    return ServedRequests(arrival, *times, server.stays, slots, *counts)
+    s = _Server(arrival, prompt, output, slots, continuous, step_time, prompt_chunk, kv_tokens, evict)
+    while s.queue or s.seats:
+        s.admit()
+        s.make_room()
+        s.step()
+        s.retire()
+    times = map(np.array, (s.start, s.first, s.end))
+    return ServedRequests(arrival, *times, s.stays, slots, s.steps, s.busy, s.peak, s.evictions)
 
 
 @dataclass(slots=True)
@@ -285,8 +284,8 @@ def _whole(name, tokens):
     tokens = np.asarray(tokens)
     with np.errstate(invalid="ignore"):  # what is no number is no whole one
         found = tokens.astype(np.int64)
-    if (found != tokens).any():
-        raise BadInput(f"{name} takes whole numbers, got {tokens[found != tokens][0]}")
+    if (wrong := found != tokens).any():
+        raise BadInput(f"{name} takes whole numbers, got {tokens[wrong][0]}")
     return found
 
 

@@ -9,9 +9,7 @@ import numpy as np
 from ..spine.errors import BadInput, positive
 
 
-def simulate_failures(
-    mtbf: float, tau: float, write: float, restart: float, segments: int, seed: int = 0
-) -> float:
+def simulate_failures(mtbf: float, tau: float, write: float, restart: float, segments: int, seed=0) -> float:
     """Share of time lost in a run of `segments` checkpoints under random (exponential) failures.
 
     Each segment is `tau` of work and one `write`; a failure throws the segment away and costs a `restart`,
@@ -44,7 +42,7 @@ def step_bytes(
     Norms, biases and positions are left out. Raises BadInput unless every size is a positive whole number
     (`context` may be 0).
     """
-    for name, size in (("layers", layers), ("d_model", d_model), ("d_ff", d_ff), ("vocab", vocab)):
+    for name, size in {"layers": layers, "d_model": d_model, "d_ff": d_ff, "vocab": vocab}.items():
         positive(name, size)
     if not isinstance(context, int) or context < 0:
         raise BadInput(f"context takes a whole number of at least 0, got {context!r}")

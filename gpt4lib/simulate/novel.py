@@ -44,7 +44,7 @@ def tokenise(text: str) -> np.ndarray:
 
 
 def detokenise(tokens) -> str:
-    """The text that `encode` took."""
+    """The text that `tokenise` took."""
     return "".join(alphabet()[token] for token in tokens)
 
 
@@ -52,9 +52,8 @@ def detokenise(tokens) -> str:
 def corpus() -> tuple[np.ndarray, np.ndarray]:
     """(training tokens, held-out tokens)."""
     cut = round(0.9 * len(paragraphs()))
-    return tuple(
-        tokenise("".join(p + "\n" for p in part)) for part in (paragraphs()[:cut], paragraphs()[cut:])
-    )
+    parts = paragraphs()[:cut], paragraphs()[cut:]
+    return tuple(tokenise("".join(p + "\n" for p in part)) for part in parts)
 
 
 @cache

@@ -7,6 +7,8 @@ stage after, a weight gradient for its own backward pass.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 
 from ..spine.errors import BadInput, positive
@@ -28,7 +30,7 @@ def pipeline_schedule(
     >>> pipeline_schedule(2, 1)[0]
     [('F', 0, 0, 0.0, 1.0), ('B', 0, 0, 4.0, 6.0)]
     """
-    for name, number in (("stages", stages), ("micro_batches", micro_batches), ("chunks", chunks)):
+    for name, number in {"stages": stages, "micro_batches": micro_batches, "chunks": chunks}.items():
         positive(name, number)
     if kind not in SCHEDULES or (chunks > 1 and (kind != "1F1B" or micro_batches % stages)):
         sizes = f"{stages} stages, {micro_batches} micro-batches, {chunks} chunks"
@@ -63,8 +65,8 @@ def _one_after_another(stage, stages, micro_batches, chunks, kind):
 
 def _zero_bubble(stage, stages, micro_batches, chunks, kind):
     """1F1B with the weight gradients put off by as many micro-batches as there are stages before."""
-    ahead, order = min(stages - 1 - stage, micro_batches), []
-    order += [("F", k, 0) for k in range(ahead)]
+    ahead = min(stages - 1 - stage, micro_batches)
+    order = [("F", k, 0) for k in range(ahead)]
     for k in range(micro_batches):
         order += [("F", ahead + k, 0)] * (ahead + k < micro_batches) + [("B", k, 0)]
         order += [("W", k - stage, 0)] * (k >= stage)
@@ -107,8 +109,8 @@ def _replay(orders, chunks, lasts):
 
 def stage_idle_share(rows: list[list[tuple]]) -> float:
     """Share of stage time that a schedule leaves idle, counted from its pieces of work."""
-    busy, end = sum(end - start for row in rows for *_, start, end in row), max(row[-1][4] for row in rows)
-    return 1 - busy / (len(rows) * end)
+    end = max(row[-1][4] for row in rows)
+    return 1 - sum(piece[4] - piece[3] for row in rows for piece in row) / (len(rows) * end)
 
 
 def most_in_flight(rows: list[list[tuple]]) -> list[float]:
@@ -118,14 +120,8 @@ def most_in_flight(rows: list[list[tuple]]) -> list[float]:
     """
     last = "W" if any(piece[0] == "W" for piece in rows[0]) else "B"
     chunks = 1 + max(piece[2] for piece in rows[0])
-    peaks = []
-    for row in rows:
-        held = most = 0
-        for piece in row:
-            held += (piece[0] == "F") - (piece[0] == last)
-            most = max(most, held)
-        peaks.append(most / chunks)
-    return peaks
+    change = lambda piece: (piece[0] == "F") - (piece[0] == last)
+    return [max(accumulate(map(change, row))) / chunks for row in rows]
 
 
 def sequence_rate(*, micro_batches: int, stages: int, stage_seconds: float, steps: int = 200) -> float:
@@ -133,9 +129,8 @@ def sequence_rate(*, micro_batches: int, stages: int, stage_seconds: float, step
 
     Raises BadInput unless all are positive, and whole numbers but for the seconds.
     """
-    positive("micro_batches", micro_batches)
-    positive("stages", stages)
-    positive("steps", steps)
+    for name, number in {"micro_batches": micro_batches, "stages": stages, "steps": steps}.items():
+        positive(name, number)
     if not 0 < stage_seconds < np.inf:
         raise BadInput(f"stage_seconds takes a positive number, got {stage_seconds!r}")
     return steps / _rounds([stage_seconds] * micro_batches, stages, steps)[-1]

@@ -68,7 +68,8 @@ def busiest(batch: int, *, top_k: int, experts: int | None = None, weights=None)
     n_1, n_2, ... number E[prod He_n(z)] over a standard normal z: e_2 = (p_1^2 - p_2) / 2, and the square is
     a mean over z. So the loads are independent given z, with generating function exp(z t y - (t y)^2 / 2),
     and the sum of the loads, top_k x batch, is picked out by a Fourier sum. No step is approximate; both sums
-    stop below 1e-18. Draws with replacement: give top_k = 1 and the number of draws as `batch`.
+    stop below 1e-18. Draws with replacement: give top_k = 1 and the number of draws as `batch`. Raises
+    BadInput for another top_k, for sizes that do not fit and for weights that no such routing has.
     """
     w = _weights(batch, experts, weights, top_k)
     if top_k == len(w):
@@ -187,9 +188,7 @@ def enumerate_loads(batch: int, *, experts: int, top_k: int) -> dict[tuple, Frac
     return found
 
 
-def sets(
-    experts: int, *, top_k: int, weights=None, one_by_one: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+def sets(experts: int, *, top_k: int, weights=None, one_by_one=False) -> tuple[np.ndarray, np.ndarray]:
     """(members, p): every set of `top_k` experts as a row of zeros and ones, and its probability.
 
     Raises BadInput for sizes that do not fit and for weights that are not positive, one an expert.
@@ -202,16 +201,15 @@ def sets(
     members = np.zeros((len(chosen), experts), dtype=int)
     for row, group in zip(members, chosen):
         row[list(group)] = 1
+
+    def in_order(order):  # the probability to draw experts in this order, each from those that are left
+        return prod(w[e] / (1 - w[list(order[:i])].sum()) for i, e in enumerate(order))
+
     if one_by_one:
-        p = [sum(_in_order(w, order) for order in permutations(group)) for group in chosen]
+        p = [sum(map(in_order, permutations(group))) for group in chosen]
     else:
-        p = [prod(w[list(c)]) for c in chosen]
+        p = [prod(w[list(group)]) for group in chosen]
     return members, np.array(p) / sum(p)
-
-
-def _in_order(w, order):
-    """Probability that experts are drawn in this order, each from those that are left."""
-    return prod(w[e] / (1 - w[list(order[:i])].sum()) for i, e in enumerate(order))
 
 
 def draw_loads(routes: tuple, batch: int, *, draws: int, seed: int = 0) -> np.ndarray:
@@ -228,8 +226,7 @@ def moments(p) -> tuple[float, float]:
 
 
 def _check(batch, experts, top_k):
-    positive("batch", batch)
-    positive("experts", experts)
-    positive("top_k", top_k)
+    for name, value in {"batch": batch, "experts": experts, "top_k": top_k}.items():
+        positive(name, value)
     if top_k > experts:
         raise BadInput(f"top_k takes at most the {experts} experts there are, got {top_k}")

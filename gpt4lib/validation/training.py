@@ -78,9 +78,7 @@ def utilisation_rates() -> list[Check]:
 def token_and_iteration_rates() -> list[Check]:
     """PaLM's FLOP per token, and Megatron-Turing's FLOP per second from the times of its iterations."""
     law, again = training_cost.throughput_mfu, 8 / 6  # activations twice: eight FLOP in place of six
-
-    def token(r):
-        return law(R=1, n=1, F=1e15, **_run_of(r["model"], value(r["params"]))) * 1e15
+    token = lambda r: law(R=1, n=1, F=1e15, **_run_of(r["model"], value(r["params"]))) * 1e15
 
     def iteration(r):
         rate, F = 1920 * 2048 / value(r["wall_time"]), hardware(A100).bf16_flop_per_s
@@ -121,12 +119,11 @@ def days_and_dollars() -> list[Check]:
         N, D, n, t = numbers_in(r, "params", "tokens", "n_accel", "wall_time")
         return architecture.compute(N=N, D=D) / gpu_seconds(n=n, t=t * DAY)
 
-    deepseek = {"where": lambda r: r["model"] == "DeepSeek-V3 pre-training"}
-    gpt3 = {"where": lambda r: r["model"] == "GPT-3 175B"}
+    run = lambda name: lambda r: r["model"] == name
     return by_line(
         column("training_runs.cost_usd").each(cost, where=itemgetter("cost_usd")),
-        column("training_runs.wall_time").each(days, **deepseek),
-        column("training_runs.hfu_or_tflops_per_accel:days").each(rate, **gpt3),
+        column("training_runs.wall_time").each(days, where=run("DeepSeek-V3 pre-training")),
+        column("training_runs.hfu_or_tflops_per_accel:days").each(rate, where=run("GPT-3 175B")),
     )
 
 
