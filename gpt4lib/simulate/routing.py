@@ -19,6 +19,8 @@ import numpy as np
 
 from ..spine.errors import BadInput, positive
 
+_ROUNDING = 1e-12  # not mutated: any small number makes up for the rounding of doubles
+
 
 def reached(batch: int, *, experts: int, top_k: int) -> np.ndarray:
     """P(distinct experts = j), j = 0 to `experts`, uniform routing: one token after another.
@@ -99,7 +101,7 @@ def _weights(batch, experts, weights, top_k):
     if not np.isfinite(w).all() or not (w > 0).all():
         raise BadInput(f"weights takes positive numbers, got {w.min():g}")
     most = w.max() / w.sum()
-    if 2 == top_k < len(w) and most > 0.5 + 1e-12:
+    if 2 == top_k < len(w) and most > 0.5 + _ROUNDING:
         raise BadInput(f"weights takes at most half of their sum for one expert of two, got {most:.3g} of it")
     return w / w.sum()
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from ..spine.errors import BadInput, positive
 
+_ROUNDING = 1e-9  # not mutated: any small number makes up for the rounding of doubles
+
 
 # ---- distributions ------------------------------------------------------------------------
 def acceptance(p, q, lenience: float = 1.0) -> np.ndarray:
@@ -108,7 +110,7 @@ def best_tree(rank_share, nodes: int) -> dict[tuple, float]:
     """
     share = np.asarray(rank_share, dtype=float)
     positive("nodes", nodes)
-    if share.ndim != 1 or not len(share) or (share < 0).any() or share.sum() > 1 + 1e-9:
+    if share.ndim != 1 or not len(share) or (share < 0).any() or share.sum() > 1 + _ROUNDING:
         raise BadInput(f"rank_share takes probabilities that add up to at most 1, got {rank_share!r}")
     heap, tree = [(-p, (r,)) for r, p in enumerate(share.tolist())], {}
     heapq.heapify(heap)

@@ -17,6 +17,7 @@ from ..spine.errors import BadInput, pick
 from ..spine.stated import half_unit
 
 HOUR, DAY = 3600.0, 86400.0
+_ROUNDING = 1e-9  # not mutated: any small number makes up for the rounding of doubles
 NUMBER = r"(\d[\d,]*\.?\d*(?:[eE][+-]?\d+)?)\s*([KMBT](?![A-Za-z]))?"
 KINDS = {  # what the printed number is, and what an agreement is worth
     "measured": "somebody timed it: an agreement says something about machines",
@@ -63,7 +64,7 @@ class Check:
     @property
     def within(self) -> bool:
         """Whether ours rounds to what is printed."""
-        return abs(self.ours - self.published) <= self.half_digit * (1 + 1e-9)
+        return abs(self.ours - self.published) <= self.half_digit * (1 + _ROUNDING)
 
     @property
     def counts(self) -> bool:
