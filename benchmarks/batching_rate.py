@@ -14,6 +14,9 @@ from gpt4lib.facts.given import given
 from gpt4lib.simulate.batching import simulate_batching
 
 REQUESTS, SLOTS, REPEATS = 2048, 64, 5
+WAYS = {"continuous": {}, "continuous, prompts in chunks of 256": {"prompt_chunk": 256}}
+WAYS |= {"continuous, cache of 20,000 tokens with eviction": {"kv_tokens": 20_000, "evict": True}}
+WAYS |= {"static": {"continuous": False}}
 
 
 def step_seconds(batch: int, prompt_tokens: int) -> float:
@@ -25,15 +28,9 @@ def main() -> None:
     """Simulate the trace several times and print the median rate."""
     rng = np.random.default_rng(0)
     arrival = np.cumsum(rng.exponential(0.2, REQUESTS))
-    prompt, output = (
-        rng.geometric(1 / given(f"fact:chat-{part}").value, REQUESTS) for part in ("prompt", "answer")
-    )
-    for name, how in (
-        ("continuous", {}),
-        ("continuous, prompts in chunks of 256", {"prompt_chunk": 256}),
-        ("continuous, cache of 20,000 tokens with eviction", {"kv_tokens": 20_000, "evict": True}),
-        ("static", {"continuous": False}),
-    ):
+    means = [given(f"fact:chat-{part}").value for part in ("prompt", "answer")]
+    prompt, output = (rng.geometric(1 / mean, REQUESTS) for mean in means)
+    for name, how in WAYS.items():
         taken = []
         for _ in range(REPEATS):
             start = perf_counter()

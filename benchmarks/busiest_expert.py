@@ -16,12 +16,8 @@ from gpt4lib.simulate.routing import busiest, moments
 def main():
     """Print the best time, the total and the mean; say by the exit status whether the target is met."""
     missed = False
-    alike, skewed = np.ones(16), np.arange(1, 17) ** -0.5
-    for name, batch, weights in (
-        ("uniform", 8, alike),
-        ("uniform", 4096, alike),
-        ("weights 1/i^0.5", 4096, skewed),
-    ):
+    alike, skewed = ("uniform", np.ones(16)), ("weights 1/i^0.5", np.arange(1, 17) ** -0.5)
+    for batch, (name, weights) in ((8, alike), (4096, alike), (4096, skewed)):
         taken = []
         for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
             start = time.perf_counter()

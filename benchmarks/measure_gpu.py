@@ -26,17 +26,10 @@ ROWS, INNER = 8192, 8192  # one decode-shaped matrix: 134 MB in bfloat16
 EXPERTS, TOP_K, D_MODEL, D_FF = 16, 2, 4096, 14336
 PEAK_SIDE, COPY_SIDE = 8192, 16384
 FLUSH_BYTES = 256 * 2**20  # more than any card caches
-GUESSES = {  # words of a card's name, and the row of hardware.csv
-    "A100-SXM 40GB": ("A100-SXM4-40GB",),
-    "A100-SXM 80GB": ("A100-SXM4-80GB",),
-    "H100-SXM 80GB": ("H100 80GB HBM3",),
-    "H100-PCIe 80GB": ("H100 PCIe",),
-    "H200-SXM": ("H200",),
-    "B200-SXM": ("B200",),
-    "V100-SXM2 32GB": ("V100-SXM2-32GB",),
-    "MI300X": ("MI300X",),
-    "MI250X": ("MI250X",),
-}
+# Rows of hardware.csv, and a part of the card's own name.
+GUESSES = {"A100-SXM 40GB": "A100-SXM4-40GB", "A100-SXM 80GB": "A100-SXM4-80GB", "H200-SXM": "H200"}
+GUESSES |= {"H100-SXM 80GB": "H100 80GB HBM3", "H100-PCIe 80GB": "H100 PCIe", "B200-SXM": "B200"}
+GUESSES |= {"V100-SXM2 32GB": "V100-SXM2-32GB", "MI300X": "MI300X", "MI250X": "MI250X"}
 
 
 def guess(card: str) -> str:
@@ -45,7 +38,7 @@ def guess(card: str) -> str:
     >>> guess("NVIDIA H100 80GB HBM3"), guess("NVIDIA A100-SXM4-40GB"), guess("NVIDIA GeForce RTX 4090")
     ('H100-SXM 80GB', 'A100-SXM 40GB', '')
     """
-    return next((name for name, words in GUESSES.items() if any(w in card for w in words)), "")
+    return next((name for name, part in GUESSES.items() if part in card), "")
 
 
 def plan(fp8: bool) -> list[dict]:
@@ -59,10 +52,8 @@ def plan(fp8: bool) -> list[dict]:
     rows = [row("copy", "bfloat16", 1, COPY_SIDE, COPY_SIDE)]
     rows += [row("peak", dtype, PEAK_SIDE, PEAK_SIDE, PEAK_SIDE) for dtype in dtypes]
     rows += [row("decode", dtype, batch, ROWS, INNER) for dtype in dtypes for batch in BATCHES]
-    routed = [
-        row("experts", "bfloat16", batch, D_FF, D_MODEL, experts=EXPERTS, top_k=TOP_K) for batch in BATCHES
-    ]
-    return rows + routed
+    layer = {"experts": EXPERTS, "top_k": TOP_K}
+    return rows + [row("experts", "bfloat16", batch, D_FF, D_MODEL, **layer) for batch in BATCHES]
 
 
 def repeats_for(seconds: float, *, budget: float = 0.5, least: int = 10, most: int = 200) -> int:
@@ -96,22 +87,18 @@ def multiply(torch, dtype, batch, rows, columns):
 
 def route(torch, batch, experts, top_k, seed=0):
     """Uniform routing: for each expert the tokens that chose it, `top_k` different experts a token."""
-    chosen = (
-        torch.rand(batch, experts, generator=torch.Generator().manual_seed(seed)).topk(top_k, dim=1).indices
-    )
+    scores = torch.rand(batch, experts, generator=torch.Generator().manual_seed(seed))
+    chosen = scores.topk(top_k, dim=1).indices
     return [(chosen == e).any(dim=1).nonzero().flatten() for e in range(experts)]
 
 
 def expert_layer(torch, batch, rows, columns, experts, top_k):
-    """A call that runs a layer of `experts` MLPs, each of two matrices, on `batch` tokens
-    routed uniformly.
-    """
+    """A call that runs a layer of `experts` MLPs, two matrices each, on `batch` tokens routed uniformly."""
     x = torch.randn(batch, columns, device="cuda", dtype=torch.bfloat16)
     up = [torch.randn(columns, rows, device="cuda", dtype=torch.bfloat16) for _ in range(experts)]
     down = [torch.randn(rows, columns, device="cuda", dtype=torch.bfloat16) for _ in range(experts)]
-    parts = [
-        (e, tokens.cuda()) for e, tokens in enumerate(route(torch, batch, experts, top_k)) if len(tokens)
-    ]
+    chosen = enumerate(route(torch, batch, experts, top_k))
+    parts = [(e, tokens.cuda()) for e, tokens in chosen if len(tokens)]
     out = torch.zeros_like(x)
 
     def work():
@@ -154,16 +141,12 @@ def no_gpu():
     try:
         import torch
     except ImportError:
-        return (
-            None,
-            "PyTorch is not installed: pip install torch (an optional extra, only this script needs it)",
-        )
-    if not torch.cuda.is_available():
-        return (
-            None,
-            f"PyTorch {torch.__version__} finds no CUDA or ROCm GPU on this computer; nothing was measured",
-        )
-    return torch, ""
+        why = "PyTorch is not installed: pip install torch (an optional extra, only this script needs it)"
+        return None, why
+    if torch.cuda.is_available():
+        return torch, ""
+    found = f"PyTorch {torch.__version__} finds no CUDA or ROCm GPU on this computer"
+    return None, f"{found}; nothing was measured"
 
 
 def wanted(arguments):
@@ -171,12 +154,12 @@ def wanted(arguments):
     parser = argparse.ArgumentParser(
         description="Measure a GPU for the book's comparison of laws and clocks."
     )
-    parser.add_argument(
-        "--out", required=True, metavar="CSV", help="where to write: gpt4lib/data/measured/CARD.csv"
+    out, card = (
+        "where to write: gpt4lib/data/measured/CARD.csv",
+        "the card's row in gpt4lib/data/hardware.csv",
     )
-    parser.add_argument(
-        "--device", default=None, metavar="NAME", help="the card's row in gpt4lib/data/hardware.csv"
-    )
+    parser.add_argument("--out", required=True, metavar="CSV", help=out)
+    parser.add_argument("--device", default=None, metavar="NAME", help=card)
     options = parser.parse_args(arguments)
     if options.device is not None and options.device not in devices():
         parser.error(f"--device takes one of {', '.join(devices())}, got {options.device!r}")
@@ -193,23 +176,16 @@ def main(arguments=None):
     card = torch.cuda.get_device_name(0)
     device = options.device or guess(card)
     print(f"{card}, taken for {device or 'no row of hardware.csv'}")
-    about = {
-        "card": card,
-        "device": device,
-        "date": datetime.date.today().isoformat(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda or torch.version.hip or "",
-    }
+    about = {"card": card, "device": device, "date": datetime.date.today().isoformat()}
+    about |= {"torch": torch.__version__, "cuda": torch.version.cuda or torch.version.hip or ""}
     fp8 = torch.cuda.get_device_capability(0) >= (8, 9) and hasattr(torch, "_scaled_mm")
     flush, rows = torch.empty(FLUSH_BYTES, dtype=torch.uint8, device="cuda"), []
     for row in plan(fp8):
         work = work_of(torch, row)
         seconds, repeats = timed(torch, work, flush)
         rows.append({**row, "seconds": f"{seconds:.6g}", "repeats": repeats})
-        print(
-            f"{len(rows):3d}  {row['kind']:8s} {row['dtype']:9s} batch {row['batch']:5d}  "
-            f"{seconds * 1e6:12.1f} us"
-        )
+        what = f"{row['kind']:8s} {row['dtype']:9s} batch {row['batch']:5d}"
+        print(f"{len(rows):3d}  {what}  {seconds * 1e6:12.1f} us")
         del work
         torch.cuda.empty_cache()
     write(options.out, rows, about)

@@ -24,9 +24,9 @@ TARGET, PROMPT = 1000, 32
 
 def measure(batch, steps, dtype):
     """Seconds of each decode step, and the meter of the last one."""
-    model, rng, times = Transformer(default_shape(), dtype=dtype), np.random.default_rng(0), []
+    model, times = Transformer(default_shape(), dtype=dtype), []
     cache = model.cache(batch, PROMPT + steps)
-    tokens = rng.integers(0, model.shape.vocab, (batch, PROMPT))
+    tokens = np.random.default_rng(0).integers(0, model.shape.vocab, (batch, PROMPT))
     logits = model.forward(tokens, cache)[:, -1:]
     for _ in range(steps):
         meter, start = Meter(), time.perf_counter()

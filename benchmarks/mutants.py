@@ -24,19 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LOOKS = ("figures", "symbols", "__init__")  # colours and sizes; names, units and texts; where a name lives
 SPARED = re.compile(r"#\s*not mutated\b(?P<why>.*)")
 FACTOR = sympy.Rational(13, 10)
-SWAPS = {
-    ast.Add: ast.Sub,
-    ast.Mult: ast.Div,
-    ast.Lt: ast.LtE,
-    ast.Gt: ast.GtE,
-    ast.Eq: ast.NotEq,
-    ast.And: ast.Or,
-    "min": "max",
-    "minimum": "maximum",
-    "Min": "Max",
-    "argmin": "argmax",
-    "floor": "ceil",
-}
+SWAPS = {ast.Add: ast.Sub, ast.Mult: ast.Div, ast.Lt: ast.LtE, ast.Gt: ast.GtE, ast.Eq: ast.NotEq}
+SWAPS |= {ast.And: ast.Or, "min": "max", "minimum": "maximum", "Min": "Max", "argmin": "argmax"}
+SWAPS |= {"floor": "ceil"}
 SWAPS |= {b: a for a, b in SWAPS.items()}
 
 
@@ -221,10 +211,8 @@ def slots(node):
             yield field, SWAPS[getattr(node, field)]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield "operand", ast.UnaryOp(ast.Not(), node.operand)
-    product = (
-        isinstance(node, ast.Return) and isinstance(node.value, ast.BinOp) and type(node.value.op) in SWAPS
-    )
-    if product and not is_text(node.value):
+    returned = isinstance(node, ast.Return) and isinstance(node.value, ast.BinOp)
+    if returned and type(node.value.op) in SWAPS and not is_text(node.value):
         yield "value", ast.UnaryOp(ast.USub(), node.value)
 
 

@@ -79,7 +79,8 @@ def answer(function, task, out):
 
 def each(function, tasks, jobs):
     """(task, what it comes to) as they end, each in a process of its own; None for one that died."""
-    fork, running, tasks = multiprocessing.get_context("fork"), {}, iter(tasks)
+    fork = multiprocessing.get_context("fork")
+    running, tasks = {}, iter(tasks)
     while True:
         while len(running) < jobs and (task := next(tasks, None)) is not None:
             mine, theirs = fork.Pipe(duplex=False)
@@ -152,9 +153,7 @@ def imports(path):
 
 
 def distance(module, path):
-    """How far a test file is from a module: 0 bears its name, 1 part of it or more, 2 imports
-    it, 3 neither.
-    """
+    """How far a test file is from a module: 0 bears its name, 1 part of it, 2 imports it, 3 neither."""
     parts, name = module.split("."), Path(path).stem.removeprefix("test_")
     names = ["_".join(parts[i:]) for i in range(len(parts))]
     if name in names or name.partition("mini_")[2] in names:

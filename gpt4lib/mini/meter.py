@@ -4,8 +4,7 @@ FLOP are those of matrix products, 2 for each multiply and add, by part (`gpt4li
 "scores"). Every weight matrix counts as read once in each product it takes part in, which is once per pass;
 an expert without tokens is not read. Attention is causal: a token at position t attends to t + 1 keys, its
 own among them, in prefill as in decode. Only these pairs are counted, not the masked rest of the padded
-array. Each cached key and value that some token of the pass attends to counts as read once per pass and
-layer.
+array. Each cached key and value that some token attends to counts as read once per pass and layer.
 """
 
 from __future__ import annotations

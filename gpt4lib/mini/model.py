@@ -76,18 +76,16 @@ class Step:
         if own.shape != (batch,) or len(set(own.tolist()) & set(range(size))) < batch:
             raise BadInput(f"rows takes {batch} different rows of a cache of {size}, got {own.tolist()}")
         lengths = np.full(batch, new) if lengths is None else np.asarray(lengths)
+        own_new, before = lengths.tolist(), cache_lengths[own]
         if lengths.shape != (batch,) or lengths.min() < 0 or not 0 < lengths.max() <= new:
-            takes = f"{batch} numbers from 0 to {new}, not all 0"
-            raise BadInput(f"lengths takes {takes}, got {lengths.tolist()}")
-        before = cache_lengths[own]
+            raise BadInput(f"lengths takes {batch} numbers from 0 to {new}, not all 0, got {own_new}")
         self.after = before + lengths
         if self.after.max() > max_tokens:
-            got = f"{before.tolist()} + {lengths.tolist()}"
-            raise BadInput(f"the cache takes {max_tokens} tokens a row, got {got}")
+            raise BadInput(f"the cache takes {max_tokens} tokens a row, got {before.tolist()} + {own_new}")
         real = np.arange(new) < lengths[:, None]
         self.shape, self.tokens = (batch, new), tokens[real]
         self.index, self.column = np.nonzero(real)
-        self.rows, self.positions = self.cache_rows[self.index], before[self.index] + self.column
+        self.rows, self.positions = own[self.index], before[self.index] + self.column
         sees = np.arange(self.after.max()) <= (before[:, None] + np.arange(new))[:, :, None]
         self.mask = sees & real[:, :, None]
 
@@ -123,16 +121,14 @@ class Transformer:
         return dict(sizes)
 
     def cache(self, batch: int, max_tokens: int) -> Cache:
-        """An empty cache for `batch` sequences of up to `max_tokens` tokens."""
+        """An empty cache of `batch` rows of `max_tokens` tokens. Raises BadInput beyond `max_positions`."""
         s = self.shape
         if s.positions == "learned" and max_tokens > s.max_positions:
             raise BadInput(f"max_tokens takes at most max_positions = {s.max_positions}, got {max_tokens}")
         size = (len(self.layers), batch, s.n_kv_heads, max_tokens, s.d_head)
         return Cache(np.zeros(size, self.dtype), np.zeros(size, self.dtype), np.zeros(batch, int))
 
-    def forward(
-        self, tokens, cache: Cache, *, lengths=None, rows=None, meter=None, after_layer=None
-    ) -> np.ndarray:
+    def forward(self, tokens, cache, *, lengths=None, rows=None, meter=None, after_layer=None) -> np.ndarray:
         """Logits (batch, new tokens, vocab) after what is in the cache, which keeps the new tokens too."""
         meter = Meter() if meter is None else meter
         step = Step(tokens, cache.lengths, cache.keys.shape[3], self.shape.vocab, lengths, rows)
@@ -166,14 +162,15 @@ class Transformer:
 
     def output(self, i: int, mixed: np.ndarray, meter: Meter) -> np.ndarray:
         """The heads' mixed values (real tokens, query heads, d_head) back to (real tokens, d_model)."""
-        return meter.multiply("attention", mixed.reshape(len(mixed), -1), self.layers[i]["attention"]["o"])
+        flat = mixed.reshape(len(mixed), -1)  # not mutated: any negative number means the same
+        return meter.multiply("attention", flat, self.layers[i]["attention"]["o"])
 
     def project(self, i: int, x: np.ndarray, positions: np.ndarray, meter: Meter, names: str = "qkv") -> list:
         """Queries, keys and values, each (real tokens, heads, d_head), rotated where positions are rotary."""
         found = []
         for name in names:
             y = meter.multiply("attention", x, self.layers[i]["attention"][name])
-            y = y.reshape(len(x), -1, self.shape.d_head)
+            y = y.reshape(len(x), -1, self.shape.d_head)  # not mutated: any negative number means the same
             found.append(rotate(y, positions) if name != "v" and self.shape.positions == "rotary" else y)
         return found
 
@@ -297,7 +294,8 @@ def random_weights(shape: Model, rng, dtype) -> tuple:
 
 def _random_layer(s: Model, dense: bool, matrix, scale) -> dict:
     """One layer's weights, drawn by `matrix(*stack, rows, columns)` and `scale()`."""
-    d, heads, shared = s.d_model, s.n_heads * s.d_head, s.n_kv_heads * s.d_head
+    d = s.d_model
+    heads, shared = s.n_heads * s.d_head, s.n_kv_heads * s.d_head
 
     def mlp(matrices, width, *stack):
         names = ("in", "gate") if matrices == 3 else ("in",)

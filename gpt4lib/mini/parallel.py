@@ -78,7 +78,10 @@ class RankCaches(list):
             cache.lengths = self.lengths[r * rows : (r + 1) * rows] if divided else self.lengths
 
     def steps(self, tokens, lengths, vocab: int, parts: int) -> list:
-        """The pass cut into `parts` of equally many sequences: the ranks' own ones, or micro-batches."""
+        """The pass cut into `parts` of equally many sequences: the ranks' own ones, or micro-batches.
+
+        Raises BadInput unless `tokens` and `lengths` have a row a sequence and the parts are equal.
+        """
         tokens, batch = np.asarray(tokens), len(self.lengths)
         lengths = np.full(batch, tokens.shape[-1]) if lengths is None else np.asarray(lengths)
         if tokens.ndim != 2 or len(tokens) != batch or lengths.shape != (batch,):
@@ -92,7 +95,7 @@ class RankCaches(list):
 
 
 def divide(name: str, value: int, by: str, ranks: int) -> int:
-    """value / ranks, or BadInput that names both where it is no whole number."""
+    """value / ranks. Raises BadInput that names both where it is no whole number."""
     if ranks < 1 or value % ranks:
         raise BadInput(f"{by} takes a divisor of {name} = {value}, got {ranks}")
     return value // ranks
@@ -107,6 +110,18 @@ class Split:
         """Empty caches, one for each rank, of all sequences or of its share."""
         return RankCaches(self.ranks, batch, max_tokens, divided=self.divided)
 
+    def _each(self, method: str, i: int, *arguments) -> list:
+        """The same method of layer `i` on every rank, each with its own arguments."""
+        return [getattr(rank, method)(i, *own) for rank, *own in zip(self.ranks, *arguments)]
+
+    def _through(self, xs: list, attention, mlp, meters: list) -> list:
+        """The residual streams xs after all layers: each rank adds its part of attention, then of the MLP."""
+        for i in range(len(self.ranks[0].layers)):
+            for name, part in (("attention", attention), ("mlp", mlp)):
+                normed = self._each("norm", i, repeat(name), xs, meters)
+                xs = [x + y for x, y in zip(xs, part(i, normed))]
+        return xs
+
 
 class TensorParallel(Split):
     """Heads and MLP columns divided among the ranks; norms, router, tables copied; two all-reduces a layer.
@@ -120,8 +135,8 @@ class TensorParallel(Split):
         if cache_over not in ("heads", "batch"):
             raise BadInput(f"cache_over takes 'heads' or 'batch', got {cache_over!r}")
         self.comm, self.divided = Communicator(ranks), cache_over == "batch"
-        s = model.shape
-        names, heads = ("n_heads", "d_ff", "d_ff_expert", "d_ff_shared"), s.n_kv_heads
+        s, heads = model.shape, model.shape.n_kv_heads
+        names = ("n_heads", "d_ff", "d_ff_expert", "d_ff_shared")
         widths = {name: divide(name, getattr(s, name), "ranks", ranks) for name in names}
         if not self.divided:
             if heads % ranks and ranks % heads:
@@ -148,28 +163,24 @@ class TensorParallel(Split):
         meters, vocab = meters or [Meter() for _ in self.ranks], self.ranks[0].shape.vocab
         step = Step(tokens, caches.lengths, caches.max_tokens, vocab, lengths)
         own = caches.steps(tokens, lengths, vocab, len(caches)) if self.divided else [step] * len(caches)
-        attention = self._attention_over_batch if self.divided else partial(_each, "attention")
+        attend = self._attention_over_batch if self.divided else partial(self._each, "attention")
+        attention = lambda i, normed: self.comm.all_reduce(attend(i, normed, caches, own, meters))
+        mlp = lambda i, normed: self.comm.all_reduce(self._each("mlp", i, normed, meters))
         xs = [rank.embed(step, meter) for rank, meter in zip(self.ranks, meters)]
-        for i in range(len(self.ranks[0].layers)):
-            normed = _each("norm", i, self.ranks, repeat("attention"), xs, meters)
-            xs = _add(xs, self.comm.all_reduce(attention(i, self.ranks, normed, caches, own, meters)))
-            normed = _each("norm", i, self.ranks, repeat("mlp"), xs, meters)
-            xs = _add(xs, self.comm.all_reduce(_each("mlp", i, self.ranks, normed, meters)))
+        xs = self._through(xs, attention, mlp, meters)
         caches.lengths[:] = step.after
         return step.pad(self.ranks[0].logits(xs[0], meters[0]), np.nan)
 
-    def _attention_over_batch(self, i, ranks, xs, caches, own, meters):
-        sizes, blocks = [len(step.tokens) for step in own], []
-        for rank, x, meter in zip(ranks, xs, meters):
-            (q,) = rank.project(i, x, np.concatenate([step.positions for step in own]), meter, "q")
-            blocks.append(_cut(q, sizes))
-        arrived, blocks = self.comm.all_to_all(blocks, "queries"), []
-        for r, (rank, q, meter) in enumerate(zip(ranks, arrived, meters)):
-            k, v = rank.project(i, _cut(xs[r], sizes)[r], own[r].positions, meter, "kv")
+    def _attention_over_batch(self, i, xs, caches, own, meters):
+        sizes, positions = [len(step.tokens) for step in own], [step.positions for step in own]
+        queries = self._each("project", i, xs, repeat(np.concatenate(positions)), meters, repeat("q"))
+        arrived, blocks = self.comm.all_to_all([_cut(q, sizes) for (q,) in queries], "queries"), []
+        for r, (rank, q, meter) in enumerate(zip(self.ranks, arrived, meters)):
+            k, v = rank.project(i, _cut(xs[r], sizes)[r], positions[r], meter, "kv")
             mixed = rank.attend(i, np.concatenate(q, axis=1), k, v, caches[r], own[r], meter)
-            blocks.append(np.split(mixed, len(ranks), axis=1))
+            blocks.append(np.split(mixed, len(self.ranks), axis=1))
         mixed = [np.concatenate(heads) for heads in self.comm.all_to_all(blocks, "mixed values")]
-        return _each("output", i, ranks, mixed, meters)
+        return self._each("output", i, mixed, meters)
 
 
 class PipelineParallel(Split):
@@ -197,15 +208,15 @@ class PipelineParallel(Split):
         """Logits as of the whole model; sends each stage's output to the next, one micro-batch a tick."""
         meters, stages = meters or [Meter() for _ in self.ranks], len(self.ranks)
         steps = caches.steps(tokens, lengths, self.ranks[0].shape.vocab, micro_batches)
-        x, logits = [None] * micro_batches, [None] * micro_batches
+        x, logits = [None] * micro_batches, []
         busy = ticks = 0
-        while any(out is None for out in logits):
+        while len(logits) < micro_batches:
             for s in reversed(range(stages)):
                 if 0 <= (j := ticks - s) < micro_batches:
                     busy += 1
                     x[j] = self._stage(s, x[j], caches[s], steps[j], meters[s])
                     if s == stages - 1:
-                        logits[j] = steps[j].pad(self.ranks[s].logits(x[j], meters[s]), np.nan)
+                        logits.append(steps[j].pad(self.ranks[s].logits(x[j], meters[s]), np.nan))
             ticks += 1
         for step in steps:
             caches.lengths[step.cache_rows] = step.after
@@ -244,45 +255,34 @@ class ExpertParallel(Split):
         """Logits as of the whole model, each rank's from its own sequences."""
         meters = meters or [Meter() for _ in self.ranks]
         steps = caches.steps(tokens, lengths, self.ranks[0].shape.vocab, len(caches))
+        attention = lambda i, normed: self._each("attention", i, normed, caches, steps, meters)
         xs = [rank.embed(step, meter) for rank, step, meter in zip(self.ranks, steps, meters)]
-        for i in range(len(self.ranks[0].layers)):
-            normed = _each("norm", i, self.ranks, repeat("attention"), xs, meters)
-            xs = _add(xs, _each("attention", i, self.ranks, normed, caches, steps, meters))
-            mlp = self._experts if "experts" in self.ranks[0].layers[i] else partial(_each, "mlp")
-            normed = _each("norm", i, self.ranks, repeat("mlp"), xs, meters)
-            xs = _add(xs, mlp(i, self.ranks, normed, meters))
+        xs = self._through(xs, attention, partial(self._mlp, meters=meters), meters)
         caches.lengths[:] = np.concatenate([step.after for step in steps])
         logits = [rank.logits(x, meter) for rank, x, meter in zip(self.ranks, xs, meters)]
         return np.concatenate([step.pad(y, np.nan) for step, y in zip(steps, logits)])
 
-    def _experts(self, i, ranks, xs, meters):
-        n, top_k = len(ranks), ranks[0].shape.top_k
-        routed = _each("route", i, ranks, xs, meters)
+    def _mlp(self, i, xs, meters):
+        if "experts" not in self.ranks[0].layers[i]:
+            return self._each("mlp", i, xs, meters)
+        n, top_k = len(self.ranks), self.ranks[0].shape.top_k
+        routed = self._each("route", i, xs, meters)
         loads = self.comm.all_to_all([np.split(load, n) for _, _, load in routed], "loads")
         blocks = [_cut(x[order // top_k], np.split(load, n)) for x, (_, order, load) in zip(xs, routed)]
         arrived, blocks = self.comm.all_to_all(blocks, "dispatch"), []
-        for rank, x, load, meter in zip(ranks, arrived, loads, meters):
+        for rank, x, load, meter in zip(self.ranks, arrived, loads, meters):
             x, expert = np.concatenate(x), [np.repeat(np.arange(len(part)), part) for part in load]
             order, y = np.argsort(np.concatenate(expert), kind="stable"), np.empty_like(x)
             y[order] = run_experts(rank.layers[i]["experts"], x[order], sum(load), meter)
             blocks.append(_cut(y, load))
         ys = [np.concatenate(y) for y in self.comm.all_to_all(blocks, "combine")]
         gates, orders, _ = zip(*routed)
-        return _each("combine", i, ranks, xs, gates, orders, ys, meters)
+        return self._each("combine", i, xs, gates, orders, ys, meters)
 
 
 def _cut(rows, loads):
     """`rows` cut into one block for each of the `loads`, as long as its sum."""
     return np.split(rows, np.cumsum([np.sum(load) for load in loads])[:-1])
-
-
-def _each(method, i, ranks, *arguments):
-    """The same method of layer `i` on every rank, each with its own arguments."""
-    return [getattr(rank, method)(i, *own) for rank, *own in zip(ranks, *arguments)]
-
-
-def _add(xs, ys):
-    return [x + y for x, y in zip(xs, ys)]
 
 
 class ZeroAdam:
@@ -293,9 +293,7 @@ class ZeroAdam:
     2 the gradient too, stage 3 the weights too.
     """
 
-    def __init__(
-        self, weights, ranks: int, stage: int, *, dtype=np.float32, state_dtype=np.float32, rate=1e-3
-    ):
+    def __init__(self, weights, ranks: int, stage, *, dtype=np.float32, state_dtype=np.float32, rate=1e-3):
         if stage not in (0, 1, 2, 3):
             raise BadInput(f"stage takes 0, 1, 2 or 3, got {stage!r}")
         each = divide("parameters", weights.size, "ranks", ranks)
@@ -305,8 +303,8 @@ class ZeroAdam:
         for own in self.shares:
             w, g, master = (weights[own] if stage >= first else weights for first in (3, 2, 1))
             state = np.stack([master, 0 * master, 0 * master]).astype(state_dtype)
-            fresh = {"weights": w.astype(dtype), "gradient": np.zeros(g.size, dtype), "state": state}
-            self.held.append(fresh)
+            gradient = np.zeros(g.size, dtype)
+            self.held.append({"weights": w.astype(dtype), "gradient": gradient, "state": state})
 
     def weights(self) -> list:
         """Each rank's whole weights, gathered where they are divided."""

@@ -79,7 +79,7 @@ def serve(
     Continuous batching fills a slot as soon as it is free. Static batching waits until the whole batch is
     done. A prompt is run `prompt_chunk` tokens a step. `kv_tokens` bounds the sum over taken slots of the
     cache that each may come to need; whoever does not fit waits, and all behind wait too. Raises BadInput for
-    what can never fit.
+    what can never fit and for a `step` that does not end a request with its last token.
     """
     for name, value in (("slots", slots), ("prompt_chunk", prompt_chunk)):
         if not value >= 1:
@@ -102,6 +102,8 @@ def serve(
         turns = [_turn(slot, *taken[slot], now, prompt_chunk) for slot in sorted(taken.keys() - ended.keys())]
         now += 1
         ended |= {turn.slot: now for turn in step(turns)}
+        if late := [turn for turn in by_length(turns) if turn.slot not in ended]:
+            raise BadInput(f"step takes a function that returns the turns that are done, got none of {late}")
         if continuous or len(ended) == len(taken):
             for slot, end in ended.items():
                 request, start = taken.pop(slot)
@@ -116,8 +118,8 @@ def _prompt_steps(request, chunk) -> int:
 
 def _turn(slot, request, start, now, chunk) -> Turn:
     chunk, age = min(chunk, len(request.prompt)), now - start
-    piece, prompt_steps = slice(age * chunk, (age + 1) * chunk), _prompt_steps(request, chunk)
-    return Turn(slot, request, piece, output=max(0, age - prompt_steps + 2))
+    output = max(0, age - _prompt_steps(request, chunk) + 2)
+    return Turn(slot, request, slice(age * chunk, (age + 1) * chunk), output)
 
 
 def idle_slot_steps(served, slots: int) -> int:

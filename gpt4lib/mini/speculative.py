@@ -23,7 +23,8 @@ def acceptance(p, q, lenience: float = 1.0) -> np.ndarray:
     """min(1, p / (lenience q)): the probability with which each token that the draft drew is kept.
 
     p, q: distributions (..., vocab) of oracle and draft. With lenience 1 the output has the oracle's
-    distribution. Below 1 no token comes out with more than p / lenience. Source: leviathan2023, appendix A.5.
+    distribution. Below 1 no token comes out with more than p / lenience. Raises BadInput for a lenience of 0
+    or less, or above 1. Source: leviathan2023, appendix A.5.
     """
     if not 0 < lenience <= 1:
         raise BadInput(f"lenience takes a number above 0 and at most 1, got {lenience!r}")
@@ -79,18 +80,20 @@ class Decoded:
 
 
 def generate(oracle, draft, context, *, length: int, gamma: int, choose, lenience: float = 1.0) -> Decoded:
-    """`length` new tokens by rounds that draft no more than is wanted; with gamma 0 by the oracle alone."""
+    """`length` new tokens by rounds that draft no more than is wanted; with gamma 0 by the oracle alone.
+
+    Raises BadInput unless length, at least 1, and gamma, at least 0, are whole numbers.
+    """
     for name, value, least in (("length", length, 1), ("gamma", gamma, 0)):
         if not isinstance(value, int) or value < least:
             raise BadInput(f"{name} takes a whole number of at least {least}, got {value!r}")
-    tokens = tuple(context)
-    drafted, kept = [], []
+    tokens, rounds = tuple(context), []  # of each round: drafted and kept
     while (missing := len(context) + length - len(tokens)) > 0:
-        drafted.append(min(gamma, missing - 1))
-        new = speculative_round(oracle, draft, tokens, gamma=drafted[-1], choose=choose, lenience=lenience)
+        most = min(gamma, missing - 1)
+        new = speculative_round(oracle, draft, tokens, gamma=most, choose=choose, lenience=lenience)
         tokens += new
-        kept.append(len(new) - 1)
-    return Decoded(tokens[len(context) :], tuple(drafted), tuple(kept))
+        rounds.append((most, len(new) - 1))
+    return Decoded(tokens[len(context) :], *zip(*rounds))
 
 
 class Greedy:
@@ -119,6 +122,7 @@ class Cached:
         self.held, self.passes = [], 0
 
     def distributions(self, tokens, n: int) -> np.ndarray:
+        """As the function `distributions`. Raises BadInput unless 1 <= n <= the number of tokens."""
         tokens = list(tokens)
         if not 1 <= n <= len(tokens):
             raise BadInput(f"n takes 1 to {len(tokens)} positions of {len(tokens)} tokens, got {n!r}")

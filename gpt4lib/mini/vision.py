@@ -80,7 +80,7 @@ class Vision:
         return {name: sum(a.size for w in some for a in w.values()) for name, some in parts.items()}
 
     def encode(self, image: np.ndarray, meter: Meter | None = None) -> np.ndarray:
-        """Visual tokens (patches, d_vision) of an image of bytes."""
+        """Visual tokens (patches, d_vision) of an image of bytes. Raises BadInput beyond `max_patches`."""
         meter, flat = meter or Meter(), patches(image)
         if len(flat) > len(self.patch["positions"]):
             raise BadInput(f"image takes at most {len(self.patch['positions'])} patches, got {len(flat)}")

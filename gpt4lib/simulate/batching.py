@@ -23,24 +23,28 @@ from ..spine.errors import BadInput, positive
 
 
 def geometric(mean: float, top: int | None = None) -> np.ndarray:
-    """P(n) of a geometric length of that mean, n = 1, 2, ...; whatever is longer than `top` is cut to it."""
+    """P(n) of a geometric length of that mean, n = 1, 2, ...; whatever is longer than `top` is cut to it.
+
+    Raises BadInput unless the mean is at least 1 and `top`, by default 40 means, a positive whole number.
+    """
     if not 1 <= mean < inf:
         raise BadInput(f"mean takes a number of at least 1, got {mean!r}")
-    top = top or ceil(40 * mean)
+    top = ceil(40 * mean) if top is None else top
+    positive("top", top)
     p = (1 - 1 / mean) ** np.arange(top) / mean
     p[-1] += (1 - 1 / mean) ** top
     return p
 
 
 def uniform(top: int) -> np.ndarray:
-    """P(n) of a length from 1 to `top`, all alike."""
+    """P(n) of a length from 1 to `top`, all alike. Raises BadInput for a top below 1."""
     if not top >= 1:
         raise BadInput(f"top takes a whole number of at least 1, got {top!r}")
     return np.full(int(top), 1 / int(top))
 
 
 def observed(lengths) -> np.ndarray:
-    """P(n) of lengths as they were observed."""
+    """P(n) of lengths as they were observed. Raises BadInput unless they are positive whole numbers."""
     lengths = np.asarray(lengths)
     if not lengths.size or lengths.dtype.kind not in "iu" or lengths.min() < 1:
         raise BadInput(f"lengths takes whole numbers of at least 1, got {lengths!r}")
@@ -53,7 +57,10 @@ def mean_of(p) -> float:
 
 
 def mean_longest(p, slots: int) -> float:
-    """E max = sum over n >= 0 of 1 - Pr(<= n)^slots: the mean of the longest of `slots` lengths."""
+    """E max = sum over n >= 0 of 1 - Pr(<= n)^slots: the mean of the longest of `slots` lengths.
+
+    Raises BadInput for less than one slot and for a `p` that does not add up to 1.
+    """
     if not slots >= 1:
         raise BadInput(f"slots takes a whole number of at least 1, got {slots!r}")
     below = np.concatenate([[0], np.minimum(np.cumsum(_checked(p)), 1)])
@@ -128,15 +135,14 @@ def simulate_batching(
     _check(arrival, prompt, output, slots, prompt_chunk, kv_tokens)
     if evict and not continuous:
         raise BadInput("evict takes continuous batching, got static")
-    server = _Server(arrival, prompt, output, slots, continuous, step_time, prompt_chunk, kv_tokens, evict)
-    while server.queue or server.seats:
-        server.admit()
-        server.make_room()
-        server.step()
-        server.retire()
-    times = (np.array(found) for found in (server.start, server.first, server.end))
-    counts = (server.steps, server.busy, server.peak, server.evictions)
-    return ServedRequests(arrival, *times, server.stays, slots, *counts)
+    s = _Server(arrival, prompt, output, slots, continuous, step_time, prompt_chunk, kv_tokens, evict)
+    while s.queue or s.seats:
+        s.admit()
+        s.make_room()
+        s.step()
+        s.retire()
+    times = map(np.array, (s.start, s.first, s.end))
+    return ServedRequests(arrival, *times, s.stays, slots, s.steps, s.busy, s.peak, s.evictions)
 
 
 @dataclass(slots=True)
@@ -218,7 +224,10 @@ class _Server:
             self.evictions += 1
 
     def step(self) -> None:
-        """Each row runs a token, or a piece of its prompt, whose end puts out one; alike steps go at once."""
+        """Each row runs a token, or a piece of its prompt, whose end puts out one; alike steps go at once.
+
+        Raises BadInput for a step that takes no time or for ever.
+        """
         pieces = self.pieces()
         dt = float(self.step_time(len(self.seats), sum(pieces)))
         alike = 1 if pieces or not 0 < dt < inf else self.alike(dt)
@@ -275,8 +284,8 @@ def _whole(name, tokens):
     tokens = np.asarray(tokens)
     with np.errstate(invalid="ignore"):  # what is no number is no whole one
         found = tokens.astype(np.int64)
-    if (found != tokens).any():
-        raise BadInput(f"{name} takes whole numbers, got {tokens[found != tokens][0]}")
+    if (wrong := found != tokens).any():
+        raise BadInput(f"{name} takes whole numbers, got {tokens[wrong][0]}")
     return found
 
 

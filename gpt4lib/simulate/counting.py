@@ -9,18 +9,13 @@ import numpy as np
 from ..spine.errors import BadInput, positive
 
 
-def simulate_failures(
-    mtbf: float, tau: float, write: float, restart: float, segments: int, seed: int = 0
-) -> float:
+def simulate_failures(mtbf: float, tau: float, write: float, restart: float, segments: int, seed=0) -> float:
     """Share of time lost in a run of `segments` checkpoints under random (exponential) failures.
 
     Each segment is `tau` of work and one `write`; a failure throws the segment away and costs a `restart`,
     which can fail too. Raises BadInput where next to no segment would end.
     """
-    given = {"mtbf": mtbf, "tau": tau, "segments": segments}
-    for name, number in given.items():
-        if not 0 < number < np.inf:
-            raise BadInput(f"{name} takes a positive number, got {number!r}")
+    _finite(mtbf=mtbf, tau=tau, segments=segments)
     if not 0 <= restart + tau + write <= 12 * mtbf:
         raise BadInput(f"mtbf takes a time in which a segment can end, got {mtbf!r}")
     rng, clock = np.random.default_rng(seed), 0.0
@@ -33,31 +28,30 @@ def simulate_failures(
     return 1 - segments * tau / clock
 
 
+def _finite(**given):
+    for name, number in given.items():
+        if not 0 < number < np.inf:
+            raise BadInput(f"{name} takes a positive number, got {number!r}")
+
+
 def step_bytes(
-    *,
-    layers: int,
-    d_model: int,
-    d_ff: int,
-    vocab: int,
-    context: int,
-    weight_bytes: float = 2,
-    kv_bytes: float = 2,
+    *, layers: int, d_model: int, d_ff: int, vocab: int, context: int, weight_bytes=2.0, kv_bytes=2.0
 ) -> Counter:
     """Bytes that a token of a dense multi-head decoder reads, by part, counted matrix by matrix.
 
-    Norms, biases and positions are left out. Raises BadInput unless every size is a whole number of at least
-    1 (`context` may be 0).
+    Norms, biases and positions are left out. Raises BadInput unless every size is a positive whole number
+    (`context` may be 0).
     """
-    for name, size in (("layers", layers), ("d_model", d_model), ("d_ff", d_ff), ("vocab", vocab)):
+    for name, size in {"layers": layers, "d_model": d_model, "d_ff": d_ff, "vocab": vocab}.items():
         positive(name, size)
     if not isinstance(context, int) or context < 0:
         raise BadInput(f"context takes a whole number of at least 0, got {context!r}")
-    square, wide = d_model * d_model, d_model * d_ff
-    matrices = {"query": square, "key": square, "value": square, "output": square, "up": wide, "down": wide}
     read = Counter(vocabulary=vocab * d_model * weight_bytes)
     for _ in range(layers):
-        for name, size in matrices.items():
-            read["mlp" if name in ("up", "down") else "attention"] += size * weight_bytes
+        for _matrix in ("query", "key", "value", "output"):
+            read["attention"] += d_model * d_model * weight_bytes
+        for _matrix in ("up", "down"):
+            read["mlp"] += d_model * d_ff * weight_bytes
         for _ in range(context):
             read["cache"] += (d_model + d_model) * kv_bytes
     return read
@@ -94,11 +88,11 @@ def ramp_by_counting(*, tokens: float, ramp: float, first: float, last: float) -
     if not 0 < first <= last or not 0 <= ramp <= tokens < np.inf:
         got = f"first={first!r}, last={last!r}, ramp={ramp!r}, tokens={tokens!r}"
         raise BadInput(f"a ramp takes 0 < first <= last and 0 <= ramp <= tokens, got {got}")
-    seen, count = 0.0, 0
+    seen, steps = 0.0, 0
     while seen < tokens:
         seen += first + (last - first) * seen / ramp if seen < ramp else last
-        count += 1
-    return count
+        steps += 1
+    return steps
 
 
 def fill_cache(
@@ -111,22 +105,20 @@ def fill_cache(
     sizes = {"layers": layers, "kv_heads": kv_heads, "head_width": head_width, "context": context}
     for name, size in sizes.items():
         positive(name, size)
-    for name, size in (("room_bytes", room_bytes), ("kv_bytes", kv_bytes)):
-        if not 0 < size < np.inf:
-            raise BadInput(f"{name} takes a positive number, got {size!r}")
-    one_array, used = context * head_width * kv_bytes, 0.0
-    whole = 0
+    _finite(room_bytes=room_bytes, kv_bytes=kv_bytes)
+    whole, used = 0, 0.0
     while True:
-        for _layer in range(layers):
-            for _array in range(2 * kv_heads):
-                used += one_array
-                if used > room_bytes:
-                    return whole
+        for _ in range(layers * 2 * kv_heads):
+            used += context * head_width * kv_bytes
+            if used > room_bytes:
+                return whole
         whole += 1
 
 
 def fullest_stage(layers: int, stages: int) -> int:
     """Layers of the fullest stage when whole layers are dealt out one by one.
+
+    Raises BadInput where a stage would stay empty.
 
     >>> fullest_stage(120, 15), fullest_stage(120, 16)
     (8, 8)

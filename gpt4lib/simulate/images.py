@@ -38,7 +38,10 @@ def patches(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def encode_image(image: np.ndarray, kind: str, **options) -> bytes:
-    """An image of bytes (height, width, 3) as a file of that kind, "PNG" or "JPEG"; options are Pillow's."""
+    """An image of bytes (height, width, 3) as a file of that kind, "PNG" or "JPEG"; options are Pillow's.
+
+    Raises BadInput for another kind and another image.
+    """
     from PIL import Image
 
     if kind not in ("PNG", "JPEG"):
@@ -66,7 +69,7 @@ def samples(size: int = 448) -> dict[str, np.ndarray]:
 
     The photograph is matplotlib's sample grace_hopper.jpg, an official U.S. Navy portrait, which is in the
     public domain, cut to a square and scaled. The page is the opening of the shipped novel, 32 lines of 64
-    characters.
+    characters. Raises BadInput unless `size` is a whole number from 64 to 4096.
     """
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
@@ -99,7 +102,8 @@ def byte_pairs(text: str, held_out: str, merges: int) -> np.ndarray:
     """Bytes a token of `held_out` after 0, 1, ..., `merges` byte-pair merges learnt on `text` (both ASCII).
 
     A token may begin with a space or line break but holds none inside, as in GPT's tokenisers; so each
-    different word is kept once, with how often it occurs. Source: sennrich2016.
+    different word is kept once, with how often it occurs. Raises BadInput for fewer than two characters, for
+    others than ASCII's and for a negative number of merges. Source: sennrich2016.
     """
     if isinstance(merges, bool) or not isinstance(merges, int) or merges < 0:
         raise BadInput(f"merges takes a whole number of at least 0, got {merges!r}")
@@ -133,7 +137,8 @@ def _words(name, text):
 def _merged(tokens, times, left, right, new):
     at = np.flatnonzero((tokens[:-1] == left) & (tokens[1:] == right))
     if left == right:  # of a run that overlaps itself take every second one
-        starts = np.maximum.accumulate(np.where(np.diff(at, prepend=-2) != 1, np.arange(len(at)), 0))
+        gaps = np.diff(at, prepend=-2)  # not mutated: any number below -1 starts a run
+        starts = np.maximum.accumulate(np.where(gaps != 1, np.arange(len(at)), 0))
         at = at[(np.arange(len(at)) - starts) % 2 == 0]
     tokens[at] = new
     return np.delete(tokens, at + 1), np.delete(times, at + 1)

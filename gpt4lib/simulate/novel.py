@@ -44,7 +44,7 @@ def tokenise(text: str) -> np.ndarray:
 
 
 def detokenise(tokens) -> str:
-    """The text that `encode` took."""
+    """The text that `tokenise` took."""
     return "".join(alphabet()[token] for token in tokens)
 
 

@@ -7,6 +7,8 @@ stage after, a weight gradient for its own backward pass.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 
 from ..spine.errors import BadInput, positive
@@ -28,7 +30,7 @@ def pipeline_schedule(
     >>> pipeline_schedule(2, 1)[0]
     [('F', 0, 0, 0.0, 1.0), ('B', 0, 0, 4.0, 6.0)]
     """
-    for name, number in (("stages", stages), ("micro_batches", micro_batches), ("chunks", chunks)):
+    for name, number in {"stages": stages, "micro_batches": micro_batches, "chunks": chunks}.items():
         positive(name, number)
     if kind not in SCHEDULES or (chunks > 1 and (kind != "1F1B" or micro_batches % stages)):
         sizes = f"{stages} stages, {micro_batches} micro-batches, {chunks} chunks"
@@ -63,8 +65,8 @@ def _one_after_another(stage, stages, micro_batches, chunks, kind):
 
 def _zero_bubble(stage, stages, micro_batches, chunks, kind):
     """1F1B with the weight gradients put off by as many micro-batches as there are stages before."""
-    ahead, order = min(stages - 1 - stage, micro_batches), []
-    order += [("F", k, 0) for k in range(ahead)]
+    ahead = min(stages - 1 - stage, micro_batches)
+    order = [("F", k, 0) for k in range(ahead)]
     for k in range(micro_batches):
         order += [("F", ahead + k, 0)] * (ahead + k < micro_batches) + [("B", k, 0)]
         order += [("W", k - stage, 0)] * (k >= stage)
@@ -95,7 +97,7 @@ def _replay(orders, chunks, lasts):
             start = now if now > start else start
             now = done[kind][depth][batch] = start + lasts[kind]
             row.append((kind, batch, chunk, start, now))
-            if kind == "F" and depth < deepest:
+            if kind == "F" and depth < deepest:  # not mutated: to wake a stage in vain changes nothing
                 ready.append((stage + 1) % stages)
             elif kind == "B" and depth:
                 ready.append((stage - 1) % stages)
@@ -118,19 +120,16 @@ def most_in_flight(rows: list[list[tuple]]) -> list[float]:
     """
     last = "W" if any(piece[0] == "W" for piece in rows[0]) else "B"
     chunks = 1 + max(piece[2] for piece in rows[0])
-    peaks = []
-    for row in rows:
-        held = most = 0
-        for piece in row:
-            held += (piece[0] == "F") - (piece[0] == last)
-            most = max(most, held)
-        peaks.append(most / chunks)
-    return peaks
+    change = lambda piece: (piece[0] == "F") - (piece[0] == last)
+    return [max(accumulate(map(change, row))) / chunks for row in rows]
 
 
 def sequence_rate(*, micro_batches: int, stages: int, stage_seconds: float, steps: int = 200) -> float:
-    """Tokens per second of one sequence: micro-batches move from stage to stage, first come first served."""
-    for name, number in (("micro_batches", micro_batches), ("stages", stages), ("steps", steps)):
+    """Tokens per second of one sequence: micro-batches move from stage to stage, first come first served.
+
+    Raises BadInput unless all are positive, and whole numbers but for the seconds.
+    """
+    for name, number in {"micro_batches": micro_batches, "stages": stages, "steps": steps}.items():
         positive(name, number)
     if not 0 < stage_seconds < np.inf:
         raise BadInput(f"stage_seconds takes a positive number, got {stage_seconds!r}")

@@ -19,6 +19,8 @@ import numpy as np
 
 from ..spine.errors import BadInput, positive
 
+_ROUNDING = 1e-12  # not mutated: any small number makes up for the rounding of doubles
+
 
 def reached(batch: int, *, experts: int, top_k: int) -> np.ndarray:
     """P(distinct experts = j), j = 0 to `experts`, uniform routing: one token after another.
@@ -40,8 +42,8 @@ def reached(batch: int, *, experts: int, top_k: int) -> np.ndarray:
 def reached_of(routes: tuple, batch: int) -> np.ndarray:
     """The same for any routing law: `routes` as `sets` gives them, at most 20 experts.
 
-    Inclusion and exclusion over the sets A of experts: all tokens stay in A with
-    probability P(route in A)^batch.
+    Inclusion and exclusion over the sets A of experts: all tokens stay in A with probability
+    P(route in A)^batch. Raises BadInput for more experts.
     """
     members, p = routes
     experts = members.shape[1]
@@ -68,18 +70,21 @@ def busiest(batch: int, *, top_k: int, experts: int | None = None, weights=None)
     n_1, n_2, ... number E[prod He_n(z)] over a standard normal z: e_2 = (p_1^2 - p_2) / 2, and the square is
     a mean over z. So the loads are independent given z, with generating function exp(z t y - (t y)^2 / 2),
     and the sum of the loads, top_k x batch, is picked out by a Fourier sum. No step is approximate; both sums
-    stop below 1e-18. Draws with replacement: give top_k = 1 and the number of draws as `batch`.
+    stop below 1e-18. Draws with replacement: give top_k = 1 and the number of draws as `batch`. Raises
+    BadInput for another top_k, for sizes that do not fit and for weights that no such routing has.
     """
     w = _weights(batch, experts, weights, top_k)
     if top_k == len(w):
         return np.eye(batch + 1)[batch]
     rate = w * (batch if top_k == 1 else sqrt(2 * batch / (1 - w @ w)))
     mean = rate.max() * (1 if top_k == 1 else float(rate.sum()) - rate.max())
-    top = min(batch, int(mean + 12 * sqrt(mean)) + 40)
+    tail = 12 * sqrt(mean) + 40  # not mutated: larger loads weigh nothing in double precision
+    top = min(batch, int(mean + tail))
     z, share = (np.zeros(1), np.ones(1)) if top_k == 1 else _normal(float(rate.sum()), top, mean)
     kinds, alike = np.unique(rate, return_counts=True)
     loads = [_poisson(t, top) if top_k == 1 else _hermite(z, t, top) for t in kinds]
-    period = min(len(w) * batch + 1, 24 * int(sqrt(top_k * batch)) + 60)
+    enough = 24 * int(sqrt(top_k * batch)) + 60  # not mutated: a longer period picks out the same sum
+    period = min(len(w) * batch + 1, enough)  # not mutated: as before
     below = _picked(loads, alike.tolist(), share, top_k * batch, period)
     found = np.zeros(batch + 1)
     found[: top + 1] = np.diff(below * _over_poisson(batch) / period, prepend=0)
@@ -96,16 +101,18 @@ def _weights(batch, experts, weights, top_k):
     if not np.isfinite(w).all() or not (w > 0).all():
         raise BadInput(f"weights takes positive numbers, got {w.min():g}")
     most = w.max() / w.sum()
-    if 2 == top_k < len(w) and most > 0.5 + 1e-12:
+    if 2 == top_k < len(w) and most > 0.5 + _ROUNDING:
         raise BadInput(f"weights takes at most half of their sum for one expert of two, got {most:.3g} of it")
     return w / w.sum()
 
 
 def _normal(common, top, mean):
     """(z, share): points of a standard normal and their weights, z and -z in one, where the loads live."""
-    swings = common**2 < 4 * min(top, mean + 6 * sqrt(mean))  # Hermite polynomials swing where z^2 < 4 n
-    step, low = min(0.4, 1 / sqrt(top)) if swings else 0.4, max(0.0, common - 8)
-    z = np.arange(low, common + 8, step)
+    # Hermite polynomials swing where z^2 < 4 n, and want a finer step there.
+    swings = common**2 < 4 * min(top, mean + 6 * sqrt(mean))  # not mutated: a finer step changes no result
+    step = min(0.4, 1 / sqrt(top)) if swings else 0.4  # not mutated: nor does it here
+    low = max(0.0, common - 8)  # not mutated: further points weigh nothing
+    z = np.arange(low, common + 8, step)  # not mutated: nor do these
     share = 2 * step * np.exp(-((z - common) ** 2) / 2) / sqrt(2 * pi)  # and as much at -z
     share[0] /= 2 if low == 0 else 1
     return z, share
@@ -114,14 +121,15 @@ def _normal(common, top, mean):
 def _picked(loads, alike, share, picks, period):
     """The Fourier sum, `period` times the weight of all loads <= m with the sum `picks`, m = 0 to the top."""
     top = loads[0].shape[1] - 1
-    block, below = max(1, 1_000_000 // (len(share) * (top + 1))), np.zeros(top + 1)
+    block = max(1, 1_000_000 // (len(share) * (top + 1)))  # not mutated: block size, changes no result
+    below = np.zeros(top + 1)
     for start in range(0, period // 2 + 1, block):
         j = np.arange(start, min(start + block, period // 2 + 1))
         turn = np.exp(2j * pi * np.outer(j, np.arange(top + 1)) / period)
         up_to = prod(_power(np.cumsum(q[:, None] * turn, axis=2), c) for q, c in zip(loads, alike))
         part = np.einsum("z,ztn,t->tn", share, up_to, np.exp(-2j * pi * j * picks / period)).real
         below += np.where((j == 0) | (2 * j == period), 1, 2) @ part
-        if start and abs(part).max() < 1e-18:
+        if start and abs(part).max() < 1e-18:  # not mutated: later terms are below what a double holds
             break
     return below
 
@@ -182,10 +190,11 @@ def enumerate_loads(batch: int, *, experts: int, top_k: int) -> dict[tuple, Frac
     return found
 
 
-def sets(
-    experts: int, *, top_k: int, weights=None, one_by_one: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """(members, p): every set of `top_k` experts as a row of zeros and ones, and its probability."""
+def sets(experts: int, *, top_k: int, weights=None, one_by_one=False) -> tuple[np.ndarray, np.ndarray]:
+    """(members, p): every set of `top_k` experts as a row of zeros and ones, and its probability.
+
+    Raises BadInput for sizes that do not fit and for weights that are not positive, one an expert.
+    """
     _check(1, experts, top_k)
     w = np.ones(experts) if weights is None else np.asarray(weights, dtype=float)
     if w.shape != (experts,) or not (w > 0).all():
@@ -194,16 +203,15 @@ def sets(
     members = np.zeros((len(chosen), experts), dtype=int)
     for row, group in zip(members, chosen):
         row[list(group)] = 1
+
+    def in_order(order):  # the probability to draw experts in this order, each from those that are left
+        return prod(w[e] / (1 - w[list(order[:i])].sum()) for i, e in enumerate(order))
+
     if one_by_one:
-        p = [sum(_in_order(w, order) for order in permutations(group)) for group in chosen]
+        p = [sum(map(in_order, permutations(group))) for group in chosen]
     else:
-        p = [prod(w[list(c)]) for c in chosen]
+        p = [prod(w[list(group)]) for group in chosen]
     return members, np.array(p) / sum(p)
-
-
-def _in_order(w, order):
-    """Probability that experts are drawn in this order, each from those that are left."""
-    return prod(w[e] / (1 - w[list(order[:i])].sum()) for i, e in enumerate(order))
 
 
 def draw_loads(routes: tuple, batch: int, *, draws: int, seed: int = 0) -> np.ndarray:
@@ -220,7 +228,7 @@ def moments(p) -> tuple[float, float]:
 
 
 def _check(batch, experts, top_k):
-    for name, value in (("batch", batch), ("experts", experts), ("top_k", top_k)):
+    for name, value in {"batch": batch, "experts": experts, "top_k": top_k}.items():
         positive(name, value)
     if top_k > experts:
         raise BadInput(f"top_k takes at most the {experts} experts there are, got {top_k}")

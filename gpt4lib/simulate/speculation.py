@@ -13,6 +13,8 @@ import numpy as np
 
 from ..spine.errors import BadInput, positive
 
+_ROUNDING = 1e-9  # not mutated: any small number makes up for the rounding of doubles
+
 
 # ---- distributions ------------------------------------------------------------------------
 def acceptance(p, q, lenience: float = 1.0) -> np.ndarray:
@@ -71,7 +73,8 @@ def mean_rounds(keep, gamma: int) -> tuple[float, np.ndarray]:
     """(mean rounds, shares kept by draft position) where token i is a kept draft with probability keep[i].
 
     keep: (texts, length), from `kept_given`. The rounds that can start at each token are carried along with
-    their probabilities, so the result is exact for the given texts, without sampling.
+    their probabilities, so the result is exact for the given texts, without sampling. Raises BadInput for
+    what are no probabilities and for a gamma below 1.
     """
     keep = np.asarray(keep, dtype=float)
     if keep.ndim != 2 or not keep.size or not ((keep >= 0) & (keep <= 1)).all():
@@ -90,7 +93,8 @@ def mean_rounds(keep, gamma: int) -> tuple[float, np.ndarray]:
             start[s + i + 1] += here - on
             here = on
         start[s + min(gamma, length - s - 1) + 1] += here
-    return float(start[:-1].sum(axis=0).mean()), kept / np.maximum(reached, 1e-300)
+    reached = np.maximum(reached, 1e-300)  # not mutated: a position never reached keeps 0 of anything
+    return float(start[:-1].sum(axis=0).mean()), kept / reached
 
 
 # ---- trees --------------------------------------------------------------------------------
@@ -98,14 +102,15 @@ def best_tree(rank_share, nodes: int) -> dict[tuple, float]:
     """The `nodes` likeliest draft paths {ranks: probability}; rank_share[r]: choice r is the oracle's.
 
     Positions are taken to be independent. A path is in the tree only if its beginning is, since it is
-    likelier. 1 + the sum of the probabilities is the mean number of tokens of a round. Source: miao2023.
+    likelier. 1 + the sum of the probabilities is the mean number of tokens of a round. Raises BadInput for
+    shares that add up to more than 1 and unless `nodes` is a positive whole number. Source: miao2023.
 
     >>> best_tree([0.6, 0.2], 3)
     {(0,): 0.6, (0, 0): 0.36, (0, 0, 0): 0.216}
     """
     share = np.asarray(rank_share, dtype=float)
     positive("nodes", nodes)
-    if share.ndim != 1 or not len(share) or (share < 0).any() or share.sum() > 1 + 1e-9:
+    if share.ndim != 1 or not len(share) or (share < 0).any() or share.sum() > 1 + _ROUNDING:
         raise BadInput(f"rank_share takes probabilities that add up to at most 1, got {rank_share!r}")
     heap, tree = [(-p, (r,)) for r, p in enumerate(share.tolist())], {}
     heapq.heapify(heap)
@@ -123,12 +128,7 @@ def tree_tokens(ranks, tree) -> float:
     ranks: (texts, length), the rank that the draft gave to each token. The oracle draws its token at each
     node and goes on if that is among the node's children, so the output is the oracle's.
     """
-    depth, ranks = max(map(len, tree)), np.asarray(ranks)
-    windows = np.lib.stride_tricks.sliding_window_view(ranks, depth, axis=1).reshape(-1, depth)
-    base = int(ranks.max()) + 2
-    total = np.ones(len(windows))
-    for d in range(1, depth + 1):
-        places = base ** np.arange(d)
-        nodes = [int(np.dot(path, places)) for path in tree if len(path) == d]
-        total += np.isin(windows[:, :d] @ places, nodes)
-    return float(total.mean())
+    starts = np.lib.stride_tricks.sliding_window_view(np.asarray(ranks), max(map(len, tree)), axis=1)
+    reached = sum(int((starts[..., : len(path)] == path).all(axis=-1).sum()) for path in tree)
+    count = starts.shape[0] * starts.shape[1]
+    return (count + reached) / count

@@ -21,9 +21,7 @@ def _longest(batch: int) -> list[Check]:
     def ours(r):
         whole = {"L": palm.layers, "d_h": value(r["d_head"]), "kv_bytes": 2}
         whole["n_kv"] = palm.n_heads if r["variant"] == "Multihead" else 1
-        divided = r["variant"].startswith(
-            "Optimized"
-        )  # sequences over the chips, or as many heads as there are
+        divided = r["variant"].startswith("Optimized")  # sequences over the chips, else what heads there are
         kv = architecture.token_cache(**whole) if divided else parallelism.cache_copied(**whole, tp=64)
         return mqa.longest(B_fly=batch, kv=kv, cache_ranks=64 if divided else 1, p=1, Q_left=0.3 * memory)
 
@@ -87,9 +85,7 @@ def chen_speed_ups() -> list[Check]:
     make = column("chen_speculative_sampling_table1.speedup")
     times = {(r["benchmark"], r["method"]): value(r["ms_per_token"]) for _, r in make.rows}
 
-    def ours(r):
-        return share(times[r["benchmark"], f"ArS{r['method'][3:]}"], value(r["ms_per_token"]))
-
+    ours = lambda r: share(times[r["benchmark"], f"ArS{r['method'][3:]}"], value(r["ms_per_token"]))
     label = lambda r: f"Chen, {r['benchmark']}, {r['method'][4:]}"
     return make.each(ours, label, where=lambda r: r["method"].startswith("SpS"))
 

@@ -17,6 +17,7 @@ from ..spine.errors import BadInput, pick
 from ..spine.stated import half_unit
 
 HOUR, DAY = 3600.0, 86400.0
+_ROUNDING = 1e-9  # not mutated: any small number makes up for the rounding of doubles
 NUMBER = r"(\d[\d,]*\.?\d*(?:[eE][+-]?\d+)?)\s*([KMBT](?![A-Za-z]))?"
 KINDS = {  # what the printed number is, and what an agreement is worth
     "measured": "somebody timed it: an agreement says something about machines",
@@ -63,7 +64,7 @@ class Check:
     @property
     def within(self) -> bool:
         """Whether ours rounds to what is printed."""
-        return abs(self.ours - self.published) <= self.half_digit * (1 + 1e-9)
+        return abs(self.ours - self.published) <= self.half_digit * (1 + _ROUNDING)
 
     @property
     def counts(self) -> bool:
@@ -72,7 +73,7 @@ class Check:
 
 
 def number_in(text: str, pattern: str = NUMBER) -> tuple[float, float]:
-    """The first number of a printed cell, and half a unit of its last digit; BadInput where there is none.
+    """The first number of a printed cell, and half a unit of its last digit. Raises BadInput for none.
 
     >>> number_in("1.3B"), value("2.664M GPU hours")
     ((1300000000.0, 50000000.0), 2664000.0)
@@ -164,10 +165,9 @@ class Column:
         if read:
             printed, half = read(printed), abs(read(printed) * half / printed)
         wrong = _misprints().get((f"{self.table}.{self.column}", row), "")
-        facts = {key: getattr(self, key) for key in ("unit", "inputs", "kind", "fitted")} | {
-            "misprint": wrong
-        }
-        return Check(self.table, line, self.column, self.law, row, printed, half, float(ours), **facts | own)
+        facts = {key: getattr(self, key) for key in ("unit", "inputs", "kind", "fitted")}
+        facts |= {"misprint": wrong, **own}
+        return Check(self.table, line, self.column, self.law, row, printed, half, float(ours), **facts)
 
     def each(self, ours=None, row=None, *, where=None, **own) -> list[Check]:
         """The checks of all rows, or those `where`: `ours(r)`, else `by_law(r)`; `row`, `own` by row too."""

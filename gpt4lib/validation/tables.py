@@ -15,9 +15,8 @@ from .check import Check
 
 FAMILIES = (*sizes.FAMILIES, *training.FAMILIES, *serving.FAMILIES, *attention.FAMILIES)
 LAWS = {r["law"]: r["name"] for r in read_csv("validation/laws.csv")}  # what a check calls: its short name
-NOT_CHECKED = {
-    r["table"]: r["why"] for r in read_csv("validation/not_checked.csv")
-}  # no law predicts a number
+# Tables without a number that a law predicts, and why.
+NOT_CHECKED = {r["table"]: r["why"] for r in read_csv("validation/not_checked.csv")}
 
 
 def checks() -> list[Check]:

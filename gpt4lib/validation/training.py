@@ -77,13 +77,8 @@ def utilisation_rates() -> list[Check]:
 
 def token_and_iteration_rates() -> list[Check]:
     """PaLM's FLOP per token, and Megatron-Turing's FLOP per second from the times of its iterations."""
-    law, again = (
-        training_cost.throughput_mfu,
-        8 / 6,
-    )  # activations are computed twice: eight FLOP in place of six
-
-    def token(r):
-        return law(R=1, n=1, F=1e15, **_run_of(r["model"], value(r["params"]))) * 1e15
+    law, again = training_cost.throughput_mfu, 8 / 6  # activations twice: eight FLOP in place of six
+    token = lambda r: law(R=1, n=1, F=1e15, **_run_of(r["model"], value(r["params"]))) * 1e15
 
     def iteration(r):
         rate, F = 1920 * 2048 / value(r["wall_time"]), hardware(A100).bf16_flop_per_s
@@ -124,12 +119,11 @@ def days_and_dollars() -> list[Check]:
         N, D, n, t = numbers_in(r, "params", "tokens", "n_accel", "wall_time")
         return architecture.compute(N=N, D=D) / gpu_seconds(n=n, t=t * DAY)
 
-    deepseek = {"where": lambda r: r["model"] == "DeepSeek-V3 pre-training"}
-    gpt3 = {"where": lambda r: r["model"] == "GPT-3 175B"}
+    run = lambda name: lambda r: r["model"] == name
     return by_line(
         column("training_runs.cost_usd").each(cost, where=itemgetter("cost_usd")),
-        column("training_runs.wall_time").each(days, **deepseek),
-        column("training_runs.hfu_or_tflops_per_accel:days").each(rate, **gpt3),
+        column("training_runs.wall_time").each(days, where=run("DeepSeek-V3 pre-training")),
+        column("training_runs.hfu_or_tflops_per_accel:days").each(rate, where=run("GPT-3 175B")),
     )
 
 
@@ -160,14 +154,11 @@ def share(part: float, whole: float) -> float:
 
 
 # ---- memory ---------------------------------------------------------------------------------
-_CELLS = {  # the cells of Korthikanti's Table 2: recomputation, sequence divided
-    "no parallelism": ("none", False),
-    "tensor parallel (baseline)": ("none", False),
-    "tensor + sequence parallel": ("none", True),
-    "tensor parallel + selective recompute": ("selective", False),
-    "tensor + sequence + selective recompute": ("selective", True),
-    "full recompute": ("full", False),
-}
+# The cells of Korthikanti's Table 2: recomputation, sequence divided.
+_CELLS = {"no parallelism": ("none", False), "tensor parallel (baseline)": ("none", False)}
+_CELLS |= {"tensor + sequence parallel": ("none", True), "full recompute": ("full", False)}
+_CELLS |= {"tensor parallel + selective recompute": ("selective", False)}
+_CELLS |= {"tensor + sequence + selective recompute": ("selective", True)}
 
 
 def _kept(name: str, run: dict) -> float:
@@ -180,9 +171,8 @@ def _kept(name: str, run: dict) -> float:
 
 def _kept_by_first_stage(run: dict) -> float:
     m, p, v = (run[key] for key in ("batches", "p", "m"))
-    par = training_step
+    par, layer = training_step, _kept("tensor + sequence parallel", run)
     flying = par.flying_interleaved(m=m, p=p, v=v) if v > 1 else par.flying(m=m, p=p)
-    layer = _kept("tensor + sequence parallel", run)
     return par.stage_activations(in_flight=flying, act_layer=layer, L=run["L"], p=p)
 
 
@@ -194,10 +184,8 @@ def _kept_at_ends(run: dict) -> float:
 
 def activation_memory() -> list[Check]:
     """Korthikanti's printed formulas, evaluated for the four models of Table 3, against our laws."""
-    layer, stage, edge = (
-        column(f"korthikanti_table2_formulas.bytes_per_layer{x}") for x in ("", ":stage", ":edge")
-    )
-    found = []
+    printed, found = "korthikanti_table2_formulas.bytes_per_layer", []
+    layer, stage, edge = (column(printed + which) for which in ("", ":stage", ":edge"))
     for r in published("korthikanti_table3_configs"):
         cells = {"a": "heads", "h": "hidden", "L": "layers", "t": "tp", "p": "pp", "b": "micro_batch"}
         run = {letter: int(r[name]) for letter, name in cells.items()} | {"m": int(r["interleave_m"] or 1)}
@@ -213,8 +201,8 @@ def activation_memory() -> list[Check]:
                 text = f"({first})*{more}" if run["m"] > 1 else first
             else:
                 make, ours = edge, _kept_at_ends(run)
-            printed = float(sympy.sympify(text.replace("[p=1]", "one")).subs(letters))
-            found.append(make.check(i, ours, f"{r['model']}: {name}", printed=printed))
+            by_formula = float(sympy.sympify(text.replace("[p=1]", "one")).subs(letters))
+            found.append(make.check(i, ours, f"{r['model']}: {name}", printed=by_formula))
     return found
 
 
@@ -223,14 +211,11 @@ def training_state() -> list[Check]:
     each = {"weight_bytes": 2, "grad_bytes": 2, "opt_bytes": 12, "p": 1}
     figure, found = column("zero_fig1_memory.GB_psi7.5B_nd64"), []
     for (i, _), state in zip(figure.rows, step.STATE, strict=True):
-        ours = state.at(each | {"N_total": 7.5e9, "tp": 1, "dp": 64})
-        found.append(figure.check(i, ours))
+        found.append(figure.check(i, state.at(each | {"N_total": 7.5e9, "tp": 1, "dp": 64})))
     for name, state in zip(("baseline", "Pos", "Pos+g", "Pos+g+p"), step.STATE):
+        printed = ("theory", "measured") if name in ("baseline", "Pos") else ("theory",)
         largest = state.solve("N_total")
-        measured = ("measured",) if name in ("baseline", "Pos") else ()
-        found += by_line(
-            *(_largest_models(f"{what}_{name}", largest, each) for what in ("theory", *measured))
-        )
+        found += by_line(*(_largest_models(f"{what}_{name}", largest, each) for what in printed))
     return found
 
 
@@ -267,13 +252,9 @@ def training_rates() -> list[Check]:
 
 def layer_times() -> list[Check]:
     """Forward and backward milliseconds of a layer of the 22B model on eight GPUs, Korthikanti's Table 4."""
-    kinds = {
-        "Baseline no recompute": ("none", False),
-        "Sequence Parallelism": ("none", True),
-        "Baseline with recompute": ("full", False),
-        "Selective Recompute": ("selective", False),
-        "Selective + Sequence": ("selective", True),
-    }
+    kinds = {"Baseline no recompute": ("none", False), "Sequence Parallelism": ("none", True)}
+    kinds |= {"Baseline with recompute": ("full", False), "Selective Recompute": ("selective", False)}
+    kinds |= {"Selective + Sequence": ("selective", True)}
 
     def times(r):
         recompute, sequence = kinds[r["experiment"]]

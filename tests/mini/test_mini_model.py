@@ -99,7 +99,8 @@ def plain(model, tokens):  # long: the whole model once more, to be read beside 
     if s.positions == "learned":
         xs = [x + model.tables["positions"]["table"][t] for t, x in enumerate(xs)]
     for i, layer in enumerate(model.layers):
-        w, normed, mixed = layer["attention"], [norm(x, layer["norms"]["attention"]) for x in xs], []
+        w, mixed = layer["attention"], []
+        normed = [norm(x, layer["norms"]["attention"]) for x in xs]
         for t in range(len(xs)):
             out = []
             for h in range(s.n_heads):
@@ -240,7 +241,8 @@ def test_prefill_and_decode_count_what_the_laws_say(shape, batch, prompt, dtype)
 
 def check_weights_read(model, meter, tokens):
     """One pass: every matrix once, of experts only those with tokens, of the first tables one row a token."""
-    s, counted, read = model.shape, parameters(model.shape), dict(meter.parameters_read)
+    s, counted = model.shape, parameters(model.shape)
+    read = dict(meter.parameters_read)
     assert read.pop("embedding") == architecture.vocabulary_table(V=tokens, d=s.d_model)
     if s.positions == "learned":
         assert read.pop("positions") == architecture.learned_positions(n_pos=tokens, d=s.d_model)

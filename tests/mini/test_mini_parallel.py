@@ -224,7 +224,8 @@ def test_expert_parallel(shape, width, seed):
 
 def off_rank_choices(model, width, seed):
     """Choices of an expert on another rank, from each rank's sequences run alone on the whole model."""
-    rng, rows, off = np.random.default_rng(seed), np.arange(BATCH).reshape(width, -1), 0
+    rng, rows = np.random.default_rng(seed), np.arange(BATCH).reshape(width, -1)
+    off = 0
     caches, meters = [model.cache(len(own), 8) for own in rows], [Meter() for _ in rows]
     for new, lengths in ((NEW, np.array([3, 2, 1, 3])), (1, np.ones(4, int)), (1, np.ones(4, int))):
         tokens = rng.integers(0, model.shape.vocab, (BATCH, new))

@@ -192,3 +192,12 @@ def test_stop_token_ends_a_request_early():
 def test_bad_input(requests, rules, message):
     with pytest.raises(BadInput, match=message):
         serve(requests, **rules)
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_a_step_that_ends_nothing_is_refused(continuous):
+    """Else the requests would keep their slots for ever."""
+    requests = [Request(0, [1, 2], 3), Request(1, [1], 1)]
+    for step in (lambda turns: [], lambda turns: [turn for turn in turns if turn.request.number]):
+        with pytest.raises(BadInput, match="step takes a function that returns the turns that are done"):
+            serve(requests, slots=2, continuous=continuous, step=step)

@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt4lib.simulate.batching import simulate_batching
+from gpt4lib.simulate.batching import geometric, simulate_batching
 from gpt4lib.spine.errors import BadInput
 
 LOAD = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8), st.integers(0, 12)), min_size=1, max_size=12)
@@ -30,7 +31,8 @@ class Row:
 def token_by_token(load, slots, continuous, chunk, room, evict):
     """(first, end, steps, peak, evictions): no sums kept, no steps taken at once; times are eighths."""
     waiting, out = sorted(range(len(load)), key=lambda r: load[r][2]), [0] * len(load)
-    rows, first, end = [], {}, {}
+    rows: list[Row] = []
+    first, end = {}, {}
     now = steps = peak = evictions = 0
 
     def room_for(r):
@@ -114,6 +116,31 @@ def test_stays_stand_in_the_order_of_leaving_and_then_of_slots():
 def test_a_step_of_almost_no_time_ends():
     run = simulate_batching([0, 1e9], [1, 1], [10**9, 2], slots=2, step_time=lambda b, p: 1e-300)
     assert run.steps == 10**9 + 2 and run.end[1] >= 1e9
+
+
+def test_stays_hold_plain_numbers():
+    """Whatever numbers the requests come in, and whatever `step_time` returns."""
+    step = lambda batch, prompt_tokens: np.float32(0.5)
+    for continuous, evict in RULES:
+        run = simulate_batching(
+            np.array([0.0, 0.3, 7.0]),
+            np.array([2, 1, 3], dtype=np.int32),
+            np.array([4, 6, 2]),
+            slots=np.int64(2),
+            continuous=continuous,
+            step_time=step,
+            prompt_chunk=np.float64(2),
+            kv_tokens=np.float64(8),
+            evict=evict,
+        )
+        kinds = [tuple(map(type, stay)) for stay in run.stays]
+        assert kinds == [(int, int, float, float, float)] * len(run.stays) and kinds
+
+
+@pytest.mark.parametrize("top", [-1, -3, 0, 2.5, math.inf])
+def test_a_geometric_length_is_cut_at_a_positive_whole_number(top):
+    with pytest.raises(BadInput, match=f"top takes a positive whole number, got {top}"):
+        geometric(4, top)
 
 
 @pytest.mark.parametrize(
