@@ -25,6 +25,12 @@ class Device:
     evidence: str
     notes: str
 
+    @property
+    def link_one_way_bytes_per_s(self) -> float | None:
+        """Half of the sheet's interconnect figure, which adds both ways."""
+        both = self.interconnect_bytes_per_s
+        return None if both is None else both / 2
+
 
 DEVICE_UNITS = {
     "memory_bytes": "byte/GPU",

@@ -16,6 +16,7 @@ from ..chapters.vision_io import cross
 from ..facts.files import data_file, published
 from ..facts.models import Model, model_of, published_model, read_model
 from ..spine.errors import BadInput, pick
+from ..spine.law import Law
 from ..spine.stated import Stated, stated
 
 
@@ -123,7 +124,8 @@ def parameters(shape: Model) -> Count:
     >>> parameters(model_of(tiny)).total
     164
     """
-    s, sizes, parts = shape, _letters(shape), dict.fromkeys(PARTS, 0)
+    s, sizes = shape, _letters(shape)
+    parts = dict.fromkeys(PARTS, 0)
     parts["embedding"] = _one(architecture.vocabulary_table, sizes)
     parts["unembedding"] = 0 if s.tied_embeddings else parts["embedding"]
     parts["attention"] = sum(_one(law, sizes) for law in _attention(s))
@@ -132,18 +134,16 @@ def parameters(shape: Model) -> Count:
         parts["norms"] += _one(architecture.latent_norms, sizes)
     if s.positions in ("learned", "relative"):
         parts["positions"] = _one(getattr(architecture, f"{s.positions}_positions"), sizes)
-    if s.dense_layers:
-        parts["mlp"] = _one(architecture.mlp, sizes, L=s.dense_layers)
-    active = dict(parts)
-    if s.n_experts:
-        routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
-        each = _one(architecture.mlp, sizes, **routed, d_ff=s.d_ff_expert)
-        shared = s.n_shared_experts * _one(architecture.mlp, sizes, **routed, d_ff=s.d_ff_shared)
-        every_token = {"router": _one(architecture.router, sizes, L=routed["L"]), "shared_experts": shared}
-        parts |= every_token | {"experts": s.n_experts * each}
-        active |= every_token | {"experts": s.top_k * each}
+    expert, always = _inside(s, sizes, architecture.mlp, architecture.router)
+    parts |= always | {"experts": s.n_experts * expert}
+    active = parts | {"experts": s.top_k * expert}
     if s.biases:
-        parts["biases"], active["biases"] = _biases(s, sizes, s.n_experts), _biases(s, sizes, s.top_k)
+        expert, always = _inside(s, sizes, architecture.mlp_bias, architecture.router_bias)
+        always["attention"] = _one(
+            architecture.latent_bias if s.latent else architecture.attention_bias, sizes
+        )
+        parts["biases"] = sum(always.values()) + s.n_experts * expert
+        active["biases"] = sum(always.values()) + s.top_k * expert
     return Count(sum(parts.values()), sum(active.values()), parts, active)
 
 
@@ -154,16 +154,15 @@ def _attention(s: Model) -> tuple:
     return query, architecture.latent_rest
 
 
-def _biases(s: Model, sizes: dict, experts: int) -> int:
-    biases = _one(architecture.latent_bias if s.latent else architecture.attention_bias, sizes)
-    if s.dense_layers:
-        biases += _one(architecture.mlp_bias, sizes, L=s.dense_layers)
-    if s.n_experts:
-        routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
-        biases += experts * _one(architecture.mlp_bias, sizes, **routed, d_ff=s.d_ff_expert)
-        biases += s.n_shared_experts * _one(architecture.mlp_bias, sizes, **routed, d_ff=s.d_ff_shared)
-        biases += _one(architecture.router_bias, sizes, L=routed["L"])
-    return biases
+def _inside(s: Model, sizes: dict, mlp: Law, router: Law) -> tuple[int, dict]:
+    """By these two laws: one expert, and all that a token always passes, by part."""
+    always = {"mlp": _one(mlp, sizes, L=s.dense_layers)} if s.dense_layers else {}
+    if not s.n_experts:
+        return 0, always
+    routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
+    shared = s.n_shared_experts * _one(mlp, sizes, **routed, d_ff=s.d_ff_shared)
+    always |= {"router": _one(router, sizes, L=routed["L"]), "shared_experts": shared}
+    return _one(mlp, sizes, **routed, d_ff=s.d_ff_expert), always
 
 
 def printed(text: str) -> Stated:
@@ -203,15 +202,7 @@ def flop_per_token(shape: Model, context: float) -> dict:
 
 
 def fitting_shapes(
-    attention_range,
-    expert_range,
-    *,
-    layers: int,
-    multi_head: bool,
-    widths,
-    head_widths,
-    mlp_shapes,
-    divide_heads: int = 8,
+    attention_range, expert_range, *, layers, multi_head, widths, head_widths, mlp_shapes, divide_heads=8
 ):
     """Shapes whose attention and expert counts both fall into the given intervals, as a list of dicts.
 

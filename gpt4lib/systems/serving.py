@@ -36,9 +36,7 @@ WORTH = Chain(
     link("c_tok", laws.token_cost, n="n_serve"),
 )
 PASS = Chain(HOLD, READ, MULTIPLY, MOVE, RATES, ROOM, WORTH)
-PROMPT = PASS.but(
-    link("R_out", laws.prompt_rate)
-)  # rates count a token of each sequence, or here a whole prompt
+PROMPT = PASS.but(link("R_out", laws.prompt_rate))  # rates count a whole prompt, not a token a sequence
 NAMES = {
     "pass_seconds": "t_pass",
     "user_rate": "R_out",
@@ -125,9 +123,8 @@ def _run(chain, model, server, batch, context, mean_context, tokens, hit, price)
     for name, value in (("expert", server.expert), ("hit", 0 if hit is None else np.max(hit))):
         if value > model.E:
             raise BadInput(f"{name} takes at most the {model.E} experts of {model.name}, got {value:g}")
-    sizes = dict(
-        zip(("B_seq", "S"), np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float)))
-    )
+    grid = np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float))
+    sizes = dict(zip(("B_seq", "S"), grid))
     known = vars(model) | server.facts() | sizes | {"C_pair": model.pair_flop * mean_context}
     known |= {"n_tok": sizes["B_seq"] * tokens, "kv": model.entries * server.kv_bytes}
     known["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
@@ -148,10 +145,9 @@ def _named(x: dict) -> Pass:
     parts = {"memory": x["t_mem"] * x["overhead"], "compute": x["t_mm"] * x["overhead"]}
     parts |= {name: x[f"t_{name}"] for name in ("tensor", "split", "expert", "hop")}
     parts["layers"] = x["t_layer"] * x["L"] + 0.0 * x["t_mem"]
-    seconds = {f"{name}_seconds": part for name, part in parts.items()}
-    return Pass(
-        **seconds, **{name: x.get(letter) for name, letter in NAMES.items()}, in_flight=x["m"] * x["B_seq"]
-    )
+    found = {f"{name}_seconds": part for name, part in parts.items()}
+    found |= {name: x.get(letter) for name, letter in NAMES.items()}
+    return Pass(**found, in_flight=x["m"] * x["B_seq"])
 
 
 def at_the_limit(model: ServedModel, server: Server, *, context: float, price: float) -> Pass:

@@ -49,6 +49,7 @@ PAGE = Chain(
 
 GPUS = ("A100-SXM 80GB", "H100-SXM 80GB", "H200-SXM", "B200-SXM")
 OF_GPU = {"F": "bf16_flop_per_s", "mem": "memory_bytes", "mem_rate": "bandwidth_bytes_per_s"}
+OF_GPU |= {"link_in": "link_one_way_bytes_per_s"}
 SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
     "L": Slider(8, 160, 120, step=1, label="layers"),
     "d": Slider(1024, 20480, 12416, step=128, label="model width"),
@@ -100,10 +101,9 @@ def factors() -> dict:
 
 @cache
 def sheet() -> dict:
-    """What the data sheets give, by symbol, in the order of `GPUS`; NVLink's figure adds both ways."""
+    """What the data sheets give, by symbol, in the order of `GPUS`."""
     gpus = [devices()[name] for name in GPUS]
-    found = {name: [getattr(gpu, field) for gpu in gpus] for name, field in OF_GPU.items()}
-    return found | {"link_in": [gpu.interconnect_bytes_per_s / 2 for gpu in gpus]}
+    return {name: [getattr(gpu, field) for gpu in gpus] for name, field in OF_GPU.items()}
 
 
 def values(gpu: str = GPUS[0], **settings) -> dict:
