@@ -63,13 +63,10 @@ def serving_view(shape: Model) -> ServedModel:
     inside = parts["experts"] if s.n_experts else parts["mlp"]
     held = sum(parts.values()) - inside
     sizes = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "E": s.n_experts or 1, "k": s.top_k or 1}
+    sizes |= {"N_held": held, "N_exp": inside / sizes["E"], "C_tok": sum(flop.values()), "pair_flop": pair}
     return ServedModel(
         name=s.name,
         N_fix=held - (0 if s.tied_embeddings else parts["embedding"]),
-        N_held=held,
-        N_exp=inside / (s.n_experts or 1),
-        C_tok=sum(flop.values()),
-        pair_flop=pair,
         entries=_one(latent_cache if s.latent else architecture.token_cache, _letters(s), kv_bytes=1),
         kv_splits=1 if s.latent else s.n_kv_heads,
         d_h=s.mla_d_value if s.latent else s.d_head,
@@ -184,9 +181,8 @@ def agrees(counted: int, text: str) -> bool:
 def flop_per_token(shape: Model, context: float) -> dict:
     """2 FLOP per active matrix entry, plus the attention scores over `context` tokens: forward, by part.
 
-    Embedding look-ups, norms and biases cost no matrix product. Pass the mean context of a causal
-    sequence to get its mean. A position matrix counts as applied once per token. Raises BadInput for a
-    context that is no number of tokens.
+    Embedding look-ups, norms and biases cost no matrix product; a position matrix counts as applied once per
+    token. A mean context gives a mean. Raises BadInput for a context that is no number of tokens.
     """
     if isinstance(context, bool) or not isinstance(context, (int, float)) or not 0 <= context < math.inf:
         raise BadInput(f"context takes a number of tokens of at least 0, got {context!r}")

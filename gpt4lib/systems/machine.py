@@ -14,6 +14,13 @@ POSITIVE = ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
 PEAKS = {"bf16": "bf16_flop_per_s", "fp8": "fp8_flop_per_s", "int8": "int8_op_per_s"}
 
 
+def positive_numbers(**given) -> None:
+    """Raises BadInput that names a number or array that is not positive and finite."""
+    for name, value in given.items():
+        if not (np.all(np.isfinite(value)) and np.all(np.asarray(value) > 0)):
+            raise BadInput(f"{name} takes positive numbers, got {value!r}")
+
+
 class DoesNotFit(BadInput):
     """A model, layout or batch that needs more memory than there is: `needed` and `there`, bytes of a GPU."""
 

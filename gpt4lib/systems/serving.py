@@ -21,7 +21,7 @@ from ..chapters.moe_inference import experts_hit
 from ..spine.chain import Chain, link
 from ..spine.errors import BadInput
 from .count import ServedModel
-from .machine import DoesNotFit, Server
+from .machine import DoesNotFit, Server, positive_numbers
 
 HOLD = Chain(link("Q_held", laws.held_weights), link("Q_left", laws.memory_left, Q_w="Q_held"))
 READ = Chain(link("E_hit", experts_hit, B_seq="n_tok"), laws.rank_weights, laws.rank_cache, laws.memory_time)
@@ -37,15 +37,9 @@ WORTH = Chain(
 )
 PASS = Chain(HOLD, READ, MULTIPLY, MOVE, RATES, ROOM, WORTH)
 PROMPT = PASS.but(link("R_out", laws.prompt_rate))  # rates count a whole prompt, not a token a sequence
-NAMES = {
-    "pass_seconds": "t_pass",
-    "user_rate": "R_out",
-    "rate": "R_serve",
-    "mfu": "mfu_serve",
-    "cost": "c_tok",
-}
+NAMES = {"pass_seconds": "t_pass", "user_rate": "R_out", "rate": "R_serve", "mfu": "mfu_serve"}
 NAMES |= {"n_gpus": "n_serve", "experts_hit": "E_hit", "batch_limit": "B_max", "left_bytes": "Q_left"}
-NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache"}
+NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache", "cost": "c_tok"}
 
 
 @dataclass(frozen=True)
@@ -117,9 +111,7 @@ def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, pric
 
 def _run(chain, model, server, batch, context, mean_context, tokens, hit, price) -> Pass:
     """The chain on what model, server and batch say, without the links that the caller knows better."""
-    for name, value in (("batch", batch), ("context", context), ("tokens", tokens)):
-        if not np.all(np.isfinite(value)) or not np.all(np.asarray(value) > 0):
-            raise BadInput(f"{name} takes positive numbers, got {value!r}")
+    positive_numbers(batch=batch, context=context, tokens=tokens)
     for name, value in (("expert", server.expert), ("hit", 0 if hit is None else np.max(hit))):
         if value > model.E:
             raise BadInput(f"{name} takes at most the {model.E} experts of {model.name}, got {value:g}")
@@ -153,8 +145,8 @@ def _named(x: dict) -> Pass:
 def at_the_limit(model: ServedModel, server: Server, *, context: float, price: float) -> Pass:
     """`decode` with as many sequences as memory allows.
 
-    One micro-batch for each stage; where not even one sequence a stage fits, fewer micro-batches of one, and
-    stages that wait. Raises DoesNotFit where no whole sequence fits.
+    Where not one sequence a stage fits, fewer micro-batches of one, and stages that wait. Raises DoesNotFit
+    where no whole sequence fits.
     """
     one, m = decode(model, server, batch=1, context=context), server.facts()["m"]
     most = float(one.batch_limit)

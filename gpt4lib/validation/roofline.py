@@ -19,6 +19,7 @@ from ..chapters.moe_inference import experts_hit
 from ..facts.devices import devices
 from ..spine.chain import Chain
 from ..spine.errors import BadInput, positive
+from ..systems.machine import positive_numbers
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float8": 1}
 PEAK_OF = {"bfloat16": "bf16_flop_per_s", "float8": "fp8_flop_per_s"}
@@ -48,9 +49,7 @@ def predict_product(
     for name, value in (("rows", rows), ("columns", columns), ("experts", experts), ("top_k", top_k)):
         positive(name, value)
     batch = np.asarray(batch, dtype=float)
-    for name, value in (("batch", batch), ("bandwidth", bandwidth), ("peak", peak)):
-        if not (np.all(np.isfinite(value)) and np.all(np.asarray(value) > 0)):
-            raise BadInput(f"{name} takes positive numbers, got {value!r}")
+    positive_numbers(batch=batch, bandwidth=bandwidth, peak=peak)
     if top_k > experts:
         raise BadInput(f"top_k takes at most experts = {experts}, got {top_k}")
     each, width = rows * columns, ELEMENT_BYTES[dtype]
