@@ -251,7 +251,7 @@ def flamingo_blocks(model: str, component: str = "GATED XATTN-DENSE", *, n_x=Non
 def flamingo_text(model: str, *, layers=None) -> int:
     """Parameters of a Flamingo's frozen text model by Table 4, counted as a Chinchilla, or of more layers."""
     row = flamingo(model, "Frozen LM")
-    heads = {"n_heads": row["n_h"], "n_kv_heads": row["n_h"], "d_head": row["d_h"]}
-    sizes = {"layers": layers or row["n_x"], "d_model": row["d"], "d_ff": 4 * row["d"], "vocab": 32_000}
-    kind = {"mlp_matrices": 2, "tied_embeddings": True, "positions": "relative"}
-    return parameters(model_of({"name": model} | heads | sizes | kind)).total
+    shape = {"name": model, "n_heads": row["n_h"], "n_kv_heads": row["n_h"], "d_head": row["d_h"]}
+    shape |= {"layers": layers or row["n_x"], "d_model": row["d"], "d_ff": 4 * row["d"], "vocab": 32_000}
+    shape |= {"mlp_matrices": 2, "tied_embeddings": True, "positions": "relative"}
+    return parameters(model_of(shape)).total

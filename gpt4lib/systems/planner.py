@@ -63,8 +63,8 @@ class NoLayout(BadInput):
 class Plan:
     """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and its results.
 
-    `rejected` counts by reason what does not divide: splits of the model ("heads", "width", "layers",
-    "experts"), splits for each batch ("batch"), and these with a micro-batch ("chunks").
+    `rejected` counts what does not divide by reason: splits of the model ("heads", "width", "layers",
+    "experts"), of each batch ("batch"), and these with a micro-batch ("chunks").
     """
 
     shape: Model
