@@ -10,7 +10,7 @@ from ..facts.devices import Device, hardware
 from ..spine.errors import BadInput, positive
 
 SHARES = ("ceiling", "transfer", "usable")
-POSITIVE = ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
+_ABOVE_ZERO = ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
 PEAKS = {"bf16": "bf16_flop_per_s", "fp8": "fp8_flop_per_s", "int8": "int8_op_per_s"}
 
 
@@ -67,7 +67,7 @@ class Server:
         if self.compute not in PEAKS or getattr(gpu, PEAKS[self.compute]) is None:
             takes = [name for name, field in PEAKS.items() if getattr(gpu, field)]
             raise BadInput(f"compute takes one of {', '.join(takes)} on {gpu.name}, got {self.compute!r}")
-        found = {name: getattr(self, name) for name in POSITIVE}
+        found = {name: getattr(self, name) for name in _ABOVE_ZERO}
         found |= {"link_in": one_way(gpu, self.nvlink_bytes_per_s), "link_out": self.nic_bytes_per_s}
         for name, value in found.items():
             most = 1 if name in SHARES else np.inf
