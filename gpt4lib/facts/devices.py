@@ -23,6 +23,12 @@ class Device:
     evidence: str
     notes: str
 
+    @property
+    def link_one_way_bytes_per_s(self) -> float | None:
+        """Half of the sheet's interconnect figure, which adds both ways."""
+        both = self.interconnect_bytes_per_s
+        return None if both is None else both / 2
+
 
 _RATES = dict.fromkeys(("bandwidth_bytes_per_s", "interconnect_bytes_per_s"), "byte/second/GPU")
 _PEAKS = dict.fromkeys(("bf16_flop_per_s", "fp8_flop_per_s", "int8_op_per_s"), "FLOP/second/GPU")

@@ -16,6 +16,7 @@ from ..chapters.vision_io import cross
 from ..facts.files import data_file, published
 from ..facts.models import Model, model_of, published_model, read_model
 from ..spine.errors import BadInput, pick
+from ..spine.law import Law
 from ..spine.stated import Stated, stated
 
 
@@ -62,13 +63,10 @@ def serving_view(shape: Model) -> ServedModel:
     inside = parts["experts"] if s.n_experts else parts["mlp"]
     held = sum(parts.values()) - inside
     sizes = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "E": s.n_experts or 1, "k": s.top_k or 1}
+    sizes |= {"N_held": held, "N_exp": inside / sizes["E"], "C_tok": sum(flop.values()), "pair_flop": pair}
     return ServedModel(
         name=s.name,
         N_fix=held - (0 if s.tied_embeddings else parts["embedding"]),
-        N_held=held,
-        N_exp=inside / (s.n_experts or 1),
-        C_tok=sum(flop.values()),
-        pair_flop=pair,
         entries=_one(latent_cache if s.latent else architecture.token_cache, _letters(s), kv_bytes=1),
         kv_splits=1 if s.latent else s.n_kv_heads,
         d_h=s.mla_d_value if s.latent else s.d_head,
@@ -123,7 +121,8 @@ def parameters(shape: Model) -> Count:
     >>> parameters(model_of(tiny)).total
     164
     """
-    s, sizes, parts = shape, _letters(shape), dict.fromkeys(PARTS, 0)
+    s, sizes = shape, _letters(shape)
+    parts = dict.fromkeys(PARTS, 0)
     parts["embedding"] = _one(architecture.vocabulary_table, sizes)
     parts["unembedding"] = 0 if s.tied_embeddings else parts["embedding"]
     parts["attention"] = sum(_one(law, sizes) for law in _attention(s))
@@ -132,18 +131,16 @@ def parameters(shape: Model) -> Count:
         parts["norms"] += _one(architecture.latent_norms, sizes)
     if s.positions in ("learned", "relative"):
         parts["positions"] = _one(getattr(architecture, f"{s.positions}_positions"), sizes)
-    if s.dense_layers:
-        parts["mlp"] = _one(architecture.mlp, sizes, L=s.dense_layers)
-    active = dict(parts)
-    if s.n_experts:
-        routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
-        each = _one(architecture.mlp, sizes, **routed, d_ff=s.d_ff_expert)
-        shared = s.n_shared_experts * _one(architecture.mlp, sizes, **routed, d_ff=s.d_ff_shared)
-        every_token = {"router": _one(architecture.router, sizes, L=routed["L"]), "shared_experts": shared}
-        parts |= every_token | {"experts": s.n_experts * each}
-        active |= every_token | {"experts": s.top_k * each}
+    expert, always = _inside(s, sizes, architecture.mlp, architecture.router)
+    parts |= always | {"experts": s.n_experts * expert}
+    active = parts | {"experts": s.top_k * expert}
     if s.biases:
-        parts["biases"], active["biases"] = _biases(s, sizes, s.n_experts), _biases(s, sizes, s.top_k)
+        expert, always = _inside(s, sizes, architecture.mlp_bias, architecture.router_bias)
+        always["attention"] = _one(
+            architecture.latent_bias if s.latent else architecture.attention_bias, sizes
+        )
+        parts["biases"] = sum(always.values()) + s.n_experts * expert
+        active["biases"] = sum(always.values()) + s.top_k * expert
     return Count(sum(parts.values()), sum(active.values()), parts, active)
 
 
@@ -154,16 +151,15 @@ def _attention(s: Model) -> tuple:
     return query, architecture.latent_rest
 
 
-def _biases(s: Model, sizes: dict, experts: int) -> int:
-    biases = _one(architecture.latent_bias if s.latent else architecture.attention_bias, sizes)
-    if s.dense_layers:
-        biases += _one(architecture.mlp_bias, sizes, L=s.dense_layers)
-    if s.n_experts:
-        routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
-        biases += experts * _one(architecture.mlp_bias, sizes, **routed, d_ff=s.d_ff_expert)
-        biases += s.n_shared_experts * _one(architecture.mlp_bias, sizes, **routed, d_ff=s.d_ff_shared)
-        biases += _one(architecture.router_bias, sizes, L=routed["L"])
-    return biases
+def _inside(s: Model, sizes: dict, mlp: Law, router: Law) -> tuple[int, dict]:
+    """By these two laws: one expert, and all that a token always passes, by part."""
+    always = {"mlp": _one(mlp, sizes, L=s.dense_layers)} if s.dense_layers else {}
+    if not s.n_experts:
+        return 0, always
+    routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
+    shared = s.n_shared_experts * _one(mlp, sizes, **routed, d_ff=s.d_ff_shared)
+    always |= {"router": _one(router, sizes, L=routed["L"]), "shared_experts": shared}
+    return _one(mlp, sizes, **routed, d_ff=s.d_ff_expert), always
 
 
 def printed(text: str) -> Stated:
@@ -185,9 +181,8 @@ def agrees(counted: int, text: str) -> bool:
 def flop_per_token(shape: Model, context: float) -> dict:
     """2 FLOP per active matrix entry, plus the attention scores over `context` tokens: forward, by part.
 
-    Embedding look-ups, norms and biases cost no matrix product. Pass the mean context of a causal
-    sequence to get its mean. A position matrix counts as applied once per token. Raises BadInput for a
-    context that is no number of tokens.
+    Embedding look-ups, norms and biases cost no matrix product; a position matrix counts as applied once per
+    token. A mean context gives a mean. Raises BadInput for a context that is no number of tokens.
     """
     if isinstance(context, bool) or not isinstance(context, (int, float)) or not 0 <= context < math.inf:
         raise BadInput(f"context takes a number of tokens of at least 0, got {context!r}")
@@ -203,15 +198,7 @@ def flop_per_token(shape: Model, context: float) -> dict:
 
 
 def fitting_shapes(
-    attention_range,
-    expert_range,
-    *,
-    layers: int,
-    multi_head: bool,
-    widths,
-    head_widths,
-    mlp_shapes,
-    divide_heads: int = 8,
+    attention_range, expert_range, *, layers, multi_head, widths, head_widths, mlp_shapes, divide_heads=8
 ):
     """Shapes whose attention and expert counts both fall into the given intervals, as a list of dicts.
 
@@ -264,7 +251,7 @@ def flamingo_blocks(model: str, component: str = "GATED XATTN-DENSE", *, n_x=Non
 def flamingo_text(model: str, *, layers=None) -> int:
     """Parameters of a Flamingo's frozen text model by Table 4, counted as a Chinchilla, or of more layers."""
     row = flamingo(model, "Frozen LM")
-    heads = {"n_heads": row["n_h"], "n_kv_heads": row["n_h"], "d_head": row["d_h"]}
-    sizes = {"layers": layers or row["n_x"], "d_model": row["d"], "d_ff": 4 * row["d"], "vocab": 32_000}
-    kind = {"mlp_matrices": 2, "tied_embeddings": True, "positions": "relative"}
-    return parameters(model_of({"name": model} | heads | sizes | kind)).total
+    shape = {"name": model, "n_heads": row["n_h"], "n_kv_heads": row["n_h"], "d_head": row["d_h"]}
+    shape |= {"layers": layers or row["n_x"], "d_model": row["d"], "d_ff": 4 * row["d"], "vocab": 32_000}
+    shape |= {"mlp_matrices": 2, "tied_embeddings": True, "positions": "relative"}
+    return parameters(model_of(shape)).total

@@ -45,11 +45,10 @@ class PublishedRun:
 
 def gpt(*, heads: int, hidden: int, layers: int) -> Model:
     """A GPT of Narayanan et al. 2021: plain MLP of fourfold width, biases, 51,200 words."""
-    size = {"layers": layers, "d_model": hidden, "d_head": hidden // heads}
-    size |= dict.fromkeys(("n_heads", "n_kv_heads"), heads)
-    words = {"vocab": 51200, "tied_embeddings": True, "positions": "learned", "max_positions": 2048}
-    rest = {"d_ff": 4 * hidden, "mlp_matrices": 2, "biases": True}
-    return model_of({"name": f"GPT, {layers} layers of {hidden}", **size, **words, **rest})
+    shape = {"name": f"GPT, {layers} layers of {hidden}", "layers": layers, "d_model": hidden}
+    shape |= {"n_heads": heads, "n_kv_heads": heads, "d_head": hidden // heads}
+    shape |= {"vocab": 51200, "tied_embeddings": True, "positions": "learned", "max_positions": 2048}
+    return model_of(shape | {"d_ff": 4 * hidden, "mlp_matrices": 2, "biases": True})
 
 
 @cache

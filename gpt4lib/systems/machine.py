@@ -10,7 +10,15 @@ from ..facts.devices import Device, hardware
 from ..spine.errors import BadInput, positive
 
 SHARES = ("ceiling", "transfer", "usable")
+_ABOVE_ZERO = ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
 PEAKS = {"bf16": "bf16_flop_per_s", "fp8": "fp8_flop_per_s", "int8": "int8_op_per_s"}
+
+
+def positive_numbers(**given) -> None:
+    """Raises BadInput that names a number or array that is not positive and finite."""
+    for name, value in given.items():
+        if not (np.all(np.isfinite(value)) and np.all(np.asarray(value) > 0)):
+            raise BadInput(f"{name} takes positive numbers, got {value!r}")
 
 
 class DoesNotFit(BadInput):
@@ -28,8 +36,7 @@ class Server:
     Each stage has `tensor` x `expert` GPUs. `micro_batches` (default: one a stage) are under way at once.
     `divide_cache` splits the cache by sequences; otherwise by heads, and a head that is shared is copied.
     `compute` names the peak ("bf16", "fp8", "int8"). `overhead` multiplies the time in memory and matrix
-    products, `layer_seconds` is added in every layer. NVLink defaults to half the data sheet's figure, which
-    adds both ways.
+    products, `layer_seconds` is added in every layer. NVLink defaults to the data sheet's.
     """
 
     gpu: str = "A100-SXM 80GB"
@@ -60,10 +67,7 @@ class Server:
         if self.compute not in PEAKS or getattr(gpu, PEAKS[self.compute]) is None:
             takes = [name for name, field in PEAKS.items() if getattr(gpu, field)]
             raise BadInput(f"compute takes one of {', '.join(takes)} on {gpu.name}, got {self.compute!r}")
-        found = {
-            name: getattr(self, name)
-            for name in ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
-        }
+        found = {name: getattr(self, name) for name in _ABOVE_ZERO}
         found |= {"link_in": one_way(gpu, self.nvlink_bytes_per_s), "link_out": self.nic_bytes_per_s}
         for name, value in found.items():
             most = 1 if name in SHARES else np.inf
@@ -74,17 +78,13 @@ class Server:
             got = f"{self.overhead!r}, {self.overlap!r}, {self.layer_seconds!r}"
             raise BadInput(f"overhead takes at least 1, overlap 0 to 1, layer_seconds at least 0, got {got}")
         found |= dict(zip(("tp", "p", "ep", "m"), sizes.values()))
-        found |= {
-            "overlap": self.overlap,
-            "t_layer": self.layer_seconds,
-            "F": getattr(gpu, PEAKS[self.compute]),
-        }
-        return found | {"mem": gpu.memory_bytes, "mem_rate": gpu.bandwidth_bytes_per_s}
+        found |= {"overlap": self.overlap, "t_layer": self.layer_seconds, "mem": gpu.memory_bytes}
+        return found | {"F": getattr(gpu, PEAKS[self.compute]), "mem_rate": gpu.bandwidth_bytes_per_s}
 
 
 def one_way(gpu: Device, given: float | None) -> float:
-    """NVLink's bytes per second, one way: as given, or half the data sheet's figure, which adds both ways."""
-    return (gpu.interconnect_bytes_per_s or 0.0) / 2 if given is None else given
+    """NVLink's bytes per second, one way: as given, or by the data sheet; 0 where that is silent."""
+    return (gpu.link_one_way_bytes_per_s or 0.0) if given is None else given
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,7 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """GPUs of `data/hardware.csv`, joined by NVLink within a node; link rates per GPU and one way.
-
-    NVLink defaults to half of the data sheet's figure, which adds both ways.
-    """
+    """GPUs of `data/hardware.csv`, nodes joined by NVLink (default: the sheet's); rates of a GPU, one way."""
 
     device: str
     n_gpus: int

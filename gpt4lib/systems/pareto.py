@@ -42,16 +42,7 @@ class Point(NamedTuple):
 
 
 def points(
-    model: ServedModel,
-    *,
-    n_gpus: int,
-    tensor,
-    expert,
-    batch,
-    context,
-    price: float,
-    gpu: str = "A100-SXM 80GB",
-    **server,
+    model: ServedModel, *, n_gpus: int, tensor, expert, batch, context, price, gpu="A100-SXM 80GB", **server
 ) -> list[Point]:
     """Every way to serve `model` on exactly `n_gpus`, as far as weights and cache fit.
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
@@ -62,8 +63,8 @@ class NoLayout(BadInput):
 class Plan:
     """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and its results.
 
-    `rejected` counts by reason what does not divide: splits of the model ("heads", "width", "layers",
-    "experts"), splits for each batch ("batch"), and these with a micro-batch ("chunks").
+    `rejected` counts what does not divide by reason: splits of the model ("heads", "width", "layers",
+    "experts"), of each batch ("batch"), and these with a micro-batch ("chunks").
     """
 
     shape: Model
@@ -94,9 +95,8 @@ class Plan:
     def layout(self, row: int) -> Layout:
         """The layout of one row."""
         field = {name: column[row].item() for name, column in self.columns.items()}
-        return Layout(
-            **field | {"recompute": RECOMPUTE[field["recompute"]], "sequence": bool(field["sequence"])}
-        )
+        field |= {"recompute": RECOMPUTE[field["recompute"]], "sequence": bool(field["sequence"])}
+        return Layout(**field)
 
     def where(self, **fixed) -> np.ndarray:
         """Mask of the layouts with these values: `where(tensor=8, recompute="full")`."""
@@ -143,15 +143,7 @@ class Plan:
 
 
 def plan(
-    shape: Model,
-    cluster: Cluster,
-    *,
-    batch_tokens,
-    seq,
-    recipe=RECIPE,
-    efficiency=None,
-    only=None,
-    progress=None,
+    shape, cluster, *, batch_tokens, seq, recipe=RECIPE, efficiency=None, only=None, progress=None
 ) -> Plan:
     """Step time, memory and utilisation of every layout of `shape` on all GPUs of `cluster`.
 
@@ -160,7 +152,7 @@ def plan(
     layout divides model, cluster and batch, and says what would, and BadInput for a size that cannot be.
     """
     efficiency = efficiency or fit()
-    known, rejected = step_inputs(shape, cluster, seq, recipe), {}
+    known, rejected = step_inputs(shape, cluster, seq, recipe), Counter()
     searched = [name for name in Layout.__dataclass_fields__ if name != "batch"]
     only = {pick(name, searched, "dimension"): np.atleast_1d(x).tolist() for name, x in (only or {}).items()}
     batches = [_sequences(tokens, seq) for tokens in np.atleast_1d(batch_tokens).tolist()]
@@ -169,9 +161,8 @@ def plan(
     if not pieces:
         raise NoLayout(_nothing_divides(known, batches, only))
     columns, found = _evaluate(known | asdict(efficiency), splits, pieces, progress)
-    rejected = {why: count for why, count in rejected.items() if count}
     task = (shape, cluster, seq, recipe, efficiency)
-    return Plan(*task, columns, *found.values(), capacity_bytes=known["memory"], rejected=rejected)
+    return Plan(*task, columns, *found.values(), capacity_bytes=known["memory"], rejected=dict(+rejected))
 
 
 def _pieces(splits: dict, seq: int, only: dict) -> list:
@@ -197,10 +188,8 @@ def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, 
         floats = {name: column.astype(float) for name, column in piece.items()}
         x = before_kinds(parts).on_arrays(with_ranks(known | floats))
         for kind in kinds:
-            here, terms = (
-                slice(done, done := done + len(rows)),
-                of_kind(*kind, "experts" in parts).on_arrays(x),
-            )
+            here = slice(done, done := done + len(rows))
+            terms = of_kind(*kind, "experts" in parts).on_arrays(x)
             own = piece | dict(zip(KIND, (RECOMPUTE.index(kind[0]), *kind[1:])))
             for name, column in columns.items():
                 column[here] = own[name]
@@ -232,12 +221,8 @@ class Explained:
     flop_per_gpu_s: float | None = None
 
 
-BYTES = {
-    "state": "Q_state",
-    "activations": "Q_act",
-    "embedding and loss": "Q_edge",
-    "layer at work": "Q_work",
-}
+BYTES = {"state": "Q_state", "activations": "Q_act"}
+BYTES |= {"embedding and loss": "Q_edge", "layer at work": "Q_work"}
 
 
 def explain(
@@ -262,8 +247,9 @@ def explain(
     if x["Q_rank"] > x["memory"]:
         reasons = [f"it needs {_excess(x['Q_rank'], x['memory'])}"]
     wide = {"tensor": layout.tensor, "expert": layout.tensor * layout.expert * (layout.expert > 1)}
-    outside = {name: size for name, size in wide.items() if size > x["node"]}
-    notes = [f"{name}-parallel groups of {size} GPUs leave the node" for name, size in outside.items()]
+    notes = [
+        f"{kind}-parallel groups of {n} GPUs leave the node" for kind, n in wide.items() if n > x["node"]
+    ]
     held = {name: x[term] for name, term in BYTES.items()}
     whole = [x[term] for term in ("t_step", "Q_rank", "mfu", "flop_per_gpu_s")]
     return Explained(layout, reasons, notes, x, _seconds(**x), held, *whole)
@@ -285,25 +271,23 @@ def _divisors(n: int) -> list[int]:
     return low + [n // i for i in reversed(low) if i * i < n]
 
 
-def _keep(columns: dict, known: dict, clashes, rejected: dict) -> dict:
+def _keep(columns: dict, known: dict, clashes, rejected: Counter) -> dict:
     """The columns without the rows that clash; `rejected` counts those by their first reason."""
     for why in clashes:
         wrong = np.broadcast_to(CLASHES[why](**known | columns), columns["tensor"].shape)
-        rejected[why] = rejected.get(why, 0) + int(wrong.sum())
+        rejected[why] += int(wrong.sum())
         columns = {name: column[~wrong] for name, column in columns.items()}
     return columns
 
 
-def _enumerate(known: dict, batches: list[int], only: dict, rejected: dict) -> dict:
+def _enumerate(known: dict, batches: list[int], only: dict, rejected: Counter) -> dict:
     """Columns of every way to split model, cluster and batches."""
 
     def among(name, values):
         return [int(value) for value in values if value in only.get(name, (value,))]
 
-    n, most = (
-        known["n"],
-        {"tensor": known["n"], "pipeline": known["n"], "expert": known["E"], "chunks": known["L"]},
-    )
+    n = known["n"]
+    most = {"tensor": n, "pipeline": n, "expert": known["E"], "chunks": known["L"]}
     every = product(*(among(name, _divisors(size)) for name, size in most.items()))
     rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, len(most))
     splits = dict(zip(most, rows.T))
@@ -317,7 +301,7 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: dict) -> d
         columns = {name: np.repeat(column, len(pairs)) for name, column in group.items()}
         each = np.tile(np.array(pairs, dtype=int).reshape(-1, 2), (rows, 1)).T
         columns |= dict(zip(("micro_batch", "batch"), each))
-        rejected["batch"] = rejected.get("batch", 0) + rows * (len(batches) - len(whole))
+        rejected["batch"] += rows * (len(batches) - len(whole))
         found.append(_keep(columns, known, ("chunks",), rejected))
     names = (*splits, "micro_batch", "batch")
     return {name: np.concatenate([np.empty(0, int), *(columns[name] for columns in found)]) for name in names}

@@ -21,7 +21,7 @@ from ..chapters.moe_inference import experts_hit
 from ..spine.chain import Chain, link
 from ..spine.errors import BadInput
 from .count import ServedModel
-from .machine import DoesNotFit, Server
+from .machine import DoesNotFit, Server, positive_numbers
 
 HOLD = Chain(link("Q_held", laws.held_weights), link("Q_left", laws.memory_left, Q_w="Q_held"))
 READ = Chain(link("E_hit", experts_hit, B_seq="n_tok"), laws.rank_weights, laws.rank_cache, laws.memory_time)
@@ -36,18 +36,10 @@ WORTH = Chain(
     link("c_tok", laws.token_cost, n="n_serve"),
 )
 PASS = Chain(HOLD, READ, MULTIPLY, MOVE, RATES, ROOM, WORTH)
-PROMPT = PASS.but(
-    link("R_out", laws.prompt_rate)
-)  # rates count a token of each sequence, or here a whole prompt
-NAMES = {
-    "pass_seconds": "t_pass",
-    "user_rate": "R_out",
-    "rate": "R_serve",
-    "mfu": "mfu_serve",
-    "cost": "c_tok",
-}
+PROMPT = PASS.but(link("R_out", laws.prompt_rate))  # rates count a whole prompt, not a token a sequence
+NAMES = {"pass_seconds": "t_pass", "user_rate": "R_out", "rate": "R_serve", "mfu": "mfu_serve"}
 NAMES |= {"n_gpus": "n_serve", "experts_hit": "E_hit", "batch_limit": "B_max", "left_bytes": "Q_left"}
-NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache"}
+NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache", "cost": "c_tok"}
 
 
 @dataclass(frozen=True)
@@ -119,15 +111,12 @@ def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, pric
 
 def _run(chain, model, server, batch, context, mean_context, tokens, hit, price) -> Pass:
     """The chain on what model, server and batch say, without the links that the caller knows better."""
-    for name, value in (("batch", batch), ("context", context), ("tokens", tokens)):
-        if not np.all(np.isfinite(value)) or not np.all(np.asarray(value) > 0):
-            raise BadInput(f"{name} takes positive numbers, got {value!r}")
+    positive_numbers(batch=batch, context=context, tokens=tokens)
     for name, value in (("expert", server.expert), ("hit", 0 if hit is None else np.max(hit))):
         if value > model.E:
             raise BadInput(f"{name} takes at most the {model.E} experts of {model.name}, got {value:g}")
-    sizes = dict(
-        zip(("B_seq", "S"), np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float)))
-    )
+    grid = np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float))
+    sizes = dict(zip(("B_seq", "S"), grid))
     known = vars(model) | server.facts() | sizes | {"C_pair": model.pair_flop * mean_context}
     known |= {"n_tok": sizes["B_seq"] * tokens, "kv": model.entries * server.kv_bytes}
     known["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
@@ -148,17 +137,16 @@ def _named(x: dict) -> Pass:
     parts = {"memory": x["t_mem"] * x["overhead"], "compute": x["t_mm"] * x["overhead"]}
     parts |= {name: x[f"t_{name}"] for name in ("tensor", "split", "expert", "hop")}
     parts["layers"] = x["t_layer"] * x["L"] + 0.0 * x["t_mem"]
-    seconds = {f"{name}_seconds": part for name, part in parts.items()}
-    return Pass(
-        **seconds, **{name: x.get(letter) for name, letter in NAMES.items()}, in_flight=x["m"] * x["B_seq"]
-    )
+    found = {f"{name}_seconds": part for name, part in parts.items()}
+    found |= {name: x.get(letter) for name, letter in NAMES.items()}
+    return Pass(**found, in_flight=x["m"] * x["B_seq"])
 
 
 def at_the_limit(model: ServedModel, server: Server, *, context: float, price: float) -> Pass:
     """`decode` with as many sequences as memory allows.
 
-    One micro-batch for each stage; where not even one sequence a stage fits, fewer micro-batches of one, and
-    stages that wait. Raises DoesNotFit where no whole sequence fits.
+    Where not one sequence a stage fits, fewer micro-batches of one, and stages that wait. Raises DoesNotFit
+    where no whole sequence fits.
     """
     one, m = decode(model, server, batch=1, context=context), server.facts()["m"]
     most = float(one.batch_limit)

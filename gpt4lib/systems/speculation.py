@@ -39,7 +39,10 @@ def at_acceptance(law: Law, **inputs):
 
 
 def best_draft_length(*, accept, c_draft, most: int = 64):
-    """The draft length from 1 to `most` with the largest speed-up, the shorter of two that tie."""
+    """The draft length from 1 to `most` with the largest speed-up, the shorter of two that tie.
+
+    Raises BadInput for a `most` below 1.
+    """
     if not most >= 1:
         raise BadInput(f"most takes a whole number of at least 1, got {most!r}")
     rates, costs = np.broadcast_arrays(np.asarray(accept, dtype=float), np.asarray(c_draft, dtype=float))

@@ -56,11 +56,8 @@ def step_inputs(shape: Model, cluster: Cluster, seq: int, recipe: Recipe) -> dic
         positive(name, getattr(cluster, name))
     positive("seq", seq)
     gpu = hardware(cluster.device)
-    links = {"link_in": one_way(gpu, cluster.nvlink_bytes_per_s), "link_out": cluster.nic_bytes_per_s}
-    machine = links | {
-        "memory": gpu.memory_bytes - cluster.reserve_bytes,
-        "mem_rate": gpu.bandwidth_bytes_per_s,
-    }
+    machine = {"link_in": one_way(gpu, cluster.nvlink_bytes_per_s), "link_out": cluster.nic_bytes_per_s}
+    machine |= {"memory": gpu.memory_bytes - cluster.reserve_bytes, "mem_rate": gpu.bandwidth_bytes_per_s}
     machine |= {"F": gpu.bf16_flop_per_s, **asdict(recipe)}
     for name, value in machine.items():
         is_share = name.endswith("overlap")
@@ -75,24 +72,15 @@ def _shape_inputs(s: Model, seq: int) -> dict:
     parts, flop = parameters(s).parts, flop_per_token(s, seq)
     qk, mixed = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
     routed, inside = s.layers - s.dense_layers, s.top_k * s.d_ff_expert + s.n_shared_experts * s.d_ff_shared
+    width = s.dense_layers * s.mlp_matrices * s.d_ff + routed * s.expert_matrices * inside
     known = {letter: getattr(s, field) for letter, field in SHAPE.items()} | {"T": seq, "S": seq}
     known |= {"n_kv": s.n_heads} if s.latent else {}
-    known |= {
-        "E": max(s.n_experts, 1),
-        "routed": routed,
-        "d_qk": qk,
-        "d_mix": mixed,
-        "d_heads": s.n_heads * mixed,
-    }
+    known |= {"E": max(s.n_experts, 1), "routed": routed, "d_mlp": width / s.layers}
     known["k"] = (s.dense_layers + routed * (s.top_k + s.n_shared_experts)) / s.layers
-    known["d_mlp"] = (
-        s.dense_layers * s.mlp_matrices * s.d_ff + routed * s.expert_matrices * inside
-    ) / s.layers
+    known |= {"d_qk": qk, "d_mix": mixed, "d_heads": s.n_heads * mixed}
     known |= {f"C_{part}": c for part, c in flop.items()} | {"C_full": sum(flop.values())}
-    known |= {
-        "C_layers": sum(flop.values()) - flop["unembedding"],
-        "N_copies": parts["norms"] + parts["router"],
-    }
+    known["C_layers"] = known["C_full"] - flop["unembedding"]
+    known["N_copies"] = parts["norms"] + parts["router"]
     known["N_layers"] = sum(parts[x] for x in ("attention", "mlp", "shared_experts", "biases"))
     tables = {"experts": "experts", "first": "embedding", "last": "unembedding", "positions": "positions"}
     return known | {f"N_{name}": parts[part] for name, part in tables.items()}
@@ -202,17 +190,15 @@ RINGS = Chain(
     link("link_expert", in_node, ranks="ep", stride="tp", outside="link_out"),
     link("link_hop", in_node, ranks="n", stride=1.0, outside="link_out"),
 )
-HELD = (
-    Chain(  # by a rank of the first stage: parameters, some on fewer replicas; entries, micro-batches, edges
-        link("N_copy", first_stage),
-        link("N_data", _RANK, N_split="N_layers"),
-        link("N_copy", over, whole="N_copies", parts="p"),
-        link("N_inside", _RANK, N_split="N_layers"),
-        link("N_data_experts", _RANK, N_split="N_experts", ranks="ranks_experts", N_copy=0.0),
-        link("d_att", attention_entries),
-        _either("in_flight", "v", laws.flying, laws.flying_interleaved),
-        _either("Q_edge", "p", laws.edge_of_one_stage, laws.edge),
-    )
+HELD = Chain(  # by a rank of the first stage: parameters, then entries, micro-batches and edges
+    link("N_copy", first_stage),
+    link("N_data", _RANK, N_split="N_layers"),
+    link("N_copy", over, whole="N_copies", parts="p"),
+    link("N_inside", _RANK, N_split="N_layers"),
+    link("N_data_experts", _RANK, N_split="N_experts", ranks="ranks_experts", N_copy=0.0),
+    link("d_att", attention_entries),
+    _either("in_flight", "v", laws.flying, laws.flying_interleaved),
+    _either("Q_edge", "p", laws.edge_of_one_stage, laws.edge),
 )
 
 
@@ -254,14 +240,11 @@ def _replicas(name: str, width: str, zero: int) -> Chain:
 
 def _at_work(recompute: str, sequence: bool, zero: int) -> Chain:
     """What the one layer at work computes anew, and what it gathers."""
-    anew, gathered = [], []
-    if recompute == "full":
-        anew = [link("Q_anew", laws.kept["none", sequence])]
-    if zero == 3:
-        rank = link("N_rank", summed, dense="N_inside", experts="N_data_experts")
-        gathered = [rank, link("Q_gathered", laws.gathered_layer)]
-    held = {step.name: step.name for step in (anew + gathered) if step.name.startswith("Q")}
-    return Chain(*anew, *gathered, link("Q_work", summed, **held))
+    rank = link("N_rank", summed, dense="N_inside", experts="N_data_experts")
+    anew = [link("Q_anew", laws.kept["none", sequence])] if recompute == "full" else []
+    gathered = [link("Q_gathered", laws.gathered_layer)] if zero == 3 else []
+    held = {step.name: step.name for step in anew + gathered}
+    return Chain(*([rank] if gathered else []), *anew, *gathered, link("Q_work", summed, **held))
 
 
 @cache
@@ -279,18 +262,12 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
         _transfer("tensor", runs, "t_work", "tensor"),
         _transfer("expert", runs, "t_work", "expert") if routed else link("t_expert", summed),
         _transfer("hop", "hops", "t_work", "pipeline"),
-        laws.stage_time,
-        laws.pipeline_time,
-        laws.whole_step if zero >= 2 else laws.last_backward,
+        *(laws.stage_time, laws.pipeline_time, laws.whole_step if zero >= 2 else laws.last_backward),
         *(_replicas(name, width, zero) for name, width in widths.items()),
         *(link(name, summed, **{x: f"{name}_{x}" for x in widths}) for name in ("t_update", "Q_state")),
         link("t_data", summed, **{x: f"t_{x}" for x in widths}),
-        laws.kept[recompute, sequence],
-        laws.stage_activations,
-        _at_work(recompute, sequence, zero),
-        laws.rank_memory,
-        laws.step,
-        laws.model_flop,
+        *(laws.kept[recompute, sequence], laws.stage_activations, _at_work(recompute, sequence, zero)),
+        *(laws.rank_memory, laws.step, laws.model_flop),
         link("mfu", utilisation, t="t_step"),
         laws.machine_flop,
         link("flop_per_gpu_s", laws.rate_per_gpu),

@@ -1,10 +1,8 @@
-"""The roofline, measured: what a product of matrices takes by the laws, and by the clock of this computer or
-of a GPU.
+"""The roofline, measured: the time of a product of matrices by the laws, and by a computer's or GPU's clock.
 
-A decode step is a weight matrix times a few columns, one for each sequence. `predict` says what that takes
-from two numbers, a memory rate and a peak. `own` measures both on this computer, and the products beside
-them. `measurements` reads what `benchmarks/measure_gpu.py` recorded on GPUs, `against_law` sets it against
-`predict`.
+A decode step is a weight matrix times a few columns, one for each sequence. `predict_product` says what that
+takes from a memory rate and a peak. `own` measures both on this computer, and the products beside them.
+`measurements` reads what `benchmarks/measure_gpu.py` recorded on GPUs, `against_law` compares.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from ..chapters.moe_inference import experts_hit
 from ..facts.devices import devices
 from ..spine.chain import Chain
 from ..spine.errors import BadInput, positive
+from ..systems.machine import positive_numbers
 
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float8": 1}
 PEAK_OF = {"bfloat16": "bf16_flop_per_s", "float8": "fp8_flop_per_s"}
@@ -37,15 +36,7 @@ PRODUCT = (
 
 # ---- by the laws ----------------------------------------------------------------------------
 def predict_product(
-    *,
-    batch,
-    rows: int,
-    columns: int,
-    dtype: str,
-    bandwidth: float,
-    peak: float,
-    experts: int = 1,
-    top_k: int = 1,
+    *, batch, rows: int, columns: int, dtype: str, bandwidth: float, peak: float, experts=1, top_k=1
 ):
     """max(bytes / bandwidth, FLOP / peak) of a (rows x columns) product with `batch` columns, in seconds.
 
@@ -58,17 +49,13 @@ def predict_product(
     for name, value in (("rows", rows), ("columns", columns), ("experts", experts), ("top_k", top_k)):
         positive(name, value)
     batch = np.asarray(batch, dtype=float)
-    for name, value in (("batch", batch), ("bandwidth", bandwidth), ("peak", peak)):
-        if not (np.all(np.isfinite(value)) and np.all(np.asarray(value) > 0)):
-            raise BadInput(f"{name} takes positive numbers, got {value!r}")
+    positive_numbers(batch=batch, bandwidth=bandwidth, peak=peak)
     if top_k > experts:
         raise BadInput(f"top_k takes at most experts = {experts}, got {top_k}")
     each, width = rows * columns, ELEMENT_BYTES[dtype]
     matrices = 1 if experts == 1 else 2
-    x = dict.fromkeys(("tp", "ep", "transfer", "ceiling", "overlap"), 1.0) | {
-        "mem_rate": bandwidth,
-        "F": peak,
-    }
+    x = dict.fromkeys(("tp", "ep", "transfer", "ceiling", "overlap"), 1.0)
+    x |= {"mem_rate": bandwidth, "F": peak}
     x |= {"E": experts, "k": top_k, "B_seq": batch, "n_tok": batch, "weight_bytes": width}
     x |= {"N_fix": 0.0, "N_exp": matrices * each, "Q_kv": width * batch * (rows + columns)}
     x["C_full"] = laws.weight_flop(B_seq=1) * matrices * top_k * each
@@ -92,9 +79,9 @@ def own(
 ) -> dict:
     """Memory rate and peak of this computer in float32, and seconds of a (side x side) matrix by batch.
 
-    The memory rate is that of a sum over an array as large as the matrix, the peak that of a square product:
-    neither is one of the products that they predict. Returns bandwidth [byte/s], peak [FLOP/s], batch,
-    seconds, predicted.
+    A sum over an array as large as the matrix gives the rate, a square product the peak: neither is one of
+    the products that they predict. Returns bandwidth [byte/s], peak [FLOP/s], batch, seconds, predicted.
+    Raises BadInput for sizes that are not positive.
     """
     positive("side", side)
     positive("repeats", repeats)
@@ -168,11 +155,9 @@ def against_law(rows: list[dict]) -> list[dict]:
             continue
         sizes = {name: r[name] for name in (*_SIZES, "dtype")}
         sheet, card = devices().get(r["device"]), own_rates[r["card"]]
-        peak = PEAK_OF.get(r["dtype"], "")
-        rates = {
-            "by_sheet": (getattr(sheet, "bandwidth_bytes_per_s", None), getattr(sheet, peak, None)),
-            "by_own": (card.get("bandwidth"), card.get(r["dtype"])),
-        }
+        fields = "bandwidth_bytes_per_s", PEAK_OF.get(r["dtype"], "")
+        rates = {"by_sheet": [getattr(sheet, field, None) for field in fields]}
+        rates["by_own"] = card.get("bandwidth"), card.get(r["dtype"])
         ratio = dict.fromkeys(rates)
         for name, (bandwidth, peak) in rates.items():
             if bandwidth is not None and peak is not None:

@@ -30,10 +30,7 @@ SLICES = {8: (2, 2, 2), 16: (2, 2, 4), 32: (2, 4, 4), 64: (4, 4, 4)}
 HEADS = {"PaLM 540B": 64}  # as served; the shape has 48
 WEIGHT_BYTES = {"int8": 1.0, "bfloat16": 2.0}
 _READ = Chain(laws.rank_weights, laws.rank_cache, laws.memory_time, full, laws.pass_flop, laws.compute_time)
-TORUS = {
-    "WS": _READ + Chain(laws.stationary_time),
-    "WG": _READ + Chain(laws.gathered_time),
-}  # weights stay, or move
+TORUS = {"WS": _READ + Chain(laws.stationary_time), "WG": _READ + Chain(laws.gathered_time)}  # stay, or move
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,10 @@ def latencies() -> list[Row]:
 
 
 def links_of_axes(chips: int) -> tuple[int, int]:
-    """Links of a chip in the first axis of its slice, and in the other two together."""
+    """Links of a chip in the first axis of its slice, and in the other two together.
+
+    Raises BadInput for a number of chips that is none of `SLICES`.
+    """
     if chips not in SLICES:
         raise BadInput(f"chips takes one of {', '.join(map(str, SLICES))}, got {chips!r}")
     each = 2 if all(side % 4 == 0 for side in SLICES[chips]) else 1
@@ -90,12 +90,9 @@ def pass_parts(
     links_x, links_yz = links_of_axes(row.chips) if rings is None else (1 + rings, 2 * (1 + rings))
     x = vars(model) | dict.fromkeys(("ep", "transfer", "ceiling", "E_hit"), 1.0)
     x |= dict.fromkeys(("tp", "cache_ranks", "n"), row.chips) | {"act_bytes": 2.0, "kv": 2.0 * model.entries}
-    x |= {
-        "weight_bytes": row.weight_bytes,
-        "B_seq": row.batch,
-        "n_tok": row.batch * (prompt if prefill else 1),
-    }
-    x |= {"S": prompt, "C_pair": model.pair_flop * (prompt / 2 if prefill else prompt), "N": model.total}
+    tokens, mean_context = (prompt, prompt / 2) if prefill else (1, prompt)
+    x |= {"weight_bytes": row.weight_bytes, "B_seq": row.batch, "n_tok": row.batch * tokens}
+    x |= {"S": prompt, "C_pair": model.pair_flop * mean_context, "N": model.total}
     x |= {"F": tpu.bf16_flop_per_s, "mem_rate": tpu.bandwidth_bytes_per_s, "link": link}
     x |= {"links": links_x + links_yz, "links_x": links_x, "links_yz": links_yz}
     x |= {"torus_x": side, "torus_yz": prod(others)}
@@ -111,7 +108,10 @@ def predict(row: Row, ceiling: float, layer_seconds: float, **how) -> float:
 
 
 def fit_constants(some=None, **how) -> tuple[float, float]:
-    """The two constants that make the relative errors of these rows smallest, by least squares."""
+    """The two constants that make the relative errors of these rows smallest, by least squares.
+
+    Raises BadInput for fewer than two rows.
+    """
     some = latencies() if some is None else some
     if len(some) < 2:
         raise BadInput(f"some takes two rows or more, got {len(some)}")
@@ -126,8 +126,5 @@ def fit_constants(some=None, **how) -> tuple[float, float]:
 def leave_one_out_ratios(**how) -> list[float]:
     """Predicted over measured seconds of each row, by constants fitted on the seven others."""
     every = latencies()
-    others = [[r for r in every if r is not row] for row in every]
-    return [
-        predict(row, *fit_constants(o, **how), **how) / row.measured_seconds
-        for row, o in zip(every, others, strict=True)
-    ]
+    fitted = [fit_constants([other for other in every if other is not row], **how) for row in every]
+    return [predict(row, *of, **how) / row.measured_seconds for row, of in zip(every, fitted, strict=True)]

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from functools import cache
 
 from sympy import Integer, Min
@@ -18,6 +20,7 @@ from ..chapters.notation import C_tok, E, N, N_attn, N_exp, N_fix, Q_kv, Q_w, k
 from ..chapters.parallelism import Q_rank
 from ..chapters.training_cost import duration, rental_from_compute
 from ..facts.devices import devices
+from ..facts.files import read_csv
 from ..show.charts import Chart, Slider
 from ..spine.browser import browser_name
 from ..spine.chain import Chain, link
@@ -48,46 +51,29 @@ PAGE = Chain(
 )
 
 GPUS = ("A100-SXM 80GB", "H100-SXM 80GB", "H200-SXM", "B200-SXM")
+_ENDS = ("lo", "hi", "start", "step")
 OF_GPU = {"F": "bf16_flop_per_s", "mem": "memory_bytes", "mem_rate": "bandwidth_bytes_per_s"}
+OF_GPU |= {"link_in": "link_one_way_bytes_per_s"}
 SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
-    "L": Slider(8, 160, 120, step=1, label="layers"),
-    "d": Slider(1024, 20480, 12416, step=128, label="model width"),
-    "n_h": Slider(8, 192, 144, step=1, label="heads of 128"),
-    "n_kv": Slider(1, 192, 1, step=1, label="key-value heads"),
-    "d_ff": Slider(2048, 65536, 37248, step=128, label="MLP width"),
-    "n_mat": Slider(2, 3, 2, step=1, label="MLP matrices"),
-    "V": Slider(32000, 256000, 100277, step=1, label="vocabulary"),
-    "E": Slider(1, 128, 16, step=1, label="experts"),
-    "k": Slider(1, 16, 2, step=1, label="experts of a token"),
-    "D": Slider(0.1, 30, 13, "Ttoken", step=0.1, label="tokens (trillion)"),
-    "n": Slider(512, 50000, 24960, step=8, unit="GPU", label="training GPUs"),
-    "mfu": Slider(5, 60, 34, "percent", step=0.5, label="utilisation (%)"),
-    "price": Slider(0.5, 5, 1, "USD/GPU/hour", step=0.05, label="$ per GPU-hour"),
-    "tp": Slider(1, 8, 8, step=1, label="serving: tensor"),
-    "p": Slider(1, 32, 16, step=1, label="serving: stages"),
-    "B_seq": Slider(1, 1024, 256, step=1, label="serving: batch"),
-    "S": Slider(512, 32768, 8192, "token", step=512, label="serving: context"),
-    "weight_bytes": Slider(0.5, 2, 2, "byte/parameter", step=0.5, label="serving: weight bytes"),
-    "overhead": Slider(1, 3, 1, step=0.05, label="serving: overhead"),
+    row["symbol"]: Slider(
+        **{key: json.loads(row[key]) for key in _ENDS}, unit=row["unit"], label=row["label"]
+    )
+    for row in read_csv("sliders.csv")
 }
 CAPPED = {"n_kv": "n_h", "k": "E"}  # at most as many key-value heads as heads, experts of a token as experts
 SET = dict.fromkeys(("n_norm", "ep", "overlap", "ceiling", "transfer", "usable"), 1)
 SET |= {"d_h": 128, "kv_bytes": 2, "act_bytes": 2, "t_layer": 0, "link_out": 25e9}
 ALIKE = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
+_SHORT, _PLAIN = "replace(format(v, '.3s'), 'G', 'B')", "format(v, '.3~r')"
 OUT = (  # label, step, unit, and the text of the value v in that unit
-    ("Parameters", "N_total", "1", "replace(format(v, '.3s'), 'G', 'B')"),
-    ("Parameters active on a token", "N", "1", "replace(format(v, '.3s'), 'G', 'B')"),
+    ("Parameters", "N_total", "1", _SHORT),
+    ("Parameters active on a token", "N", "1", _SHORT),
     ("Training time", "t", "day", "format(v, ',.3~r') + ' days'"),
-    ("Training cost", "M", "1", "'$' + replace(format(v, '.3s'), 'G', 'B')"),
-    (
-        "Memory of a serving GPU",
-        "Q_used",
-        "GB",
-        "format(v, '.3~r') + ' of ' + format(mem / 1e9, '.3~r') + ' GB'",
-    ),
+    ("Training cost", "M", "1", f"'$' + {_SHORT}"),
+    ("Memory of a serving GPU", "Q_used", "GB", f"{_PLAIN} + ' of ' + format(mem / 1e9, '.3~r') + ' GB'"),
     ("Largest batch that fits", "B_max", "1", "v < 1 ? 'none' : format(floor(v), ',') + ' sequences a pass'"),
-    ("Tokens per second for a user", "R_out", "1", "format(v, '.3~r')"),
-    ("Cost of 1,000 tokens", "M_thousand", "1", "'$' + format(v, '.3~r')"),
+    ("Tokens per second for a user", "R_out", "1", _PLAIN),
+    ("Cost of 1,000 tokens", "M_thousand", "1", f"'$' + {_PLAIN}"),
 )
 
 
@@ -100,10 +86,9 @@ def factors() -> dict:
 
 @cache
 def sheet() -> dict:
-    """What the data sheets give, by symbol, in the order of `GPUS`; NVLink's figure adds both ways."""
+    """What the data sheets give, by symbol, in the order of `GPUS`."""
     gpus = [devices()[name] for name in GPUS]
-    found = {name: [getattr(gpu, field) for gpu in gpus] for name, field in OF_GPU.items()}
-    return found | {"link_in": [gpu.interconnect_bytes_per_s / 2 for gpu in gpus]}
+    return {name: [getattr(gpu, field) for gpu in gpus] for name, field in OF_GPU.items()}
 
 
 def values(gpu: str = GPUS[0], **settings) -> dict:
@@ -129,10 +114,9 @@ def terms() -> dict:
 
 
 def preset(case, found) -> dict:
-    """The settings of a case and its report on this page: those that it has a slider for.
+    """The settings of a case and its report that have a slider; the utilisation as published, where it is.
 
-    The utilisation is the published one where there is one. Raises BadInput for a model whose layers are not
-    all alike or whose heads are not 128 wide.
+    Raises BadInput for a model whose layers are not all alike or whose heads are not 128 wide.
     """
     s, t, served = case.shape, found.training, found.serving
     if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or (s.n_experts and s.dense_layers):
@@ -162,13 +146,10 @@ def page(*, description: str, presets: dict | None = None) -> Chart:
     chart = layers.add_params(*_params())
     spec = chart.configure_axis(labelFontSize=12, titleFontSize=13).to_dict()
     spec["$schema"] = "https://vega.github.io/schema/vega-lite/v5.json"
-    known = [
-        {
-            "name": name,
-            "settings": {browser_name(s): GPUS.index(v) if s == "gpu" else v for s, v in settings.items()},
-        }
-        for name, settings in (presets or {}).items()
-    ]
+    known = []
+    for name, settings in (presets or {}).items():
+        own = {browser_name(s): GPUS.index(v) if s == "gpu" else v for s, v in settings.items()}
+        known.append({"name": name, "settings": own})
     sliders = {name: browser_name(name) for name in SLIDERS}
     spec["usermeta"] = {"steps": [step.name for step in PAGE.links], "sliders": sliders, "presets": known}
     return Chart(spec)
@@ -195,8 +176,7 @@ def _bars() -> list:
     start, scales = values(), [unit_factor(unit, base_unit(unit)) for _, _, unit, _ in OUT]
     shown = [f"{step} / {scale!r}" for (_, step, *_), scale in zip(OUT, scales)]
     began = [start[step] / scale for (_, step, *_), scale in zip(OUT, scales)]
-    texts = [text.replace("v", "datum.value", 1) if text.startswith("v") else text for *_, text in OUT]
-    texts = [text.replace("(v", "(datum.value") for text in texts]
+    texts = [re.sub(r"\bv\b", "datum.value", text) for *_, text in OUT]
     over = f"(datum.label == {OUT[4][0]!r} && Q_used > mem ? ' (does not fit)' : '')"
     base = (
         alt.Chart(alt.InlineData(values=[{"row": i, "label": label} for i, (label, *_) in enumerate(OUT)]))

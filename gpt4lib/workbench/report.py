@@ -2,13 +2,13 @@
 
     report(load_case("gpt-4")).training.days
 
-Counts come from `gpt4lib.systems.count`, layouts from `gpt4lib.systems.planner`, money from the laws of
-`gpt4lib.chapters.training_cost`, serving from `gpt4lib.systems.serving`. The file is
-`gpt4lib.workbench.file`'s; every name of the report that has a unit ends in it. `Report.record` is its JSON.
+Counts, layouts and passes are those of `gpt4lib.systems`, money and time the laws of chapter 5; the file is
+`gpt4lib.workbench.file`'s. Every name of the report that has a unit ends in it; `Report.record` is its JSON.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from math import prod
@@ -22,7 +22,7 @@ from ..chapters.moe_inference import experts_hit
 from ..chapters.notation import bubble, mfu
 from ..chapters.parallelism import reduce_share
 from ..chapters.training_cost import duration, gpu_seconds, product, rental_from_compute, utilisation
-from ..chapters.training_step import pipeline_time, work
+from ..chapters.training_step import model_flop, pipeline_time, work
 from ..facts.devices import hardware
 from ..spine.errors import BadInput
 from ..spine.interval import Interval, draw
@@ -193,25 +193,21 @@ class Report:
         return _record(self)
 
 
-OF_STEP = {"mfu_with_scores": "mfu", "machine_flop_per_s_per_gpu": "flop_per_gpu_s"}
-OF_STEP |= {
-    "step_seconds": "step_seconds",
-    "memory_bytes_per_gpu": "memory_bytes",
-    "memory_bytes_by_part": "bytes",
-}
+OF_STEP = {"step_seconds": "step_seconds", "memory_bytes_per_gpu": "memory_bytes", "mfu_with_scores": "mfu"}
+OF_STEP |= {"memory_bytes_by_part": "bytes", "machine_flop_per_s_per_gpu": "flop_per_gpu_s"}
 OF_PASS = {"weight_bytes_per_gpu": "weight_bytes_held", "cache_bytes_per_gpu": "cache_bytes_held"}
 OF_PASS |= {"mfu": "mfu", "experts_hit": "experts_hit", "pass_seconds": "pass_seconds"}
 OF_PASS |= {"tokens_per_s_per_user": "user_rate", "tokens_per_s": "rate"}
-INLINE = (LayoutsReport, Layout)  # whose fields stand among those of the section that holds them
 
 
 def _record(section) -> dict:
+    """A section by name; fields of layouts stand among those of the section that holds them."""
     found = {}
     for name, value in ((f.name, getattr(section, f.name)) for f in fields(section)):
         if isinstance(value, Span):
             found |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
         elif is_dataclass(value):
-            found |= _record(value) if isinstance(value, INLINE) else {name: _record(value)}
+            found |= _record(value) if isinstance(value, (LayoutsReport, Layout)) else {name: _record(value)}
         elif isinstance(value, list):
             found[name] = [_record(each) if is_dataclass(each) else each for each in value]
         elif value is not None:
@@ -220,30 +216,23 @@ def _record(section) -> dict:
 
 
 def report(case: Case) -> Report:
-    """Everything the laws say of a case.
-
-    Raises BadInput with the numbers that clash where model, batch or target do not fit; both sections'
-    clashes at once.
-    """
-    found, clashes = {}, []
-    left_out = []
+    """Everything the laws say of a case. Raises BadInput with all numbers that clash, of both sections."""
+    clashes, left_out = [], []
+    found = {"model": _model(case)}
     for name, section in (("training", _training), ("serving", _serving)):
         needs = getattr(case, name)
-        if not needs:
-            left_out.append(f"{name}: the file has no [{name}]")
-            continue
         try:
-            found[name] = section(case)
+            found[name] = section(case) if needs else None
         except BadInput as error:
             clashes.append(f"  [{name}] {error}")
-        if not needs.price:
+        if not needs:
+            left_out.append(f"{name}: the file has no [{name}]")
+        elif not needs.price:
             left_out.append(f"cost of {name}: the file has no price_usd_per_gpu_hour for it")
     if clashes:
         raise BadInput("\n".join([f"{case.name}: does not fit", *clashes]))
-    found = {"model": _model(case), "training": None, "serving": None} | found
     figures = {name: _record(section) for name, section in found.items() if section}
-    published = [_against(row, figures) for row in case.published]
-    published = [row for row in published if row]
+    published = [row for row in (_against(row, figures) for row in case.published) if row]
     return Report(name=case.name, about=case.about, **found, published=published, left_out=left_out)
 
 
@@ -268,7 +257,7 @@ def _model(case: Case) -> ModelReport:
         active_parameters=count.active,
         parameters_by_part={part: size for part, size in count.parts.items() if size},
         forward_flop_per_token=forward,
-        training_flop_per_token=3 * forward,
+        training_flop_per_token=model_flop(C_full=forward, B_tok=1),
         scores_share=flop["scores"] / forward,
         mean_context_tokens=seq / 2,
     )
@@ -293,19 +282,17 @@ def _training(case: Case) -> TrainingReport:
     both = ranges, middles
     seconds = [run_duration(**known, **at) for at in both]
     busy = [gpu_seconds(n=known["n"], t=at) for at in seconds]
+    rest = _cost(t.price, {name: known[name] for name in ("N", "F")}, *both) if t.price else {}
+    rest |= {"gpu": cluster.device, "gpus": cluster.n_gpus, "layouts": layouts, "no_layout": clash}
     return TrainingReport(
         tokens=middles["D"],
-        gpu=cluster.device,
-        gpus=cluster.n_gpus,
         flop=span(*(compute(N=known["N"], D=at["D"]) for at in both), "FLOP"),
         mfu_from="the file" if t.mfu else "the planner",
         mfu=span(_plain(used), middle),
         lost_share=middles["lost"],
         days=span(*seconds, "day"),
         gpu_hours=span(*busy, "GPU*hour"),
-        **(_cost(t.price, {name: known[name] for name in ("N", "F")}, *both) if t.price else {}),
-        layouts=layouts,
-        no_layout=clash,
+        **rest,
     )
 
 
@@ -334,12 +321,10 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
     best, chosen = mine.explain(row), place(mine, row)
     beside = {name: value for name, value in best.seconds.items() if name != "forward and backward"}
     softmax = softmax_seconds(best) / best.step_seconds
+    found = {name: getattr(best, of) for name, of in OF_STEP.items()}
+    found |= {"layouts": len(every), "layouts_that_fit": int(every.feasible.sum())}
+    found |= {"limits": case.training.only, "layout": chosen, "best_layout": place(every, every.best())}
     return LayoutsReport(
-        layouts=len(every),
-        layouts_that_fit=int(every.feasible.sum()),
-        limits=case.training.only,
-        layout=chosen,
-        best_layout=place(every, every.best()),
         flop_per_s_per_gpu=best.mfu * known["F"],
         memory_bytes_limit=mine.capacity_bytes,
         step_share={name: value / best.step_seconds for name, value in best.seconds.items() if value},
@@ -348,7 +333,7 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
         mfu_if_memory_were_no_limit=place(mine, int(mine.mfu.argmax())).mfu,
         softmax_share=softmax,
         mfu_if_attention_were_fused=min(1.0, chosen.mfu / (1 - softmax)),
-        **{name: getattr(best, of) for name, of in OF_STEP.items()},
+        **found,
     )
 
 
@@ -381,24 +366,19 @@ def _serving(case: Case) -> ServingReport:
     batch, why, limit = _batch(s, at)
     x, cache = at(batch), model.entries * server.kv_bytes
     first = s.prompt and prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt)).pass_seconds
+    found = {name: getattr(x, of) for name, of in OF_PASS.items()}
+    found |= {"gpu": server.gpu, "gpus": int(x.n_gpus), "context_tokens": s.context}
+    found |= {"kv_cache_bytes_per_token": cache, "kv_cache_bytes_per_sequence": cache * s.context}
+    found |= {"batch": batch, "batch_from": why, "largest_batch": limit, "first_token_seconds": first}
     return ServingReport(
-        gpu=server.gpu,
-        gpus=int(x.n_gpus),
-        context_tokens=s.context,
-        kv_cache_bytes_per_token=cache,
-        kv_cache_bytes_per_sequence=cache * s.context,
         memory_bytes_limit=hardware(server.gpu).memory_bytes * server.usable,
         layers_per_stage=case.shape.layers / server.pipeline,
-        largest_batch=limit,
-        batch=batch,
-        batch_from=why,
         sequences_in_flight=server.facts()["m"] * batch,
         pass_seconds_by_part={name: float(seconds) for name, seconds in x.seconds.items() if seconds},
         binds_pass=str(x.bound),
         tokens_per_s_per_gpu=x.rate / x.n_gpus,
-        first_token_seconds=first,
         cost_usd_per_1000_tokens=_thousand(s.price, x) if s.price else None,
-        **{name: getattr(x, of) for name, of in OF_PASS.items()},
+        **found,
     )
 
 
@@ -421,37 +401,33 @@ def _batch(s, at) -> tuple[int, str, int]:
     if not limit:
         words = f"the cache of one sequence a pass, of {s.context:,} tokens, is {cache / 1e9:,.1f} {there}"
         raise DoesNotFit(words, cache, left)
-    if s.batch and s.batch > limit:
+    if s.batch:
         needed = s.batch * cache
         words = f"does not fit: its cache is {needed / 1e9:,.1f} {there}, enough for {limit:,}"
-        raise DoesNotFit(f"batch = {s.batch:,} {words}", needed, left)
-    if s.batch:
+        if s.batch > limit:
+            raise DoesNotFit(f"batch = {s.batch:,} {words}", needed, left)
         return s.batch, "the file", limit
     if not s.user_rate or at(limit).user_rate >= s.user_rate:
         return limit, "memory", limit
     batch = largest_that_holds(lambda size: at(size).user_rate >= s.user_rate, limit)
     if not batch:
-        raise BadInput(
-            f"user_tokens_per_s = {s.user_rate:g} is out of reach: one sequence gets {one.user_rate:.1f}"
-        )
+        reach = f"is out of reach: one sequence gets {one.user_rate:.1f}"
+        raise BadInput(f"user_tokens_per_s = {s.user_rate:g} {reach}")
     return batch, "the rate asked for", limit
 
 
 def _thousand(price: Interval, x: Pass) -> Span:
     """The cost of 1,000 tokens at the prices of a range."""
-    prices = price.lo, _middle(price), price.hi
-    each = [inference_tradeoffs.token_cost(price=p, n=x.n_gpus, R_serve=x.rate) for p in prices]
-    low, middle, high = (price_of_thousand(c_tok=cost) for cost in each)
-    return span(Interval(low, high), middle, "USD")
+
+    def at(usd):
+        return price_of_thousand(c_tok=inference_tradeoffs.token_cost(price=usd, n=x.n_gpus, R_serve=x.rate))
+
+    return span(Interval(at(price.lo), at(price.hi)), at(_middle(price)), "USD")
 
 
 def largest_that_holds(holds, limit: int) -> int:
     """The largest whole number up to `limit` for which `holds`, which stops holding once; 0 for none."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle - 1)
-    return low
+    return bisect_right(range(1, limit + 1), False, key=lambda size: not holds(size))
 
 
 # ---- against what is published --------------------------------------------------------------

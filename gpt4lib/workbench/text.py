@@ -14,21 +14,12 @@ from .file import FIGURES
 from .report import Against, LayoutsReport, ModelReport, Report, ServingReport, Span, TrainingReport
 
 LABEL, WIDTH = 20, 76
-MEANING = {  # what binds, in words
-    "memory": "reading weights and cache",
-    "compute": "matrix products",
-    "tensor": "all-reduces of tensor parallelism",
-    "split": "the divided cache",
-    "expert": "tokens to their experts and back",
-    "hop": "hops between stages",
-    "layers": "the fixed time of each layer",
-    "bubble": "the pipeline bubble",
-    "repeated": "work done twice",
-    "pipeline": "hops between stages",
-    "loss": "logits and loss",
-    "data": "the gradient's collectives",
-    "optimiser": "the optimiser",
-}
+MEANING = {"memory": "reading weights and cache", "compute": "matrix products"}  # what binds, in words
+MEANING |= {"tensor": "all-reduces of tensor parallelism", "expert": "tokens to their experts and back"}
+MEANING |= {"split": "the divided cache", "layers": "the fixed time of each layer"}
+MEANING |= {"bubble": "the pipeline bubble", "repeated": "work done twice", "optimiser": "the optimiser"}
+MEANING |= {"loss": "logits and loss", "data": "the gradient's collectives"}
+MEANING |= dict.fromkeys(("hop", "pipeline"), "hops between stages")
 
 
 def figure(name: str, value, digits: int = 3) -> str:
@@ -37,21 +28,24 @@ def figure(name: str, value, digits: int = 3) -> str:
     >>> figure("training.gpu_hours", 30.84e6), figure("training.mfu", Interval(0.32, 0.36))
     ('30.8 million GPU-hours', '32.0% to 36.0%')
     """
-    unit = FIGURES[name][1]
+    text = _written(value, FIGURES[name][1], digits)
+    return text.replace(" token/GPU/second", " tokens/s").replace(" GPU*second", "")
+
+
+def _written(value, unit: str, digits: int = 3) -> str:
+    """A number or interval in `unit`, written in the base of that unit; shares in percent."""
     if unit == "%":
         return fmt(value, "%", digits)
     base = base_unit(unit)
-    factor, ends = unit_factor(unit, base), value if isinstance(value, Interval) else Interval(value, value)
-    scaled = Interval(ends.lo * factor, ends.hi * factor)
-    text = fmt(scaled if isinstance(value, Interval) else scaled.lo, base, digits)
-    return text.replace(" token/GPU/second", " tokens/s").replace(" GPU*second", "")
+    factor = unit_factor(unit, base)
+    scaled = Interval(value.lo * factor, value.hi * factor) if isinstance(value, Interval) else value * factor
+    return fmt(scaled, base, digits)
 
 
 def to_text(found: Report) -> str:
     """The whole report. Each line is a label and what the laws say."""
     lines = [found.name, "=" * len(found.name), *wrap(found.about, WIDTH), ""]
-    sections = {"Model": _model, "Training": _training, "Serving": _serving}
-    for title, rows in sections.items():
+    for title, rows in {"Model": _model, "Training": _training, "Serving": _serving}.items():
         section = getattr(found, title.lower())
         if section is None:
             continue
@@ -85,12 +79,11 @@ def against(published: list[Against]) -> Table:
 def _published(rows):
     """The table, with sources that are too long for a column below it."""
     long = list(dict.fromkeys(row.source for row in rows if len(row.source) > LABEL))
-    noted = [
-        replace(row, source=f"[{long.index(row.source) + 1}]") if row.source in long else row for row in rows
-    ]
+    mark = {source: f"[{i}]" for i, source in enumerate(long, 1)}
+    noted = [replace(row, source=mark.get(row.source, row.source)) for row in rows]
     lines = repr(against(noted)).splitlines()
-    for i, source in enumerate(long, 1):
-        lines += wrap(f"[{i}] {source}", WIDTH, break_on_hyphens=False, break_long_words=False)
+    for source in long:
+        lines += wrap(f"{mark[source]} {source}", WIDTH, break_on_hyphens=False, break_long_words=False)
     return lines
 
 
@@ -103,17 +96,9 @@ def _short(text):
 
 def _range(span: Span) -> str:
     """A figure and, where it has one, its range."""
-    base, scale = (
-        base_unit(span.unit),
-        1.0 if span.unit == "1" else unit_factor(span.unit, base_unit(span.unit)),
-    )
-    base = "%" if base == "1" else base
-    text = fmt(span.value * scale, base)
-    return (
-        text
-        if span.low == span.high
-        else f"{text} ({fmt(Interval(span.low * scale, span.high * scale), base)})"
-    )
+    unit = "%" if span.unit == "1" else span.unit
+    text, ends = _written(span.value, unit), _written(Interval(span.low, span.high), unit)
+    return text if span.low == span.high else f"{text} ({ends})"
 
 
 def _binds(shares, name):
@@ -134,10 +119,10 @@ def layout(found: Layout) -> str:
 def _model(m: ModelReport):
     share = {name: size / m.parameters for name, size in m.parameters_by_part.items()}
     largest = sorted(share, key=share.get, reverse=True)[:3]
-    context = (
-        f"at a mean context of {number(m.mean_context_tokens)} tokens, scores {fmt(m.scores_share, '%')}"
-    )
-    scores = context if m.mean_context_tokens else "without attention scores: the file gives no context"
+    scores = "without attention scores: the file gives no context"
+    if m.mean_context_tokens:
+        mean = number(m.mean_context_tokens)
+        scores = f"at a mean context of {mean} tokens, scores {fmt(m.scores_share, '%')}"
     active = _short(fmt(m.active_parameters, "parameter"))
     return [
         ("parameters", f"{fmt(m.parameters, 'parameter')}, {active} active"),

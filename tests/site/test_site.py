@@ -51,7 +51,8 @@ class Links(HTMLParser):
 
 
 def test_links_and_downloads_resolve(site):
-    parsed, there, dead = {}, {}, set()
+    parsed, there = {}, {}
+    dead = set()
 
     def anchors(path):
         if path not in parsed:

@@ -725,7 +725,8 @@ ODD = model_of(
 
 def reasons_by_hand(shape, n, batch, seq, x):
     """What speaks against a layout, in the planner's words."""
-    found, t, p, d = [], x.tensor, x.pipeline, x.data
+    t, p, d = x.tensor, x.pipeline, x.data
+    found = []
     if t * p * d != n:
         found.append(f"tensor x pipeline x data = {t} x {p} x {d} ranks are not {n:,} GPUs")
     # Each rank gets as many heads as the others; a key-value head may be whole on several ranks.

@@ -32,7 +32,7 @@ SMALL = {
     "expert_matrices": 2,
 }
 MIXTURE, GPU = serving_view(model_of(SMALL)), hardware("A100-SXM 80GB")
-NVLINK, NIC = GPU.interconnect_bytes_per_s / 2, 25e9
+NVLINK, NIC = GPU.link_one_way_bytes_per_s, 25e9
 
 
 def by_hand(*, batch, context, tp, p, ep, hit, rank_overhead=1.0):
