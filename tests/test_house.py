@@ -79,9 +79,7 @@ def test_no_assignment_packs_unlike_things(path):
     for node in nodes(path, ast.Assign):
         if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
             kinds = {type(value) for value in node.value.elts}
-            fields = all(
-                isinstance(target, ast.Attribute) for target in node.targets[0].elts
-            )  # self.a, self.b
+            fields = all(isinstance(x, ast.Attribute) for x in node.targets[0].elts)  # self.a, self.b
             packed = len(node.value.elts) >= 3 and len(kinds) > 1 and not fields
             assert not packed, f"{name(path)}:{node.lineno}: {ast.unparse(node)}"
 

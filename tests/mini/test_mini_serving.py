@@ -201,3 +201,9 @@ def test_a_step_that_ends_nothing_is_refused(continuous):
     for step in (lambda turns: [], lambda turns: [turn for turn in turns if turn.request.number]):
         with pytest.raises(BadInput, match="step takes a function that returns the turns that are done"):
             serve(requests, slots=2, continuous=continuous, step=step)
+
+
+def test_latency_counts_from_the_arrival():
+    """One slot, a step each: the second request, there from step 2, waits until 3 and ends at 5."""
+    first, second = serve([Request(0, [7], 3), Request(1, [7], 2, 2)], slots=1)
+    assert (first.latency, second.latency) == (3, 3) and (second.start, second.end) == (3, 5)

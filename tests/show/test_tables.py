@@ -108,6 +108,7 @@ def test_assumptions_say_value_and_source():
         }
     ).rows
     assert rows[0][1:] == ["GPUs at work", "~25,000 GPUs", "the article"]
+    assert [row[0] for row in rows] == ["$n$", r"$k_{\mathrm{train}}$", "$r$"]  # a constant by its letter too
     assert rows[1][3] == "{cite}`kaplan2020`" and rows[2][2] == r"\$1 per GPU-hour"
     with pytest.raises(BadInput, match="takes quantities, got 'n'"):
         assumptions({"n": 1})
