@@ -65,7 +65,7 @@ def arrays(s):
         routed = s.n_experts and layer >= s.n_dense_layers
         if routed:
             found.append(("router", s.d_model, s.n_experts, True))
-            found += [("biases", 1, s.n_experts, True)] * s.biases
+            found += [("biases", 1, s.n_experts, True)] * bool(s.biases)
             for expert in range(s.n_experts):
                 found += mlp_arrays(s, "experts", s.d_ff_expert, s.expert_matrices, expert < s.top_k)
             for _ in range(s.n_shared_experts):
@@ -93,7 +93,7 @@ def attention_arrays(s):
         sizes = [(s.d_model, wide), (s.d_model, narrow), (s.d_model, narrow), (wide, s.d_model)]
         found = [("positions", s.d_model, wide, True)] if s.positions == "relative" else []
     found += [("attention", rows, columns, True) for rows, columns in sizes]
-    return found + [("biases", 1, columns, True) for _, columns in sizes] * s.biases
+    return found + [("biases", 1, columns, True) for _, columns in sizes] * bool(s.biases)
 
 
 def mlp_arrays(s, part, width, matrices, works):
@@ -101,7 +101,7 @@ def mlp_arrays(s, part, width, matrices, works):
     sizes = [(s.d_model, width)] * (matrices - 1) + [(width, s.d_model)]
     return [(part, rows, columns, works) for rows, columns in sizes] + [
         ("biases", 1, columns, works) for _, columns in sizes
-    ] * s.biases
+    ] * bool(s.biases)
 
 
 def check(shape):
@@ -185,7 +185,7 @@ def test_a_file_reads_like_the_mapping(tmp_path):
 def test_defaults():
     plain = {key: value for key, value in ROUTED.items() if key not in ("expert_matrices", "d_ff_shared")}
     shape = model_of(plain)
-    assert (shape.expert_matrices, shape.d_ff_shared, shape.biases) == (2, 7, False)
+    assert (shape.expert_matrices, shape.d_ff_shared, shape.biases) == (2, 7, ())
     alone = model_of(
         {
             k: v
