@@ -24,7 +24,7 @@ def _list(*names) -> dict:
 LAYERS = Kind(words=f"a list of {', '.join(LAYER_KINDS)}, repeated over the layers", rule=_list(*LAYER_KINDS))
 MLPS = Kind(words=f"a list of {', '.join(MLP_KINDS)}, repeated over the layers", rule=_list(*MLP_KINDS))
 BIASES = Kind(
-    words=f"true, false or a list of {', '.join(BIASED)}",
+    words=f"true or false, or a list of {', '.join(BIASED)}",
     rule={"anyOf": [{"type": "boolean"}, _list(*BIASED)]},
 )
 
