@@ -5,9 +5,9 @@ from html import escape
 from ..facts.models import STATE_KINDS, Model
 from ..spine.text import fmt
 from ..systems.count import SequenceCache, cache_of, parameters
-from .tables import cell, sheet
+from .tables import cell, long_table
 
-COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "with every layer full", "layers", "kind")
+_COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "with every layer full", "layers", "kind")
 LESS = {"window": "windows", "chunk": "chunks"}
 
 
@@ -43,7 +43,7 @@ class Models:
         self.rows = [(shape, parameters(shape), _caches(shape)) for shape in models]
 
     def _repr_html_(self):
-        return sheet(map(_row, self.rows), COLUMNS, kind="models", noun="models", filters="kind")
+        return long_table(map(_row, self.rows), _COLUMNS, kind="models", noun="models", filters="kind")
 
     def __repr__(self):
         return "\n".join(f"{s.name}: {count.total:,} parameters" for s, count, _ in self.rows)
