@@ -130,7 +130,7 @@ def preset(case, found) -> dict:
         known |= {"gpu": t.gpu, "n": t.gpus, "D": t.tokens / factors()["D"], "mfu": round(2 * share) / 2}
     if served:
         server = case.serving.server
-        known |= {"gpu": server.gpu, "tp": server.tensor, "p": server.pipeline}
+        known |= {"gpu": str(server.gpu), "tp": server.tensor, "p": server.pipeline}
         known |= {"B_seq": served.batch, "S": served.context_tokens, "weight_bytes": server.weight_bytes}
     return known
 
