@@ -1,12 +1,11 @@
 """Accelerators, as they report themselves and by data sheets, in base units, per GPU; peaks are dense."""
 
-import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
-from numbers import Real
 
 from ..spine.errors import pick, refuse
+from ..spine.schema import POSITIVE, TEXT, wrong
 from .files import read_csv
 
 _RATES = dict.fromkeys(("bandwidth_bytes_per_s", "interconnect_bytes_per_s"), "byte/second/GPU")
@@ -14,6 +13,8 @@ _PEAKS = dict.fromkeys(("bf16_flop_per_s", "fp8_flop_per_s", "int8_op_per_s"), "
 _MEMORY = dict.fromkeys(("memory_bytes", "sheet_memory_bytes"), "byte/GPU")
 DEVICE_UNITS = {**_MEMORY, **_RATES, **_PEAKS, "tdp_watt": "watt/GPU"}
 _NEEDED = ("memory_bytes", "bandwidth_bytes_per_s", "bf16_flop_per_s")
+_KEYS = {"name": replace(TEXT, needed=True)}
+_KEYS |= {key: replace(POSITIVE, needed=key in _NEEDED) for key in DEVICE_UNITS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +40,8 @@ class Device:
     notes: str = ""
 
     def __post_init__(self):
-        named = isinstance(self.name, str) and self.name.strip()
-        found = [] if named else [f"name takes a text, got {self.name!r}"]
-        for key in DEVICE_UNITS:
-            value = getattr(self, key)
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not (number and 0 < value < math.inf) and (value is not None or key in _NEEDED):
-                found.append(f"{key} takes a positive number, got {value!r}")
-        refuse("Device", found)
+        given = {key: getattr(self, key) for key in _KEYS if getattr(self, key) is not None}
+        refuse("Device", list(wrong(given, _KEYS).values()))
 
     def __str__(self):
         return self.name
@@ -74,16 +69,11 @@ def same_chip(name, known) -> str:
     >>> same_chip("H100 NVL", devices())
     'nearest known: H100-SXM 80GB, H100-PCIe 80GB'
     """
-    same = [each for each in known if _chip(each) == _chip(name)]
-    if same:
+    chip = lambda text: re.findall(r"\w*\d\w*", str(text).lower())[:1]
+    if same := [each for each in known if chip(each) == chip(name)]:
         return f"nearest known: {', '.join(same)}"
     others = f"no known chip goes by that name; other chips: {', '.join(known)}"
     return f"{others}; or describe your own, as [gpu] or Device"
-
-
-def _chip(name):
-    found = re.search(r"\w*\d\w*", str(name).lower())
-    return found and found[0]
 
 
 def hardware(which: str | Device) -> Device:

@@ -97,7 +97,7 @@ class Reference(Name):
 # ---- rules: the part of JSON Schema that the tables use ---------------------------------------
 _TYPES = {
     "integer": lambda x: type(x) is int,
-    "number": lambda x: type(x) in (int, float) and math.isfinite(x),
+    "number": lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x),
     "string": lambda x: isinstance(x, str),
     "boolean": lambda x: isinstance(x, bool),
     "array": lambda x: isinstance(x, list),
