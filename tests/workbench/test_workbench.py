@@ -326,6 +326,10 @@ MISTAKES += [  # of [gpu], beside a [cluster] that names another accelerator
     ({"gpu": 3}, ["[gpu] takes a section of keys, got 3"]),
     ({"gpu": {**OWN, "bandwith": 1}}, ["[gpu] unknown key 'bandwith'; nearest known: bandwidth_gb_per_s"]),
     ({"gpu": {**OWN, "memory_gb": 86}}, ["[gpu] takes either memory_gb or memory_gib, got both"]),
+    (
+        {"gpu": {"bandwidth_gb_per_s": 1, "bf16_tflop_per_s": 1}},
+        ["either memory_gb or memory_gib, got neither"],
+    ),
     ({"gpu": {**OWN, "name": " "}}, ["[gpu] name takes a text, got ' '"]),
     ({"gpu": {**OWN, "fp8_tflop_per_s": 0}}, ["[gpu] fp8_tflop_per_s takes a positive number, got 0"]),
 ]
