@@ -204,7 +204,7 @@ def _together(gpu, cluster, training, serving):
     if training and not cluster:
         found.append("[cluster] is missing, and [training] takes one")
     if serving and not gpu and "gpu" not in serving and "gpu" not in cluster:
-        found.append("[serving] gpu is missing, and there is no [cluster] to take it from")
+        found.append("[serving] gpu is missing, and there is no [cluster] or [gpu] to take it from")
     for name, section in (("cluster", cluster), ("serving", serving)):
         used = section.get("gpu", cluster.get("gpu"))
         if section and (isinstance(used, Device) or used in [*devices()]):

@@ -1060,6 +1060,8 @@ def test_an_own_gpu_reports_as_the_shipped_card_with_the_same_numbers():
     for section in ("training", "serving"):
         assert found[section].pop("gpu") == "own GPU"
         assert found[section] == {key: value for key, value in want[section].items() if key != "gpu"}
+    with pytest.raises(BadInput, match="unknown GPU of the page 'own GPU'"):
+        page.preset(check(own()), report.report(check(own())))
     assert "24,960 x own GPU" in workbench_text.to_text(report.report(check(own())))
 
 
