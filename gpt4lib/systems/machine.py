@@ -31,7 +31,7 @@ class DoesNotFit(BadInput):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """GPUs of `data/hardware.csv` and how they share the work; rates per GPU and one way, shares from 0 to 1.
+    """GPUs, by name or described, and how they share the work; rates per GPU and one way, shares from 0 to 1.
 
     Each stage has `tensor` x `expert` GPUs. `micro_batches` (default: one a stage) are under way at once.
     `divide_cache` splits the cache by sequences; otherwise by heads, and a head that is shared is copied.
@@ -39,7 +39,7 @@ class Server:
     products, `layer_seconds` is added in every layer. NVLink defaults to the data sheet's.
     """
 
-    gpu: str = "A100-SXM 80GB"
+    gpu: str | Device = "A100-SXM 80GB"
     tensor: int = 8
     pipeline: int = 1
     expert: int = 1
@@ -105,9 +105,9 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """GPUs of `data/hardware.csv`, nodes joined by NVLink (default: the sheet's); rates of a GPU, one way."""
+    """GPUs by name or described, nodes joined by NVLink (default: the sheet's); rates of a GPU, one way."""
 
-    device: str
+    device: str | Device
     n_gpus: int
     nic_bytes_per_s: float
     gpus_per_node: int = 8

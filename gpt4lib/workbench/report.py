@@ -283,7 +283,7 @@ def _training(case: Case) -> TrainingReport:
     seconds = [run_duration(**known, **at) for at in both]
     busy = [gpu_seconds(n=known["n"], t=at) for at in seconds]
     rest = _cost(t.price, {name: known[name] for name in ("N", "F")}, *both) if t.price else {}
-    rest |= {"gpu": cluster.device, "gpus": cluster.n_gpus, "layouts": layouts, "no_layout": clash}
+    rest |= {"gpu": str(cluster.device), "gpus": cluster.n_gpus, "layouts": layouts, "no_layout": clash}
     return TrainingReport(
         tokens=middles["D"],
         flop=span(*(compute(N=known["N"], D=at["D"]) for at in both), "FLOP"),
@@ -367,7 +367,7 @@ def _serving(case: Case) -> ServingReport:
     x, cache = at(batch), model.entries * server.kv_bytes
     first = s.prompt and prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt)).pass_seconds
     found = {name: getattr(x, of) for name, of in OF_PASS.items()}
-    found |= {"gpu": server.gpu, "gpus": int(x.n_gpus), "context_tokens": s.context}
+    found |= {"gpu": str(server.gpu), "gpus": int(x.n_gpus), "context_tokens": s.context}
     found |= {"kv_cache_bytes_per_token": cache, "kv_cache_bytes_per_sequence": cache * s.context}
     found |= {"batch": batch, "batch_from": why, "largest_batch": limit, "first_token_seconds": first}
     return ServingReport(
