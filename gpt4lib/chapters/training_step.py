@@ -3,7 +3,7 @@
 `gpt4lib.systems.step` runs these laws for a model on a cluster.
 """
 
-from sympy import Min, cbrt
+from sympy import Max, Min, cbrt
 
 from ..spine.law import Law, letters
 from . import parallelism
@@ -33,16 +33,20 @@ kept = {  # by recomputation, and whether the sequence is divided
     ("full", False): _kept(act_bytes * d, "Everything computed anew from the layer's input"),
     ("full", True): _kept(act_bytes * d / tp, "The same, sequence divided"),
 }
-in_flight = symbol("in_flight", "1", "micro-batches whose activations the first stage holds", "m_fly")
-flying = Law(in_flight, Min(m, p), "Micro-batches in flight on the first stage, 1F1B", source="narayanan2021")
-flying_interleaved = Law(in_flight, Min(m, p + (p - 1) / v), "The same, interleaved", source=_src)
-Q_act = symbol("Q_act", "byte", "activations on a rank of the first stage")
-stage_activations = Law(Q_act, in_flight * act_layer * L / p, "Activations on the first stage")
+in_flight = symbol("in_flight", "1", "micro-batches whose activations a stage holds", "m_fly")
+before = symbol("before", "1", "stages before this one", "i")
+flying = Law(
+    in_flight, Min(m, p - before), "Micro-batches in flight on a stage, 1F1B", source="narayanan2021"
+)
+_chunks = Min(m, p + (p - 1 - 2 * before) / v)
+flying_interleaved = Law(in_flight, _chunks, "The same, interleaved", source=_src)
+Q_act = symbol("Q_act", "byte", "activations on a rank of a stage")
+stage_activations = Law(Q_act, in_flight * act_layer * L / p, "Activations on one of equal stages")
 Q_edge = symbol("Q_edge", "byte", "activations of the embedding and of the loss")
 edge = Law(Q_edge, in_flight * n_tok * mask_bytes * d / tp, "Dropout mask of the embedding", source=_src)
 logit_bytes = constant("logit_bytes", 4, "byte/token", "bytes of one logit kept for the loss", _src)
 _loss = n_tok * (2 * act_bytes * d + logit_bytes * V) / tp
-edge_of_one_stage = Law(Q_edge, edge.rhs + _loss, "The same, and the inputs of the loss", source=_src)
+edge_of_loss = Law(Q_edge, _loss, "Logits, and the inputs of the loss", source=_src)
 Q_work = symbol("Q_work", "byte", "what the one layer at work gathers or computes anew")
 gathered_layer = Law(Q_work, weight_bytes * N_rank * p / L, "Weights of the layer at work, stage 3")
 rank_memory = Law(Q_rank, Q_state + Q_act + Q_edge + Q_work, "Memory that a rank needs")
@@ -80,6 +84,8 @@ kernel_time = Law(t_mem, moved / (mem_rate * rank_gpu * transfer), "Kernels boun
 k_back = constant("k_back", 2, "1", "work of a backward pass over that of a forward pass", "kaplan2020")
 t_head = symbol("t_head", "second", "time of logits and loss for one micro-batch")
 head_time = Law(t_head, (1 + k_back) * t_mm + t_mem, "Logits forward and backward, and the loss")
+t_loss = symbol("t_loss", "second", "time by which logits and loss lengthen the beat of the pipeline")
+x_short = share("x_short", "part of the fullest stage's layers that the last stage lacks")
 t_again = symbol("t_again", "second", "forward work that the backward pass repeats")
 t_work = symbol("t_work", "second", "work on one micro-batch in one stage, forward and backward")
 work = Law(t_work, (1 + k_back) * t_fwd + t_again, "Forward, backward, and what is computed anew")
@@ -106,6 +112,8 @@ t_expert = symbol("t_expert", "second", "open time of dispatch and combine", "t_
 t_hop = symbol("t_hop", "second", "open time of the transfers between stages")
 t_stage = symbol("t_stage", "second", "time of one micro-batch in one stage")
 stage_time = Law(t_stage, t_work + t_tensor + t_expert + t_hop, "One micro-batch in one stage")
+_later = Max(0, t_head - x_short * (t_stage - t_hop))
+open_loss = Law(t_loss, _later, "Logits and loss beyond what a shorter last stage has left")
 t_pipe = symbol("t_pipe", "second", "time of all micro-batches in the pipeline")
 pipeline_time = Law(t_pipe, m * (t_stage / (1 - bubble) + t_head), "All micro-batches, bubble included")
 t_data = symbol("t_data", "second", "open time of the data-parallel collectives", "t_dp")

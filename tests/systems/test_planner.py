@@ -148,17 +148,17 @@ def test_first_stage_totals_of_the_published_table(p, t, v, layers_each, b):
     terms = gpt_terms(s, b, a, h, t)
     first, interleaved = TABLE2["first pipeline stage total (1F1B)"].split("; interleaved: *")
     whole = printed(first, s=s, b=b, h=h, L=L, t=t, a=a)
-    held = {1: training_step.flying(m=10 * p, p=p)} | (
-        {v: training_step.flying_interleaved(m=10 * p, p=p, v=v)} if v > 1 else {}
+    at = {"m": 10 * p, "p": p, "before": 0}
+    held = {1: training_step.flying(**at)} | (
+        {v: training_step.flying_interleaved(**at, v=v)} if v > 1 else {}
     )
     for chunks, flying in held.items():
         got = training_step.stage_activations(in_flight=flying, act_layer=kept("none", True, terms), L=L, p=p)
         assert got == pytest.approx(whole * (printed(interleaved, p=p, m=chunks) if chunks > 1 else 1))
     ends = TABLE2["input/output extra"].replace("[p=1]", "I")
     inputs = {"in_flight": p, "n_tok": s * b, "d": h, "tp": t}
-    got = (
-        training_step.edge(**inputs) if p > 1 else training_step.edge_of_one_stage(**inputs, act_bytes=2, V=V)
-    )
+    got = training_step.edge(**inputs)
+    got += 0 if p > 1 else training_step.edge_of_loss(n_tok=s * b, d=h, tp=t, act_bytes=2, V=V)
     assert got == pytest.approx(printed(ends, s=s, b=b, h=h, L=L, t=t, p=p, I=int(p == 1), v=V))
 
 
@@ -197,12 +197,15 @@ def test_activations_are_the_arrays_that_one_rank_keeps(tp, kv_heads, mlp_matric
 @settings(max_examples=40)
 def test_micro_batches_in_flight_are_those_of_the_replayed_schedule(p, v, rounds):
     m, v = p * rounds, v if p > 1 else 1
-    held = most = 0
-    for kind, *_ in pipeline_schedule(p, m, v)[0]:
-        held += 1 if kind == "F" else -1
-        most = max(most, held)
-    got = training_step.flying_interleaved(m=m, p=p, v=v) if v > 1 else training_step.flying(m=m, p=p)
-    assert got == pytest.approx(most / v)
+    for stage, row in enumerate(pipeline_schedule(p, m, v)):
+        most = max(np.cumsum([1 if kind == "F" else -1 for kind, *_ in row]))
+        at = {"m": m, "p": p, "before": stage}
+        got = training_step.flying_interleaved(**at, v=v) if v > 1 else training_step.flying(**at)
+        assert got == pytest.approx(most / v)
+    few = min(rounds, p)  # fewer micro-batches than stages
+    for stage, row in enumerate(pipeline_schedule(p, few)):
+        most = max(np.cumsum([1 if kind == "F" else -1 for kind, *_ in row]))
+        assert training_step.flying(m=few, p=p, before=stage) == most
 
 
 @pytest.mark.parametrize("row", published("zero_table2_max_model"), ids=lambda r: r["mp"])
