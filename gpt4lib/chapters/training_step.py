@@ -3,7 +3,7 @@
 `gpt4lib.systems.step` runs these laws for a model on a cluster.
 """
 
-from sympy import Max, Min, cbrt
+from sympy import Min, cbrt
 
 from ..spine.law import Law, letters
 from . import parallelism
@@ -112,7 +112,7 @@ t_expert = symbol("t_expert", "second", "open time of dispatch and combine", "t_
 t_hop = symbol("t_hop", "second", "open time of the transfers between stages")
 t_stage = symbol("t_stage", "second", "time of one micro-batch in one stage")
 stage_time = Law(t_stage, t_work + t_tensor + t_expert + t_hop, "One micro-batch in one stage")
-_later = Max(0, t_head - x_short * (t_stage - t_hop))
+_later = t_head - Min(t_head, x_short * (t_stage - t_hop))
 open_loss = Law(t_loss, _later, "Logits and loss beyond what a shorter last stage has left")
 t_pipe = symbol("t_pipe", "second", "time of all micro-batches in the pipeline")
 pipeline_time = Law(t_pipe, m * (t_stage / (1 - bubble) + t_head), "All micro-batches, bubble included")

@@ -112,12 +112,19 @@ def stage_mistakes(stages, layers: int, chunks: int = 1) -> list[str]:
     """What is wrong with a list of the layers of each stage of a model."""
     if not (isinstance(stages, (list, tuple)) and stages and all(type(x) is int and x > 0 for x in stages)):
         return [f"stage_layers takes a list of positive whole numbers, got {stages!r}"]
-    total, common = sum(stages), gcd(*stages)
+    total, full = sum(stages), max(stages)
     clashes = {
         f"stage_layers takes layers = {layers} in all, got {total}": total != layers,
-        f"chunks takes a divisor of every stage's layers, of {common}, got {chunks}": common % chunks,
+        f"chunks takes a divisor of every stage's layers, or of the fullest's {full} if none lacks more than "
+        f"a chunk of them, got {chunks}": chunks_clash(stages, chunks),
     }
     return [line for line, clash in clashes.items() if clash]
+
+
+def chunks_clash(stages, chunks):
+    """Whether stages do not fall into chunks: equal ones in each, or one chunk short, as Llama 3's ends."""
+    full, least = max(stages), min(stages)
+    return (gcd(*stages) % chunks > 0) & ((full % chunks > 0) | (full - least > full // chunks))
 
 
 def filled_stages(layers: int, pipeline: int, first_fewer: int = 0, last_fewer: int = 0) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
-from math import gcd, isqrt
+from math import isqrt
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ..facts.models import Model
 from ..spine.errors import BadInput, pick, positive
 from ..spine.text import fmt
 from .efficiency import Efficiency, fit
-from .machine import Cluster, DoesNotFit, Layout, Recipe, stage_mistakes
+from .machine import Cluster, DoesNotFit, Layout, Recipe, chunks_clash, stage_mistakes
 from .step import STAGES, before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
 RECOMPUTE = ("none", "selective", "full")
@@ -31,7 +31,7 @@ def _left_over(L, pipeline, chunks, stages, **_):
     """Whether layers do not divide into equal stages and chunks, or given stages into chunks."""
     clash = L % (pipeline * chunks) > 0
     for own in stages:
-        clash = np.where(pipeline == len(own), gcd(*own) % chunks > 0, clash)
+        clash = np.where(pipeline == len(own), chunks_clash(own, chunks), clash)
     return clash
 
 
@@ -320,8 +320,10 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: Counter) -
         return [int(value) for value in values if value in only.get(name, (value,))]
 
     n = known["n"]
-    most = {"tensor": n, "pipeline": n, "expert": known["E"], "chunks": known["L"]}
-    every = product(*(among(name, _divisors(size)) for name, size in most.items()))
+    most = {"tensor": [n], "pipeline": [n], "expert": [known["E"]]}
+    most["chunks"] = [known["L"], *map(max, known["stages"])]
+    each = {name: sorted({d for size in sizes for d in _divisors(size)}) for name, sizes in most.items()}
+    every = product(*(among(name, values) for name, values in each.items()))
     rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, len(most))
     splits = dict(zip(most, rows.T))
     splits["data"] = n // (splits["tensor"] * splits["pipeline"])

@@ -16,15 +16,18 @@ from ..spine.errors import BadInput, nearest, refuse
 from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import unit_factor
-from ..systems.machine import PEAKS, Cluster, Recipe, Server
-from .keys import FIGURES, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE
+from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes
+from .keys import FIGURES, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE, STAGE_KEYS
 
 __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training run: tokens, batch and what is lost. `only` limits the layouts; price in USD/GPU/second."""
+    """A training run: tokens, batch and what is lost; price in USD/GPU/second.
+
+    `only` limits the layouts, `stages` lists the layers of each stage where they are not equal.
+    """
 
     tokens: Interval
     seq: int
@@ -34,6 +37,7 @@ class Training:
     lost_share: Interval
     recipe: Recipe
     only: dict
+    stages: list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,9 @@ def check(mapping: dict, where: str = "case") -> Case:
         found += wrong(part, KEYS[key], f"[{key}]", beside=beside, homes=HOMES).values()
     sections = {key: mapping[key] if isinstance(mapping.get(key), dict) else {} for key in PLAIN}
     found += _together(**sections)
+    layout = sections["training"].get("layout")
+    if shape and layout and not wrong(layout, KEYS["training.layout"]):
+        found += [f"[training.layout] {line}" for line in stages_of(shape.layers, layout)[1]]
     if shape and sections["serving"]:
         found += serving_layout(shape, sections["serving"])
     rows = _rows(mapping.get("published", []), found)
@@ -226,7 +233,7 @@ def _case(top, shape, sections, rows, where):
         about=top.get("about", ""),
         shape=shape,
         cluster=_cluster(c) if c else None,
-        training=_training(sections["training"], _price(c)) if sections.get("training") else None,
+        training=_training(sections["training"], shape, _price(c)) if sections.get("training") else None,
         serving=_serving(s, c) if s else None,
         published=tuple(rows),
     )
@@ -238,7 +245,11 @@ def _cluster(c):
     return Cluster(device=c["gpu"], reserve_bytes=reserve, **size, **_links(c))
 
 
-def _training(t, price):
+def _training(t, shape, price):
+    only = t.get("layout", {})
+    stages = stages_of(shape.layers, only)[0]
+    if any(only.get(key) for key in STAGE_KEYS):
+        only = only | {"pipeline": [*map(len, stages)]}
     return Training(
         tokens=interval(t["tokens"]),
         seq=t["seq"],
@@ -247,7 +258,8 @@ def _training(t, price):
         mfu=interval(t["mfu"]) if "mfu" in t else None,
         lost_share=interval(t.get("lost_share", 0.0)),
         recipe=Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
-        only=t.get("layout", {}),
+        only={key: asked for key, asked in only.items() if key not in STAGE_KEYS},
+        stages=stages,
     )
 
 
@@ -288,6 +300,33 @@ def choice(allowed, near=None) -> str:
         return ", ".join(map(str, allowed))
     far = (lambda x: abs(x - near)) if isinstance(near, int) else allowed.index
     return "such as " + ", ".join(map(str, sorted(sorted(allowed, key=far)[:7])))
+
+
+def stages_of(layers: int, layout: dict) -> tuple[list, list[str]]:
+    """The layers of each stage as [training.layout] has them, for each number of stages; its mistakes."""
+    own, asked = layout.get("stage_layers"), np.atleast_1d(layout.get("pipeline", [])).tolist()
+    first, last = fewer = [layout.get(key, 0) for key in STAGE_KEYS[1:]]
+    if own:
+        lines = [
+            line for v in np.atleast_1d(layout.get("chunks", 1)) for line in stage_mistakes(own, layers, v)
+        ]
+        lines += [
+            f"{key} takes no value beside stage_layers, got {x}" for key, x in zip(STAGE_KEYS[1:], fewer) if x
+        ]
+        if asked and len(own) not in asked:
+            lines.append(f"pipeline takes {len(own)}, the stages of stage_layers, got {layout['pipeline']}")
+        return [tuple(own)], list(dict.fromkeys(lines))
+    if not any(fewer):
+        return [filled_stages(layers, p) for p in asked if layers % p and p < layers], []
+    total = layers + first + last
+    fit = [p for p in divisors(total)[1:] if total // p > max(fewer)]
+    lines = [
+        f"pipeline takes a divisor of layers + first_stage_fewer + last_stage_fewer = {total} with more than "
+        f"{max(fewer)} layers a stage ({choice(fit, p) or 'there is none'}), got {p}"
+        for p in asked
+        if p not in fit
+    ]
+    return [filled_stages(layers, p, *fewer) for p in asked or fit if p in fit], lines
 
 
 def serving_layout(shape, serving: dict) -> list[str]:

@@ -260,9 +260,11 @@ def test_stage_3_gathers_one_layer_and_updates_one_share(shape, tp, p, ep):
 def test_chunks_hold_more_activations():
     layouts, shape = (
         [Layout(1, 4, chunks=chunks, batch=16) for chunks in (1, 2, 4)],
-        gpt(heads=4, hidden=64, layers=16),
+        gpt(heads=4, hidden=1024, layers=16),
     )
-    held = [explain(shape, a100(4), x, seq=32, efficiency=SOME).terms["in_flight"] for x in layouts]
+    found = [explain(shape, a100(4), x, seq=512, efficiency=SOME) for x in layouts]
+    assert {x.stage for x in found} == {"first"}
+    held = [x.terms["in_flight"] for x in found]
     for layout, got in zip(layouts, held):
         running = np.cumsum(
             [1 if row[0] == "F" else -1 for row in pipeline_schedule(4, 16, layout.chunks)[0]]
