@@ -35,9 +35,7 @@ kept = {  # by recomputation, and whether the sequence is divided
 }
 in_flight = symbol("in_flight", "1", "micro-batches whose activations a stage holds", "m_fly")
 before = symbol("before", "1", "stages before this one", "i")
-flying = Law(
-    in_flight, Min(m, p - before), "Micro-batches in flight on a stage, 1F1B", source="narayanan2021"
-)
+flying = Law(in_flight, Min(m, p - before), "Micro-batches in flight, 1F1B", source="narayanan2021")
 _chunks = Min(m, p + (p - 1 - 2 * before) / v)
 flying_interleaved = Law(in_flight, _chunks, "The same, interleaved", source=_src)
 Q_act = symbol("Q_act", "byte", "activations on a rank of a stage")

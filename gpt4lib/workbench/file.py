@@ -112,8 +112,8 @@ def check(mapping: dict, where: str = "case") -> Case:
         found += wrong(part, KEYS[key], f"[{key}]", beside=beside, homes=HOMES).values()
     sections = {key: mapping[key] if isinstance(mapping.get(key), dict) else {} for key in PLAIN}
     found += _together(**sections)
-    layout = sections["training"].get("layout")
-    if shape and layout and not wrong(layout, KEYS["training.layout"]):
+    layout = sections["training"].get("layout", {})
+    if shape and not {"", "pipeline", "chunks", *STAGE_KEYS} & {*wrong(layout, KEYS["training.layout"])}:
         found += [f"[training.layout] {line}" for line in stages_of(shape.layers, layout)[1]]
     if shape and sections["serving"]:
         found += serving_layout(shape, sections["serving"])
@@ -304,28 +304,22 @@ def choice(allowed, near=None) -> str:
 
 def stages_of(layers: int, layout: dict) -> tuple[list, list[str]]:
     """The layers of each stage as [training.layout] has them, for each number of stages; its mistakes."""
-    own, asked = layout.get("stage_layers"), np.atleast_1d(layout.get("pipeline", [])).tolist()
-    first, last = fewer = [layout.get(key, 0) for key in STAGE_KEYS[1:]]
+    asked, chunks = (np.atleast_1d(layout.get(key, [])).tolist() for key in ("pipeline", "chunks"))
+    own, *fewer = (layout.get(key, 0) for key in STAGE_KEYS)
     if own:
-        lines = [
-            line for v in np.atleast_1d(layout.get("chunks", 1)) for line in stage_mistakes(own, layers, v)
-        ]
-        lines += [
-            f"{key} takes no value beside stage_layers, got {x}" for key, x in zip(STAGE_KEYS[1:], fewer) if x
-        ]
-        if asked and len(own) not in asked:
-            lines.append(f"pipeline takes {len(own)}, the stages of stage_layers, got {layout['pipeline']}")
-        return [tuple(own)], list(dict.fromkeys(lines))
+        lines = [line for v in chunks or [1] for line in stage_mistakes(own, layers, v)]
+        beside = {key: x for key, x in zip(STAGE_KEYS[1:], fewer) if x}
+        lines += [f"{key} takes no value beside stage_layers, got {x}" for key, x in beside.items()]
+        other = f"pipeline takes {len(own)}, the stages of stage_layers, got {layout.get('pipeline')}"
+        return [tuple(own)], [*dict.fromkeys(lines), *([other] if asked and len(own) not in asked else [])]
     if not any(fewer):
         return [filled_stages(layers, p) for p in asked if layers % p and p < layers], []
-    total = layers + first + last
+    total = layers + sum(fewer)
     fit = [p for p in divisors(total)[1:] if total // p > max(fewer)]
-    lines = [
-        f"pipeline takes a divisor of layers + first_stage_fewer + last_stage_fewer = {total} with more than "
-        f"{max(fewer)} layers a stage ({choice(fit, p) or 'there is none'}), got {p}"
-        for p in asked
-        if p not in fit
-    ]
+    takes = f"a divisor of {total}, the layers and those that stages have fewer ({choice(fit) or 'none'})"
+    lines = [f"pipeline takes {takes}, got {p}" for p in asked if p not in fit]
+    if not fit:
+        lines.append(f"first and last_stage_fewer take less than the layers of a stage, got {max(fewer)}")
     return [filled_stages(layers, p, *fewer) for p in asked or fit if p in fit], lines
 
 

@@ -61,9 +61,7 @@ class Source(Kind):
         return super().__call__(value)
 
 
-LIST = Kind(
-    words="a list of positive whole numbers", rule={"type": "array", "items": COUNT.rule, "minItems": 1}
-)
+LIST = Kind(words="a list of positive whole numbers", rule=COUNTS.rule["anyOf"][1])
 GPU = Name(kind="accelerator", names=devices)
 SOURCE = Source(words="a key of the bibliography, or a source in your own words or as a URL", rule=TEXT.rule)
 STAGE = Kind(words="a stage from 0 to 3", rule={"type": "integer", "minimum": 0, "maximum": 3})

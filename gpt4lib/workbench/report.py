@@ -195,11 +195,8 @@ class Report:
 
 
 OF_STEP = {"step_seconds": "step_seconds", "memory_bytes_per_gpu": "memory_bytes", "mfu_with_scores": "mfu"}
-OF_STEP |= {
-    "memory_stage": "stage",
-    "memory_bytes_by_part": "bytes",
-    "machine_flop_per_s_per_gpu": "flop_per_gpu_s",
-}
+OF_STEP |= {"memory_bytes_by_part": "bytes", "machine_flop_per_s_per_gpu": "flop_per_gpu_s"}
+OF_STEP["memory_stage"] = "stage"
 OF_PASS = {"weight_bytes_per_gpu": "weight_bytes_held", "cache_bytes_per_gpu": "cache_bytes_held"}
 OF_PASS |= {"mfu": "mfu", "experts_hit": "experts_hit", "pass_seconds": "pass_seconds"}
 OF_PASS |= {"tokens_per_s_per_user": "user_rate", "tokens_per_s": "rate"}

@@ -162,14 +162,13 @@ def _layouts(x: LayoutsReport):
     needed, there = fmt(x.memory_bytes_per_gpu, "byte"), fmt(x.memory_bytes_limit, "byte")
     binds = f"{_binds(x.step_share, x.binds_step)}; utilisation if memory were no limit"
     stage = "" if x.memory_stage == "only" else f" on the {x.memory_stage} stage"
-    own = x.layout.layout.stage_layers
     saved, reached = fmt(x.softmax_share, "%"), fmt(x.mfu_if_attention_were_fused, "%")
     best = {f"best{' in limits' if x.limits else ''}": x.layout}
     best |= {"best of all": x.best_layout} if x.best_layout != x.layout else {}
     return [
         ("layouts", counts),
         *((label, f"{layout(each.layout)}: {fmt(each.mfu, '%')}") for label, each in best.items()),
-        *([("stages", stages(own))] if own else []),
+        *([("stages", stages(x.layout.layout.stage_layers))] if x.layout.layout.stage_layers else []),
         ("step", fmt(x.step_seconds, "second")),
         ("memory of a GPU", f"{needed} of {there}{stage}, mostly {x.binds_memory}"),
         ("binds", f"{binds}: {fmt(x.mfu_if_memory_were_no_limit, '%')}"),
