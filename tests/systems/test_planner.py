@@ -613,14 +613,29 @@ def test_the_fullest_stage_and_the_loss_set_the_beat(layers, rounds, v, head):
         assert got == pytest.approx(by_law)
 
 
-def test_a_stage_takes_as_long_as_its_layers():
-    """Four layers on two stages: with three on the first it works as long as three of four equal stages."""
+@pytest.mark.parametrize("stages", [(3, 1), (1, 3)])
+def test_a_stage_takes_as_long_as_its_layers(stages):
+    """Four layers on two stages: with three on one it works as long as three of four equal stages."""
+    cluster, task = a100(16), {"seq": 256, "efficiency": SOME}
+    routed = replace(SHAPES[2], n_heads=8, n_kv_heads=8)
+    for shape, ep in ((GPT_OF_4, 1), (routed, 2)):
+        even = explain(shape, cluster, Layout(2, 4, 2, ep, batch=16), **task).terms
+        x = explain(shape, cluster, Layout(2, 2, 4, ep, batch=32, stage_layers=stages), **task).terms
+        for term in ("t_work", "t_fwd", "t_softmax", "t_tensor", "t_expert"):
+            assert x[term] == pytest.approx(3 * even[term], rel=1e-12)
+        assert x["t_head"] == even["t_head"] and x["t_hop"] == even["t_hop"]
+        assert x["N_data_experts"] == pytest.approx(3 * even["N_data_experts"])
+        gathered = [
+            explain(shape, cluster, Layout(2, *split, ep, batch=32, zero=3, **own), **task).terms["Q_work"]
+            for split, own in (((4, 2), {}), ((2, 4), {"stage_layers": stages}))
+        ]
+        assert gathered[0] == pytest.approx(gathered[1], rel=1e-12)
+
+
+def test_a_short_last_stage_hides_the_loss():
     cluster, task = a100(8), {"seq": 256, "efficiency": SOME}
     even = explain(GPT_OF_4, cluster, Layout(1, 4, 2, batch=16), **task).terms
     x = explain(GPT_OF_4, cluster, Layout(1, 2, 4, batch=32, stage_layers=(3, 1)), **task).terms
-    for term in ("t_work", "t_fwd", "t_softmax"):
-        assert x[term] == pytest.approx(3 * even[term], rel=1e-12)
-    assert x["t_head"] == even["t_head"]
     assert x["t_loss"] == pytest.approx(max(0, x["t_head"] - 2 * even["t_work"]), rel=1e-9)
     assert x["N_data"] == pytest.approx(3 * (even["N_data"] - tables()) + tables())
 
@@ -683,9 +698,9 @@ def test_filled_stages_are_as_even_as_their_fullest_can_be(layers, p):
 
 
 def test_a_search_over_stages_that_do_not_divide():
-    """Six layers on four stages beside the equal ones; chunks divide each stage, or the fullest but one."""
-    own = (1, 2, 2, 1)
-    shape, task = replace(GPT_OF_4, layers=6), {"batch_tokens": 64 * 32, "seq": 32, "efficiency": SOME}
+    """Seven layers on four stages beside the equal ones; chunks divide each stage, or the fullest but one."""
+    own = (1, 2, 2, 2)
+    shape, task = replace(GPT_OF_4, layers=7), {"batch_tokens": 64 * 32, "seq": 32, "efficiency": SOME}
     plain = plan(shape, a100(8), **task)
     found = plan(shape, a100(8), **task, stages=[own])
     rows = {found.layout(i): found.step_seconds[i] for i in range(len(found))}
@@ -699,6 +714,9 @@ def test_a_search_over_stages_that_do_not_divide():
             seconds, rel=1e-12
         )
     assert found.layout(found.best(pipeline=4)).stage_layers == own
+    for stages, near in (([], "7 or 14"), ([own], "8 or 14")):  # clusters that a single sequence fills
+        with pytest.raises(BadInput, match=f"can be filled have {near} GPUs"):
+            plan(shape, a100(9), **task | {"batch_tokens": 32}, stages=stages)
     assert not chunks_clash((4, 4, 2), 2) and chunks_clash((4, 4, 1), 2) and chunks_clash((4, 4, 2), 3)
 
 

@@ -574,6 +574,8 @@ def test_every_mistake_of_stages_at_once():
         "  [training.layout] last_stage_fewer takes no value beside stage_layers, got 1",
         "  [training.layout] pipeline takes 3, the stages of stage_layers, got [4, 8]",
     ]
+    with pytest.raises(BadInput, match=r"\[training\] layout.pipeline takes 1, 2, .*, got 130"):
+        layouts_of("gpt-4", pipeline=130)
     with pytest.raises(BadInput, match="fewer take less than the layers of a stage, got 120"):
         check(changed("gpt-4", training__layout={"first_stage_fewer": 120}))
 
