@@ -128,9 +128,7 @@ def chunks_clash(stages, chunks):
 
 
 def filled_stages(layers: int, pipeline: int, first_fewer: int = 0, last_fewer: int = 0) -> tuple[int, ...]:
-    """As many layers on each stage, `first_fewer` and `last_fewer` fewer on the first and the last.
-
-    Where layers are left over, the fullest is as small as can be and the last, which holds the loss, shorter.
+    """Equal stages, but for fewer layers on the first and the last, and on the last if they do not divide.
 
     >>> filled_stages(126, 16, 1, 1)[::5], filled_stages(61, 16)[12:], filled_stages(6, 4)
     ((7, 8, 8, 7), (4, 4, 4, 1), (2, 2, 1, 1))

@@ -91,16 +91,12 @@ def _shape_inputs(s: Model, seq: int) -> dict:
 
 
 def with_ranks(x: dict, stages=()) -> dict:
-    """`x`, facts and layouts, with the layouts' widths by letter, their products and their stages.
-
-    `stages` lists the layers of each stage where they are not equal, once for a number of stages.
-    """
+    """`x`, facts and layouts, with widths by letter, products, and `stages`: lists of layers if unequal."""
     x = x | {letter: x[field] for letter, field in RANKS.items()}
     x |= _stages(x["L"], x["p"], stages)
-    tp, dp, ep, like, alike = (x[letter] for letter in ("tp", "dp", "ep", "like", "alike"))
+    tp, dp, ep, like = (x[letter] for letter in ("tp", "dp", "ep", "like"))
     x |= {"tp_ep": tp * ep, "dp_experts": dp / ep, "B_tok": x["batch"] * x["T"]}
-    x |= {"ranks": tp * alike, "ranks_experts": tp * alike * ep}
-    return x | {"ranks_held": tp * like, "ranks_experts_held": tp * like * ep}
+    return x | {"ranks": tp * x["alike"], "ranks_held": tp * like, "ranks_experts": tp * like * ep}
 
 
 def _stages(L, p, stages) -> dict:
@@ -170,7 +166,7 @@ def at_ends(is_first, is_last, first, last):
     return is_first * first + is_last * last
 
 
-def largest(each):
+def most(each):
     """The largest on the first axis."""
     return each.max(axis=0)
 
@@ -232,11 +228,11 @@ RINGS = Chain(
 HELD = Chain(  # by a rank of each of `STAGES`: parameters, then entries, micro-batches and edges
     link("N_copy", beside_layers),
     link("N_data_held", _RANK, N_split="N_layers", ranks="ranks_held"),
-    link("N_data", largest, each="N_data_held"),
+    link("N_data", most, each="N_data_held"),
     link("N_copy", over, whole="N_copies", parts="alike"),
     link("N_inside", _RANK, N_split="N_layers"),
-    link("N_data_experts_held", _RANK, N_split="N_experts", ranks="ranks_experts_held", N_copy=0.0),
-    link("N_data_experts", largest, each="N_data_experts_held"),
+    link("N_data_experts_held", _RANK, N_split="N_experts", ranks="ranks_experts", N_copy=0.0),
+    link("N_data_experts", most, each="N_data_experts_held"),
     link("d_att", attention_entries),
     _either("in_flight", "v", laws.flying, laws.flying_interleaved),
     link("kept", laws.stage_activations, act_layer=1.0, p="like"),
@@ -315,7 +311,7 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
         link("t_data", summed, **{x: f"t_{x}" for x in widths}),
         *(laws.kept[recompute, sequence], link("Q_act", times, each="act_layer", count="kept")),
         *(_at_work(recompute, sequence, zero), link("Q_stages", laws.rank_memory)),
-        *(link("Q_rank", largest, each="Q_stages"), laws.step, laws.model_flop),
+        *(link("Q_rank", most, each="Q_stages"), laws.step, laws.model_flop),
         link("mfu", utilisation, t="t_step"),
         laws.machine_flop,
         link("flop_per_gpu_s", laws.rate_per_gpu),

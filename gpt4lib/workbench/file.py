@@ -24,10 +24,7 @@ __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training run: tokens, batch and what is lost; price in USD/GPU/second.
-
-    `only` limits the layouts, `stages` lists the layers of each stage where they are not equal.
-    """
+    """A training run; `only` limits layouts, `stages` lists layers if unequal; price in USD/GPU/second."""
 
     tokens: Interval
     seq: int

@@ -118,11 +118,7 @@ def layout(found: Layout) -> str:
 
 
 def stages(layers) -> str:
-    """The layers of each stage in words.
-
-    >>> stages((7, 8, 8, 7)), stages((4, 4, 1))
-    ('1 stage of 7 layers, 2 of 8, 1 of 7', '2 stages of 4 layers, 1 of 1')
-    """
+    """The layers of each stage in words: "1 stage of 7 layers, 14 of 8, 1 of 7"."""
     (size, n), *rest = [(size, len(list(group))) for size, group in groupby(layers)]
     more = (f", {n} of {size}" for size, n in rest)
     return f"{n} stage{'s' * (n > 1)} of {size} layer{'s' * (size > 1)}" + "".join(more)

@@ -514,7 +514,8 @@ def test_sharded_steps_add_up_micro_batch_by_micro_batch(m, stage):
 # ---- stages, one by one ---------------------------------------------------------------------
 def memory_of_stages(shape, layout, x):
     """Bytes of every stage, each counted on its own; what a layer keeps and works with is taken from `x`."""
-    s, parts, n_tok = shape, parameters(shape).parts, layout.micro_batch * x["T"]
+    s, parts = shape, parameters(shape).parts
+    n_tok = layout.micro_batch * x["T"]
     rows = pipeline_schedule(layout.pipeline, int(x["m"]), layout.chunks)
     found = []
     for i, (row, layers) in enumerate(zip(rows, layout.stage_layers, strict=True)):
