@@ -16,15 +16,15 @@ from ..spine.errors import BadInput, nearest, refuse
 from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import base_unit, unit_factor
-from ..systems.machine import PEAKS, Cluster, Recipe, Server
-from .keys import FIGURES, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, SHAPE
+from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes
+from .keys import FIGURES, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, SHAPE, STAGE_KEYS
 
 __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training run: tokens, batch and what is lost. `only` limits the layouts; price in USD/GPU/second."""
+    """A training run; `only` limits layouts, `stages` lists layers if unequal; price in USD/GPU/second."""
 
     tokens: Interval
     seq: int
@@ -34,6 +34,7 @@ class Training:
     lost_share: Interval
     recipe: Recipe
     only: dict
+    stages: list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,9 @@ def check(mapping: dict, where: str = "case") -> Case:
     if own := _own_gpu(sections["gpu"], found):
         sections |= {key: sections[key] | {"gpu": own} for key in sections if _is_own(sections, key)}
     found += _together(**sections)
+    layout = sections["training"].get("layout", {})
+    if shape and not {"", "pipeline", "chunks", *STAGE_KEYS} & {*wrong(layout, KEYS["training.layout"])}:
+        found += [f"[training.layout] {line}" for line in stages_of(shape.layers, layout)[1]]
     if shape and sections["serving"]:
         found += serving_layout(shape, sections["serving"])
     rows = _rows(mapping.get("published", []), found)
@@ -263,7 +267,7 @@ def _case(top, shape, sections, rows, where):
         about=top.get("about", ""),
         shape=shape,
         cluster=_cluster(c) if c else None,
-        training=_training(sections["training"], _price(c)) if sections.get("training") else None,
+        training=_training(sections["training"], shape, _price(c)) if sections.get("training") else None,
         serving=_serving(s, c) if s else None,
         published=tuple(rows),
     )
@@ -275,7 +279,11 @@ def _cluster(c):
     return Cluster(device=c["gpu"], reserve_bytes=reserve, **size, **_in_base(c, _LINKS))
 
 
-def _training(t, price):
+def _training(t, shape, price):
+    only = t.get("layout", {})
+    stages = stages_of(shape.layers, only)[0]
+    if any(only.get(key) for key in STAGE_KEYS):
+        only = only | {"pipeline": [*map(len, stages)]}
     return Training(
         tokens=interval(t["tokens"]),
         seq=t["seq"],
@@ -284,7 +292,8 @@ def _training(t, price):
         mfu=interval(t["mfu"]) if "mfu" in t else None,
         lost_share=interval(t.get("lost_share", 0.0)),
         recipe=Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
-        only=t.get("layout", {}),
+        only={key: asked for key, asked in only.items() if key not in STAGE_KEYS},
+        stages=stages,
     )
 
 
@@ -325,6 +334,27 @@ def choice(allowed, near=None) -> str:
         return ", ".join(map(str, allowed))
     far = (lambda x: abs(x - near)) if isinstance(near, int) else allowed.index
     return "such as " + ", ".join(map(str, sorted(sorted(allowed, key=far)[:7])))
+
+
+def stages_of(layers: int, layout: dict) -> tuple[list, list[str]]:
+    """The layers of each stage as [training.layout] has them, for each number of stages; its mistakes."""
+    asked, chunks = (np.atleast_1d(layout.get(key, [])).tolist() for key in ("pipeline", "chunks"))
+    own, *fewer = (layout.get(key, 0) for key in STAGE_KEYS)
+    if own:
+        lines = [line for v in chunks or [1] for line in stage_mistakes(own, layers, v)]
+        beside = {key: x for key, x in zip(STAGE_KEYS[1:], fewer) if x}
+        lines += [f"{key} takes no value beside stage_layers, got {x}" for key, x in beside.items()]
+        other = f"pipeline takes {len(own)}, the stages of stage_layers, got {layout.get('pipeline')}"
+        return [tuple(own)], [*dict.fromkeys(lines), *([other] if asked and len(own) not in asked else [])]
+    if not any(fewer):
+        return [filled_stages(layers, p) for p in asked if layers % p and p < layers], []
+    total = layers + sum(fewer)
+    fit = [p for p in divisors(total)[1:] if total // p > max(fewer)]
+    takes = f"a divisor of {total}, the layers and those that stages have fewer ({choice(fit) or 'none'})"
+    lines = [f"pipeline takes {takes}, got {p}" for p in asked if p not in fit]
+    if not fit:
+        lines.append(f"first and last_stage_fewer take less than the layers of a stage, got {max(fewer)}")
+    return [filled_stages(layers, p, *fewer) for p in asked or fit if p in fit], lines
 
 
 def serving_layout(shape, serving: dict) -> list[str]:
