@@ -121,6 +121,18 @@ def serving_view(shape: Model) -> ServedModel:
     )
 
 
+def weight_formats(shape: Model) -> dict[str, float]:
+    """Bytes of a weight as released, as `Server` takes them: `expert_bytes`, and the mean outside experts.
+
+    A dense model's MLPs count as its experts.
+    """
+    s, parts = shape, parameters(shape).parts | {"mtp": 0}
+    del parts["experts" if s.n_experts else "mlp"]
+    size = sum(n * (s.matrix_bytes if part in _MATRICES else s.other_bytes) for part, n in parts.items())
+    inside = s.expert_bytes if s.n_experts else s.matrix_bytes
+    return {"weight_bytes": size / sum(parts.values()), "expert_bytes": inside}
+
+
 def _entries(s: Model, count: int) -> int:
     """Cache entries of a token in `count` layers."""
     return _one(mqa.latent_cache if s.latent else architecture.token_cache, _letters(s), L=count, kv_bytes=1)

@@ -19,12 +19,13 @@ from ..chapters import architecture
 from ..chapters import inference_tradeoffs as laws
 from ..chapters.moe_inference import experts_hit
 from ..spine.chain import Chain, link
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, refuse
 from .count import ServedModel
-from .machine import DoesNotFit, Server, positive_numbers
+from .machine import DoesNotFit, Server, positive_numbers, undivided
 
-HOLD = Chain(link("Q_held", laws.held_weights), link("Q_left", laws.memory_left, Q_w="Q_held"))
-READ = Chain(link("E_hit", experts_hit, B_seq="n_tok"), laws.rank_weights, laws.rank_cache, laws.memory_time)
+HOLD = Chain(link("Q_held", laws.held_weights_by_part), link("Q_left", laws.memory_left, Q_w="Q_held"))
+HIT = link("E_hit", experts_hit, B_seq="n_tok")
+READ = Chain(HIT, laws.rank_weights_by_part, laws.rank_cache, laws.memory_time)
 MULTIPLY = Chain(architecture.full, laws.pass_flop, laws.compute_time, laws.core_time)
 MOVE = Chain(laws.tensor_time, laws.split_time, laws.expert_time, laws.hop_time)
 RATES = Chain(laws.pass_time, laws.waiting, laws.user_rate, laws.cluster_rate)
@@ -95,7 +96,8 @@ def decode(model: ServedModel, server: Server, *, batch, context, hit=None, toke
     the mean number of experts reached (default: uniform routing). `tokens` positions of each sequence go
     through the pass together, as when drafts are checked; rates still count one token a sequence and pass.
     `price` in USD per GPU and second adds `cost`. Raises DoesNotFit where the weights do not fit and BadInput
-    for numbers that are not positive.
+    for numbers that are not positive, and for key-value heads that `tensor` neither divides nor copies. Query
+    heads have to divide where the cache is divided by heads; by sequences they count as evenly spread.
     """
     return _run(PASS, model, server, batch, context, tokens, hit, price)
 
@@ -108,6 +110,11 @@ def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, pric
     return _run(PROMPT, model, server, batch, prompt, prompt, hit, price)
 
 
+def cache_ranks_of(model: ServedModel, server: Server) -> int:
+    """Ranks over which a stage divides a token's cache; the others hold copies."""
+    return server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
+
+
 def _run(chain, model, server, batch, context, tokens, hit, price) -> Pass:
     """The chain on what model, server and batch say, without the links that the caller knows better."""
     positive_numbers(batch=batch, context=context, tokens=tokens)
@@ -117,13 +124,16 @@ def _run(chain, model, server, batch, context, tokens, hit, price) -> Pass:
     grid = np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float))
     sizes = dict(zip(("B_seq", "S"), grid))
     known = vars(model) | server.facts() | sizes | {"n_tok": sizes["B_seq"] * tokens}
+    split = {} if server.divide_cache else {"n_heads": model.n_h}
+    refuse(model.name, undivided(server.tensor, model.kv_splits, **split))
     known["C_pair"] = model.score_flop(np.asarray(context, float), mean=chain is PROMPT)
-    known["kv"] = model.mean_entries(sizes["S"]) * server.kv_bytes
-    known["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
+    known["cache_ranks"] = cache_ranks_of(model, server)
+    once = model.state / sizes["S"] * (1 - known["cache_ranks"] / server.tensor)  # states are never copied
+    known["kv"] = (model.mean_entries(sizes["S"]) - once) * server.kv_bytes
     known |= {} if hit is None else {"E_hit": np.asarray(hit, float)[()]}
     known |= {} if server.divide_cache else {"t_split": 0.0 * sizes["B_seq"]}
     known |= {} if price is None else {"price": price}
-    held, space = laws.held_weights.at(known), known["mem"] * known["usable"]
+    held, space = laws.held_weights_by_part.at(known), known["mem"] * known["usable"]
     if held >= space:
         layout = ", ".join(f"{name} = {getattr(server, name)}" for name in ("tensor", "pipeline", "expert"))
         words = f"{held / 1e9:,.1f} GB of weights on each {server.gpu} with {space / 1e9:,.1f} GB ({layout})"

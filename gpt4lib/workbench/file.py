@@ -12,7 +12,7 @@ from ..facts.devices import devices, hardware
 from ..facts.files import data_file, data_names, read_toml
 from ..facts.given import given
 from ..facts.models import Model, model_mistakes, model_of, published_models, read_model
-from ..spine.errors import BadInput, nearest, refuse
+from ..spine.errors import BadInput, choice, nearest, refuse
 from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import unit_factor
@@ -275,19 +275,6 @@ def _published(row):
     factor = 1.0 if unit == "%" else unit_factor(found.unit, unit)
     value = Interval(found.interval.lo * factor, found.interval.hi * factor)
     return Published(**{key: row[key] for key in row if key != "ref"}, value=value)
-
-
-def choice(allowed, near=None) -> str:
-    """Values as a message lists them: all of a few, of many those nearest to `near`.
-
-    >>> choice([1, 2, 4, 8]), choice(range(1, 99), 40)
-    ('1, 2, 4, 8', 'such as 37, 38, 39, 40, 41, 42, 43')
-    """
-    allowed = sorted(allowed)
-    if len(allowed) <= 16:
-        return ", ".join(map(str, allowed))
-    far = (lambda x: abs(x - near)) if isinstance(near, int) else allowed.index
-    return "such as " + ", ".join(map(str, sorted(sorted(allowed, key=far)[:7])))
 
 
 def serving_layout(shape, serving: dict) -> list[str]:
