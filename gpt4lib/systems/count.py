@@ -122,15 +122,11 @@ def serving_view(shape: Model) -> ServedModel:
 
 
 def weight_formats(shape: Model) -> dict[str, float]:
-    """Bytes of a weight as released, as `Server` takes them: `expert_bytes`, and the mean outside experts.
-
-    A dense model's MLPs count as its experts.
-    """
-    s, parts = shape, parameters(shape).parts | {"mtp": 0}
-    del parts["experts" if s.n_experts else "mlp"]
+    """Bytes of a weight as released, as `Server` takes them: of experts, and the mean of the rest."""
+    s, parts = shape, parameters(shape).parts | {"mtp": 0, "experts": 0}
     size = sum(n * (s.matrix_bytes if part in _MATRICES else s.other_bytes) for part, n in parts.items())
-    inside = s.expert_bytes if s.n_experts else s.matrix_bytes
-    return {"weight_bytes": size / sum(parts.values()), "expert_bytes": inside}
+    mean = size / sum(parts.values())
+    return {"weight_bytes": mean, "expert_bytes": float(s.expert_bytes) if s.n_experts else mean}
 
 
 def _entries(s: Model, count: int) -> int:

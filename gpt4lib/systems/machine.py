@@ -26,7 +26,7 @@ def positive_numbers(**given) -> None:
 def undivided(tensor: int, n_kv_heads: int, **sizes: int) -> list[str]:
     """What `tensor` ranks do not divide, one line each, with widths that do.
 
-    Each of `sizes` is split; key-value heads are split or, whole heads, copied.
+    Each of `sizes` is split; key-value heads, where they are fewer, are split or copied.
 
     >>> undivided(6, 8, n_heads=96)
     ['tensor takes a divisor or a multiple of n_kv_heads = 8 (1, 2, 4, 8, 16, 24, 32, 48, 96), got 6']
@@ -34,8 +34,8 @@ def undivided(tensor: int, n_kv_heads: int, **sizes: int) -> list[str]:
 
     def clashes(ranks):
         found = [f"a divisor of {name} = {size}" for name, size in sizes.items() if size % ranks]
-        copied = n_kv_heads % ranks and ranks % n_kv_heads
-        return found + [f"a divisor or a multiple of n_kv_heads = {n_kv_heads}"] * bool(copied)
+        uneven = n_kv_heads % ranks and ranks % n_kv_heads and n_kv_heads not in sizes.values()
+        return found + [f"a divisor or a multiple of n_kv_heads = {n_kv_heads}"] * bool(uneven)
 
     if not (found := clashes(tensor)):
         return []

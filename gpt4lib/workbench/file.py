@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from ..spine.errors import BadInput, choice, nearest, refuse
 from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import unit_factor
-from ..systems.machine import PEAKS, Cluster, Recipe, Server
-from .keys import FIGURES, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE
+from ..systems.count import weight_formats
+from ..systems.machine import PEAKS, Cluster, Recipe, Server, undivided
+from .keys import FIGURES, FORMATS, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE
 
 __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
@@ -227,7 +228,7 @@ def _case(top, shape, sections, rows, where):
         shape=shape,
         cluster=_cluster(c) if c else None,
         training=_training(sections["training"], _price(c)) if sections.get("training") else None,
-        serving=_serving(s, c) if s else None,
+        serving=_serving(s, c, shape) if s else None,
         published=tuple(rows),
     )
 
@@ -251,10 +252,11 @@ def _training(t, price):
     )
 
 
-def _serving(s, c):
+def _serving(s, c, shape):
     same = s.get("gpu", c.get("gpu")) == c.get("gpu")
     options = {f.name: s[f.name] for f in fields(Server) if f.name in s}
-    options |= _links({**(c if same else {}), **s})
+    options |= _links({**(c if same else {}), **s}) | _formats(shape, s.get("weight_bytes", {}))
+    options["divide_cache"] = s.get("cache") == "sequences"
     return Serving(
         server=Server(**{"gpu": c.get("gpu"), **options}),
         context=s["context"],
@@ -265,6 +267,12 @@ def _serving(s, c):
         n_gpus=None if "gpu" in s else c["n_gpus"],
         price=_price(s) or (_price(c) if same else None),
     )
+
+
+def _formats(shape, asked):
+    """Bytes of a weight in and outside experts: as asked, one number or by part, and else as released."""
+    each = asked if isinstance(asked, dict) else dict.fromkeys(FORMATS, asked)
+    return weight_formats(replace(shape, **{FORMATS[part]: size for part, size in each.items()}))
 
 
 def _published(row):
@@ -283,26 +291,27 @@ def serving_layout(shape, serving: dict) -> list[str]:
     for name, least in size.items():  # what is wrong on its own counts as the least, which always divides
         value = serving.get(name, getattr(Server, name, least))
         size[name] = value if type(value) is int and value > least else least
-    widths = {"d_ff": shape.d_ff if shape.dense_layers else 0, "d_ff_expert": shape.d_ff_expert}
-    widths = {"n_heads": shape.n_heads, **widths}
-    split = next((f"{name} = {width}" for name, width in widths.items() if width % size["tensor"]), "")
+    widths = {name: getattr(shape, name) for name in ("n_heads", "d_ff_expert", "n_state_heads")}
+    widths |= {"d_ff": shape.d_ff if shape.dense_layers else 0}
     copies, ranks = size["redundant_experts"], size["expert"]
     experts = shape.n_experts
     held = f"n_experts + redundant_experts = {experts + copies}" if copies else f"n_experts = {experts}"
     uneven = experts and (experts + copies) % ranks
     allowed = choice(divisors(experts + copies), ranks) if uneven else ""
     alone = "without experts in [model]"
+    size["weight_bytes"] = formats = serving.get("weight_bytes", {})
+    in_experts = isinstance(formats, dict) and "experts" in formats
     clashes = (
-        ("tensor", f"a divisor of {split}", split),
         ("pipeline", f"at most layers = {shape.layers}", size["pipeline"] > shape.layers),
         ("expert", f"a divisor of {held} ({allowed})", uneven),
         ("expert", f"no value above 1 {alone}", not experts and ranks > 1),
         ("redundant_experts", f"no value above 0 {alone}", not experts and copies),
+        ("weight_bytes", f"no experts {alone}", not experts and in_experts),
     )
-    lines = [
-        (name, f"[serving] {name} takes {takes}, got {size[name]}") for name, takes, bad in clashes if bad
-    ]
-    return [line + ("" if name in serving else ", the default") for name, line in lines]
+    lines = undivided(size["tensor"], shape.n_kv_heads or 1, **widths)
+    lines += [f"{name} takes {takes}, got {size[name]}" for name, takes, bad in clashes if bad]
+    default = lambda line: "" if line.split()[0] in serving else ", the default"
+    return [f"[serving] {line}{default(line)}" for line in lines]
 
 
 def training_limits(every, only):

@@ -275,7 +275,10 @@ MISTAKES = [  # a change, and what its line must name
     ({"training__layout__sequence": 1}, ["sequence takes true or false, got 1"]),
     ({"serving__context": None}, ["[serving] context takes a positive whole number, got nothing"]),
     ({"serving__compute": "fp9"}, ["[serving] compute takes one of bf16, fp8, int8, got 'fp9'"]),
-    ({"serving__tensor": 5}, ["[serving] tensor takes a divisor of n_heads = 144, got 5"]),
+    (
+        {"serving__tensor": 32},
+        ["[serving] tensor takes a divisor of n_heads = 144 (1, 2, 3, 4, 6, 8,", "got 32"],
+    ),
     ({"serving__compute": "fp8"}, ["[serving] compute takes one of bf16, int8 on A100-SXM 80GB, got 'fp8'"]),
     ({"serving__overhead": 0.5}, ["overhead takes a number of at least 1, got 0.5"]),
     ({"serving__ceiling": 0}, ["ceiling takes a share above 0 and up to 1, got 0"]),
@@ -307,7 +310,7 @@ MISTAKES = [  # a change, and what its line must name
     ({"serving__expert": 0}, ["[serving] expert takes a positive whole number, got 0"]),
     ({"serving__pipeline": -4}, ["[serving] pipeline takes a positive whole number, got -4"]),
     ({"serving__pipeline": 121}, ["[serving] pipeline takes at most layers = 120, got 121"]),
-    ({"serving__tensor": 9}, ["[serving] tensor takes a divisor of d_ff_expert = 37248, got 9"]),
+    ({"serving__tensor": 9}, ["[serving] tensor takes a divisor of d_ff_expert = 37248 (1, 2,", "got 9"]),
     ({"serving__redundant_experts": 0.5}, ["redundant_experts takes a whole number of at least 0, got 0.5"]),
     (
         {"cluster__reserve_gb": 80},
@@ -632,7 +635,9 @@ def test_the_browser_computes_what_the_laws_compute(data):
 def test_the_browser_computes_the_serving_models_own_pass(data):
     """The page's pass against `decode` of a model counted from its shape, on a server of the same sizes."""
     gpu, x = settings_of(data.draw)
-    x |= {"n_kv": data.draw(st.sampled_from([i for i in range(1, x["n_h"] + 1) if x["n_h"] % i == 0]))}
+    x |= {"n_h": 8 * max(1, round(x["n_h"] / 8))}  # eight ranks divide or copy heads
+    shared = [i for i in range(1, x["n_h"] + 1) if x["n_h"] % i == 0 and (i % 8 == 0 or 8 % i == 0)]
+    x |= {"n_kv": data.draw(st.sampled_from(shared))}
     x |= {"k": min(x["k"], x["E"])}
     inside = {"d_ff": x["d_ff"], "mlp_matrices": x["n_mat"]}
     if x["E"] > 1:
@@ -651,7 +656,12 @@ def test_the_browser_computes_the_serving_models_own_pass(data):
     }
     shape |= {"d_head": 128, "vocab": x["V"], "tied_embeddings": False, "positions": "rotary"}
     server = Server(
-        gpu=gpu, tensor=8, pipeline=x["p"], weight_bytes=x["weight_bytes"], overhead=float(x["overhead"])
+        gpu=gpu,
+        tensor=8,
+        pipeline=x["p"],
+        weight_bytes=x["weight_bytes"],
+        overhead=float(x["overhead"]),
+        divide_cache=x["n_kv"] < 8,
     )
     served = serving_view(model_of(shape | inside))
     ours = decode(served, server, batch=x["B_seq"], context=x["S"], price=x["price"] / 3600)
@@ -815,7 +825,9 @@ def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_s
         "positions": "rotary",
     }
     mapping = {"model": dense, "serving": {"gpu": "A100-SXM 80GB", "context": 2048}}
-    with pytest.raises(BadInput, match="tensor takes a divisor of n_heads = 12, got 8, the default"):
+    with pytest.raises(
+        BadInput, match=r"1 mistake\n.* a divisor of n_heads = 12 \(1, 2, 3, 4, 6, 12\), got 8, the default"
+    ):
         check(mapping)
     mapping["serving"] |= {"tensor": 4, "expert": 2, "redundant_experts": 1}
     with pytest.raises(BadInput, match="2 mistakes") as caught:
@@ -833,6 +845,7 @@ def test_copies_of_experts_take_memory_and_no_time():
     s, case = REPORTS["deepseek-v3"]["serving"], CASES["deepseek-v3"]
     two = 2 * 58 * 3 * 7168 * 2048  # two experts of 58 layers, a byte each
     rest = 671026404352 - 256 * 58 * 3 * 7168 * 2048
+    rest += 2 * 129280 * 7168 + 58 * 256 * 7168  # tables and routers take two bytes
     assert s["weight_bytes_per_gpu"] == pytest.approx(two + rest, rel=1e-3)
     plain = decode(serving_view(case.shape), case.serving.server, batch=s["batch"], context=4989)
     assert s["pass_seconds"] == pytest.approx(float(plain.pass_seconds), rel=1e-12)
