@@ -41,7 +41,7 @@ cache_busy = _busy.given(ridge_point, cache_intensity, head_sharing)
 
 # ---- memory and compute of a pass ---------------------------------------------------------
 ep = symbol("ep", "1", "tensor-parallel groups over which the experts of a stage are spread", "n_grp")
-expert_bytes = symbol("expert_bytes", "byte/parameter", "bytes of a weight of an expert", "b_exp")
+expert_bytes = symbol("expert_bytes", "byte/parameter", "bytes of a weight of an expert", r"b_{\mathrm{w},E}")
 _alike = Law(expert_bytes, weight_bytes, "Experts in the format of all weights")
 _expert = N_exp * expert_bytes / weight_bytes
 _read = weight_bytes * (N_fix + E_hit * _expert / ep) / tp

@@ -280,6 +280,9 @@ MISTAKES = [  # a change, and what its line must name
         ["[serving] tensor takes a divisor of n_heads = 144 (1, 2, 3, 4, 6, 8,", "got 32"],
     ),
     ({"serving__compute": "fp8"}, ["[serving] compute takes one of bf16, int8 on A100-SXM 80GB, got 'fp8'"]),
+    ({"serving__cache": "rows"}, ["[serving] cache takes one of heads, sequences, got 'rows'"]),
+    ({"serving__weight_bytes": {"expert": 1}}, ["weight_bytes takes a positive number, or", "{'expert': 1}"]),
+    ({"serving__weight_bytes": {"experts": 0}}, ["by part: experts, matrices, other, got {'experts': 0}"]),
     ({"serving__overhead": 0.5}, ["overhead takes a number of at least 1, got 0.5"]),
     ({"serving__ceiling": 0}, ["ceiling takes a share above 0 and up to 1, got 0"]),
     (
@@ -829,9 +832,10 @@ def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_s
         BadInput, match=r"1 mistake\n.* a divisor of n_heads = 12 \(1, 2, 3, 4, 6, 12\), got 8, the default"
     ):
         check(mapping)
-    mapping["serving"] |= {"tensor": 4, "expert": 2, "redundant_experts": 1}
-    with pytest.raises(BadInput, match="2 mistakes") as caught:
+    mapping["serving"] |= {"tensor": 4, "expert": 2, "redundant_experts": 1, "weight_bytes": {"experts": 1}}
+    with pytest.raises(BadInput, match="3 mistakes") as caught:
         check(mapping)
+    assert "weight_bytes takes no experts without experts in [model]" in str(caught.value)
     assert "expert takes no value above 1 without experts in [model], got 2" in str(caught.value)
     assert report.report(check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}}))
 
@@ -909,6 +913,101 @@ def test_the_serving_section_of_gpt_4_by_hand():
     assert x["pass_seconds"] == pytest.approx(max(parts["memory"], parts["compute"]) + links)
     assert x["binds_pass"] == "memory" == max(parts, key=parts.get) and "expert" not in parts
     assert x["cost_usd_per_1000_tokens"] == pytest.approx(1000 * 128 / 3600 / x["tokens_per_s"])
+
+
+# ---- how a server divides the cache, and the formats of weights ----------------------------
+MIXED = {"layers": 24, "d_model": 3072, "n_heads": 96, "n_kv_heads": 8, "d_head": 64, "vocab": 50000}
+MIXED |= {"tied_embeddings": False, "positions": "rotary", "layer_kinds": ["window", "full"], "window": 128}
+MIXED |= {"n_experts": 32, "top_k": 4, "d_ff_expert": 2880, "expert_matrices": 3, "n_mtp_layers": 1}
+
+
+def served(model, **keys):
+    """The report of a model on A100s, as a record, and its text."""
+    mapping = {"model": model, "serving": {"gpu": "A100-SXM 80GB", "context": 4100, "tensor": 8} | keys}
+    found = report.report(check(mapping))
+    return found.record(), workbench_text.to_text(found)
+
+
+def test_a_file_divides_the_cache_by_heads_unless_it_says_otherwise():
+    """Eight heads on 32 ranks are copied four times; the report has the figures of both ways."""
+    heads, text = served(MIXED | {"d_ff_expert": 3072}, tensor=32)
+    sequences, _ = served(MIXED | {"d_ff_expert": 3072}, tensor=32, cache="sequences")
+    token, other = "kv_cache_bytes_per_token_and_gpu", "other_kv_cache_bytes_per_token_and_gpu"
+    a, b = heads["serving"], sequences["serving"]
+    assert (a["cache"], a["other_cache"], b["cache"]) == ("heads", "sequences", "sequences")
+    assert a[token] == b[other] == 24 * 2 * 64 * 2 and a[other] == b[token] == a[token] / 4
+    assert a["largest_batch"] == b["other_largest_batch"] < a["other_largest_batch"] == b["largest_batch"]
+    assert "divided by heads; by sequences 1.54 kB, largest batch" in " ".join(text.split())
+    whole, text = served(MIXED)
+    assert whole["serving"][token] == whole["serving"][other] and "by sequences" not in text
+    staged, _ = served(MIXED, pipeline=2)
+    assert staged["serving"][token] == whole["serving"][token] / 2
+
+
+def test_a_sequence_with_windows_by_hand():
+    """12 layers keep 4,100 tokens, 12 keep 128; pages of 16 tokens make 4,112 of each layer."""
+    found, text = served(MIXED, kv_bytes=1)
+    s, each = found["serving"], 2 * 8 * 64
+    assert s["kv_cache_bytes_per_token"] == 24 * each
+    assert s["kv_cache_bytes_per_sequence"] == 12 * (4100 + 128) * each
+    assert s["kv_cache_bytes_full_pages"] == 24 * 4112 * each and s["state_bytes_per_sequence"] == 0
+    assert s["cache_bytes_per_gpu"] == pytest.approx(s["batch"] * s["kv_cache_bytes_per_sequence"] / 8)
+    assert "52.0 MB a sequence (101 MB in whole pages)" in " ".join(text.split())
+
+
+def test_weights_are_served_as_released_or_as_the_file_says():
+    """One number for all, a number for some parts, or what the model's own keys say."""
+    formats = lambda found: [found["serving"][f"bytes_per_{of}weight"] for of in ("expert_", "")]
+    plain, text = served(MIXED)
+    assert formats(plain) == [2, 2] and "bytes each in experts" not in text
+    released, text = served(MIXED | {"matrix_bytes": 1.0, "expert_bytes": 0.5})
+    count = plain["model"]["parameters_by_part"]
+    parts = {part: n for part, n in count.items() if part not in ("experts", "mtp")}
+    mean = 2 - parts["attention"] / sum(parts.values())
+    assert formats(released) == [0.5, pytest.approx(mean)] and "0.500 bytes each in experts, 1.24" in text
+    held = (0.5 * count["experts"] + mean * sum(parts.values())) / 8
+    assert released["serving"]["weight_bytes_per_gpu"] == pytest.approx(held)
+    some, _ = served(MIXED, weight_bytes={"matrices": 1, "experts": 0.5})
+    assert some["serving"] == released["serving"]
+    assert formats(served(MIXED | {"expert_bytes": 0.5}, weight_bytes=1)[0]) == [1, 1]
+
+
+def test_widths_that_split_heads_are_each_refused_on_their_line():
+    """Six ranks split no query head of 96, but key-value heads and the experts' width of 2,884."""
+    with pytest.raises(BadInput, match="2 mistakes") as caught:
+        served(MIXED | {"d_ff_expert": 2884}, tensor=6)
+    assert str(caught.value).splitlines()[1:] == [
+        "  [serving] tensor takes a divisor of d_ff_expert = 2884 (1, 2, 4), got 6",
+        "  [serving] tensor takes a divisor or a multiple of n_kv_heads = 8 (1, 2, 4), got 6",
+    ]
+
+
+def test_a_model_alone_has_its_counts_and_its_cache_at_two_lengths():
+    found = report.report(check({"model": MIXED}))
+    m, text = found.record()["model"], " ".join(workbench_text.to_text(found).split())
+    table = 50000 * 3072
+    assert m["active_without_input_table"] == m["active_parameters"] - table
+    assert m["parameters_without_mtp"] == m["parameters"] - m["parameters_by_part"]["mtp"]
+    assert [x["context_tokens"] for x in m["caches"]] == [8192, 131072]
+    each = 2 * 8 * 64 * 2
+    for x in m["caches"]:
+        assert x["kv_cache_bytes_per_sequence"] == 12 * (x["context_tokens"] + 128) * each
+        assert x["kv_cache_bytes_full_pages"] == 24 * x["context_tokens"] * each
+    assert "without the input table, by which forward FLOP are counted" in text
+    assert "without the blocks that predict further tokens" in text
+    assert "(6.44 GB in whole pages) of 131,072 tokens" in text
+    plain = report.report(check({"model": {"shape": "GPT-3 175B"}}))
+    assert "parameters_without_mtp" not in plain.record()["model"]
+    assert "input table" not in workbench_text.to_text(plain)  # one table serves both
+
+
+def test_flop_of_windows_are_the_mean_of_every_token_of_a_sequence():
+    """Token by token: each sees those before it, half of itself too, and a window at most 128."""
+    m = served(MIXED)[0]["model"]
+    tokens = np.arange(4100) + 0.5
+    seen = 12 * tokens.mean() + 12 * np.minimum(tokens, 128).mean()
+    scores = m["scores_share"] * m["forward_flop_per_token"]
+    assert scores == pytest.approx(4 * 96 * 64 * seen, rel=1e-4)
 
 
 def test_a_range_of_prices_is_a_range_of_costs():
