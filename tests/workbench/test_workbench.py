@@ -1106,6 +1106,13 @@ def test_a_preset_is_what_the_file_and_the_shape_say(name):
     assert page.preset(CASES[name], FOUND[name]) == want
 
 
+def test_the_pages_one_format_is_the_mean():
+    case = check(changed("mixtral-8x7b", serving__weight_bytes={"experts": 0.5}))
+    found = report.report(case)
+    s, ours = found.serving, page.values(**page.preset(case, found))
+    assert ours["Q_used"] == pytest.approx(s.weight_bytes_per_gpu + s.cache_bytes_per_gpu)
+
+
 @pytest.mark.parametrize(
     "change",
     [
