@@ -148,7 +148,7 @@ class Claims:
         heads = ("claim", *("chapter",) * self.full, "stated", "ours", "verdict", *("why",) * self.full)
         rows = map(self._row, self.claims)
         if self.full:
-            return sheet(rows, heads, kind="ledger", noun="claims", filters="verdict chapter")
+            return long_table(rows, heads, kind="ledger", noun="claims", filters="verdict chapter")
         return _html(rows, heads, 'class="claims"')
 
     def _row(self, c):
@@ -173,7 +173,7 @@ class Claims:
         return repr(Table(rows, ("id", "stated", "ours", "verdict")))
 
 
-def sheet(rows, heads, *, kind: str, noun: str, filters: str) -> str:
+def long_table(rows, heads, *, kind: str, noun: str, filters: str) -> str:
     """A long HTML table that a reader searches, sorts and filters: `rows` of HTML, `filters` by column."""
     return _html(rows, heads, f'class="sheet {kind}" data-noun="{noun}" data-filters="{filters}"')
 

@@ -162,12 +162,21 @@ class SequenceCache:
     full_pages_bytes: float
     state_bytes: float
 
+    @property
+    def sequence_bytes(self) -> float:
+        """Keys, values and states."""
+        return self.kept_bytes + self.state_bytes
+
 
 PAGE_TOKENS = 16  # of vLLM's blocks by default
 
 
 def cache_of(shape: Model, context: int, kv_bytes: float = 2.0) -> SequenceCache:
-    """The cache of one sequence: keys and values of every layer by its kind, and the fixed states."""
+    """The cache of one sequence: keys and values of every layer by its kind, and the fixed states.
+
+    States count at `kv_bytes` too; engines that keep them in 32 bits take twice the 16-bit figure. Source of
+    the whole pages: vLLM's cache manager where layers of several kinds share it.
+    """
     view = serving_view(shape)
     each = view.all_entries * kv_bytes
     pages = -(-context // PAGE_TOKENS) * PAGE_TOKENS

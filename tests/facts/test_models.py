@@ -106,8 +106,9 @@ def layer_arrays(s, kind, inside):
 
 def state_arrays(s, kind):
     """One layer with a state, as the implementations in the transformers library name its arrays."""
-    d, heads, groups, taps = s.d_model, s.n_state_heads, s.n_state_groups, s.conv_width + s.conv_bias
-    inner, keys = heads * s.d_state_head, groups * s.d_state
+    d, heads = s.d_model, s.n_state_heads
+    taps = s.conv_width + s.conv_bias
+    inner, keys = heads * s.d_state_head, s.n_state_groups * s.d_state
     if kind == "delta":
         found = [(d, 2 * keys + 2 * inner), (d, 2 * heads), (2 * keys + inner, taps)]  # qkvz, ba, conv1d
         return [*found, (1, heads), (1, heads), (1, s.d_state_head), (inner, d)]  # dt_bias, A_log, norm, out
