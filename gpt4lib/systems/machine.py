@@ -114,7 +114,10 @@ def one_way(gpu: Device, given: float | None) -> float:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to split a model over a cluster, and a batch of sequences over micro-batches."""
+    """One way to split a model over a cluster, and a batch of sequences over micro-batches.
+
+    `stage_layers` are the layers of each pipeline stage; None where all have the same.
+    """
 
     tensor: int = 1
     pipeline: int = 1
@@ -126,6 +129,41 @@ class Layout:
     recompute: str = "none"
     sequence: bool = False
     zero: int = 0
+    stage_layers: tuple[int, ...] | None = None
+
+
+def stage_mistakes(stages, layers: int, chunks: int = 1) -> list[str]:
+    """What is wrong with a list of the layers of each stage of a model."""
+    if not (isinstance(stages, (list, tuple)) and stages and all(type(x) is int and x > 0 for x in stages)):
+        return [f"stage_layers takes a list of positive whole numbers, got {stages!r}"]
+    total, full = sum(stages), max(stages)
+    clashes = {
+        f"stage_layers takes layers = {layers} in all, got {total}": total != layers,
+        f"chunks takes a divisor of every stage's layers, or of the fullest's {full} if none lacks more than "
+        f"a chunk of them, got {chunks}": chunks_clash(stages, chunks),
+    }
+    return [line for line, clash in clashes.items() if clash]
+
+
+def chunks_clash(stages, chunks):
+    """Whether stages do not fall into chunks: equal ones in each, or one chunk short, as Llama 3's ends."""
+    full, least = max(stages), min(stages)
+    return (gcd(*stages) % chunks > 0) & ((full % chunks > 0) | (full - least > full // chunks))
+
+
+def filled_stages(layers: int, pipeline: int, first_fewer: int = 0, last_fewer: int = 0) -> tuple[int, ...]:
+    """As many layers on each stage, `first_fewer` and `last_fewer` fewer on the first and the last.
+
+    Where layers are left over, the fullest is as small as can be and the last, which holds the loss, shorter.
+
+    >>> filled_stages(126, 16, 1, 1)[::5], filled_stages(61, 16)[12:], filled_stages(6, 4)
+    ((7, 8, 8, 7), (4, 4, 4, 1), (2, 2, 1, 1))
+    """
+    full, found = -(-(layers + first_fewer + last_fewer) // pipeline), ()
+    for behind in reversed(range(pipeline)):
+        wanted = full if found else full - first_fewer
+        found += (min(wanted, layers - sum(found) - behind),)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

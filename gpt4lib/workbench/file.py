@@ -17,15 +17,18 @@ from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import unit_factor
 from ..systems.count import weight_formats
-from ..systems.machine import PEAKS, Cluster, Recipe, Server, undivided
-from .keys import FIGURES, FORMATS, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE
+from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes, undivided
+from .keys import FIGURES, FORMATS, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE, STAGE_KEYS
 
 __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training run: tokens, batch and what is lost. `only` limits the layouts; price in USD/GPU/second."""
+    """A training run: tokens, batch and what is lost; price in USD/GPU/second.
+
+    `only` limits the layouts, `stages` lists the layers of each stage where they are not equal.
+    """
 
     tokens: Interval
     seq: int
@@ -35,6 +38,7 @@ class Training:
     lost_share: Interval
     recipe: Recipe
     only: dict
+    stages: list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,9 @@ def check(mapping: dict, where: str = "case") -> Case:
         found += wrong(part, KEYS[key], f"[{key}]", beside=beside, homes=HOMES).values()
     sections = {key: mapping[key] if isinstance(mapping.get(key), dict) else {} for key in PLAIN}
     found += _together(**sections)
+    layout = sections["training"].get("layout", {})
+    if shape and not {"", "pipeline", "chunks", *STAGE_KEYS} & {*wrong(layout, KEYS["training.layout"])}:
+        found += [f"[training.layout] {line}" for line in stages_of(shape.layers, layout)[1]]
     if shape and sections["serving"]:
         found += serving_layout(shape, sections["serving"])
     rows = _rows(mapping.get("published", []), found)
@@ -227,7 +234,7 @@ def _case(top, shape, sections, rows, where):
         about=top.get("about", ""),
         shape=shape,
         cluster=_cluster(c) if c else None,
-        training=_training(sections["training"], _price(c)) if sections.get("training") else None,
+        training=_training(sections["training"], shape, _price(c)) if sections.get("training") else None,
         serving=_serving(s, c, shape) if s else None,
         published=tuple(rows),
     )
@@ -239,7 +246,11 @@ def _cluster(c):
     return Cluster(device=c["gpu"], reserve_bytes=reserve, **size, **_links(c))
 
 
-def _training(t, price):
+def _training(t, shape, price):
+    only = t.get("layout", {})
+    stages = stages_of(shape.layers, only)[0]
+    if any(only.get(key) for key in STAGE_KEYS):
+        only = only | {"pipeline": [*map(len, stages)]}
     return Training(
         tokens=interval(t["tokens"]),
         seq=t["seq"],
@@ -248,7 +259,8 @@ def _training(t, price):
         mfu=interval(t["mfu"]) if "mfu" in t else None,
         lost_share=interval(t.get("lost_share", 0.0)),
         recipe=Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
-        only=t.get("layout", {}),
+        only={key: asked for key, asked in only.items() if key not in STAGE_KEYS},
+        stages=stages,
     )
 
 
@@ -283,6 +295,27 @@ def _published(row):
     factor = 1.0 if unit == "%" else unit_factor(found.unit, unit)
     value = Interval(found.interval.lo * factor, found.interval.hi * factor)
     return Published(**{key: row[key] for key in row if key != "ref"}, value=value)
+
+
+def stages_of(layers: int, layout: dict) -> tuple[list, list[str]]:
+    """The layers of each stage as [training.layout] has them, for each number of stages; its mistakes."""
+    asked, chunks = (np.atleast_1d(layout.get(key, [])).tolist() for key in ("pipeline", "chunks"))
+    own, *fewer = (layout.get(key, 0) for key in STAGE_KEYS)
+    if own:
+        lines = [line for v in chunks or [1] for line in stage_mistakes(own, layers, v)]
+        beside = {key: x for key, x in zip(STAGE_KEYS[1:], fewer) if x}
+        lines += [f"{key} takes no value beside stage_layers, got {x}" for key, x in beside.items()]
+        other = f"pipeline takes {len(own)}, the stages of stage_layers, got {layout.get('pipeline')}"
+        return [tuple(own)], [*dict.fromkeys(lines), *([other] if asked and len(own) not in asked else [])]
+    if not any(fewer):
+        return [filled_stages(layers, p) for p in asked if layers % p and p < layers], []
+    total = layers + sum(fewer)
+    fit = [p for p in divisors(total)[1:] if total // p > max(fewer)]
+    takes = f"a divisor of {total}, the layers and those that stages have fewer ({choice(fit) or 'none'})"
+    lines = [f"pipeline takes {takes}, got {p}" for p in asked if p not in fit]
+    if not fit:
+        lines.append(f"first and last_stage_fewer take less than the layers of a stage, got {max(fewer)}")
+    return [filled_stages(layers, p, *fewer) for p in asked or fit if p in fit], lines
 
 
 def serving_layout(shape, serving: dict) -> list[str]:

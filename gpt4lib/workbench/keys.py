@@ -61,6 +61,7 @@ class Source(Kind):
         return super().__call__(value)
 
 
+LIST = Kind(words="a list of positive whole numbers", rule=COUNTS.rule["anyOf"][1])
 GPU = Name(kind="accelerator", names=devices)
 SOURCE = Source(words="a key of the bibliography, or a source in your own words or as a URL", rule=TEXT.rule)
 STAGE = Kind(words="a stage from 0 to 3", rule={"type": "integer", "minimum": 0, "maximum": 3})
@@ -114,6 +115,9 @@ KEYS = {
         ),
         "sequence": FLAG.of("whether tensor-parallel ranks split the sequence too"),
         "zero": or_list(STAGE, "a stage from 0 to 3, or a list of them").of("stage of ZeRO"),
+        "stage_layers": LIST.of("layers of each pipeline stage, where they differ", [7, 8, 8, 7]),
+        "first_stage_fewer": WHOLE.of("layers that the first stage has fewer than others"),
+        "last_stage_fewer": WHOLE.of("layers that the last stage has fewer than others"),
     },
     "serving": {
         "gpu": GPU.of("accelerator, by default the cluster's"),
@@ -150,6 +154,7 @@ KEYS = {
         "source": SOURCE.of("who published it", "kaplan2020", needed=True),
     },
 }
+STAGE_KEYS = ("stage_layers", "first_stage_fewer", "last_stage_fewer")
 NEEDED = {
     name: needed
     for name, keys in KEYS.items()
