@@ -58,6 +58,7 @@ class Server:
     Each stage has `tensor` x `expert` GPUs. `micro_batches` (default: one a stage) are under way at once.
     `divide_cache` splits the cache by sequences; otherwise by heads, and a head that is shared is copied, as
     is a latent vector. `expert_bytes` are those of a weight of an expert (default: `weight_bytes`).
+    `stage_layers` are the layers of each stage; without, stages count as equal, tables and all.
     `compute` names the peak ("bf16", "fp8", "int8"). `overhead` multiplies the time in memory and matrix
     products, `layer_seconds` is added in every layer. NVLink defaults to the data sheet's.
     """
@@ -67,6 +68,7 @@ class Server:
     pipeline: int = 1
     expert: int = 1
     micro_batches: int | None = None
+    stage_layers: tuple[int, ...] | None = None
     divide_cache: bool = True
     weight_bytes: float = 2.0
     expert_bytes: float | None = None

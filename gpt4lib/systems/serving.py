@@ -21,7 +21,7 @@ from ..chapters.moe_inference import experts_hit
 from ..spine.chain import Chain, link
 from ..spine.errors import BadInput, refuse
 from .count import ServedModel
-from .machine import DoesNotFit, Server, positive_numbers, undivided
+from .machine import DoesNotFit, Server, positive_numbers, stage_mistakes, undivided
 
 HOLD = Chain(link("Q_held", laws.held_weights_by_part), link("Q_left", laws.memory_left, Q_w="Q_held"))
 HIT = link("E_hit", experts_hit, B_seq="n_tok")
@@ -38,6 +38,11 @@ WORTH = Chain(
 )
 PASS = Chain(HOLD, READ, MULTIPLY, MOVE, RATES, ROOM, WORTH)
 PROMPT = PASS.but(link("R_out", laws.prompt_rate))  # rates count a whole prompt, not a token a sequence
+UNEVEN = (  # stages that are not equal: one is like so many equal ones, the longest sets the beat
+    link("Q_cache", laws.held_cache, p="like"),
+    link("B_max", laws.largest_batch, p="like"),
+    link("turns", laws.waiting, p="beat"),
+)
 NAMES = {"pass_seconds": "t_pass", "user_rate": "R_out", "rate": "R_serve", "mfu": "mfu_serve"}
 NAMES |= {"n_gpus": "n_serve", "experts_hit": "E_hit", "batch_limit": "B_max", "left_bytes": "Q_left"}
 NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache", "cost": "c_tok"}
@@ -133,13 +138,36 @@ def _run(chain, model, server, batch, context, tokens, hit, price) -> Pass:
     known |= {} if hit is None else {"E_hit": np.asarray(hit, float)[()]}
     known |= {} if server.divide_cache else {"t_split": 0.0 * sizes["B_seq"]}
     known |= {} if price is None else {"price": price}
-    held, space = laws.held_weights_by_part.at(known), known["mem"] * known["usable"]
+    own = server.stage_layers
+    known |= {"Q_held": laws.held_weights_by_part.at(known)} if own is None else _stages(model, server, known)
+    held, space = known["Q_held"], known["mem"] * known["usable"]
     if held >= space:
         layout = ", ".join(f"{name} = {getattr(server, name)}" for name in ("tensor", "pipeline", "expert"))
         words = f"{held / 1e9:,.1f} GB of weights on each {server.gpu} with {space / 1e9:,.1f} GB ({layout})"
         raise DoesNotFit(f"{model.name} does not fit: {words}", held, space)
-    left_out = {"E_hit", "t_split"} & set(known) | (set() if "price" in known else {"c_tok"})
-    return _named(chain.but(without=left_out).run(known))
+    left_out = {"Q_held", "E_hit", "t_split"} & set(known) | (set() if "price" in known else {"c_tok"})
+    return _named(chain.but(*(UNEVEN if own else ()), without=left_out).run(known))
+
+
+def _stages(model: ServedModel, server: Server, known: dict) -> dict:
+    """Weights of the stage with the least room for its layers' cache, and the letters of `UNEVEN`.
+
+    The first stage has the input table, the last the output table: again, where one serves both.
+    """
+    own = server.stage_layers
+    wrong = stage_mistakes(own, model.L)
+    if not wrong and len(own) != server.pipeline:
+        wrong = [f"stage_layers takes {server.pipeline} stages, as pipeline says, got {len(own)}"]
+    refuse(model.name, wrong)
+    tied = model.N_held == model.N_fix
+    first = model.N_table if tied else model.N_held - model.N_fix
+    ends, like = np.zeros(len(own)), model.L / np.array(own)
+    ends[0] += first
+    ends[-1] += 0 if tied and len(own) == 1 else model.N_table
+    inner = model.N_held - first - (0 if tied else model.N_table)
+    held = laws.held_weights_by_part.on_arrays(known | {"N_held": ends * like + inner, "p": like})
+    least = np.argmin((known["mem"] * known["usable"] - held) * like)
+    return {"Q_held": float(held[least]), "like": float(like[least]), "beat": float(like.min())}
 
 
 def _named(x: dict) -> Pass:

@@ -268,6 +268,9 @@ def _serving(s, c, shape):
     same = s.get("gpu", c.get("gpu")) == c.get("gpu")
     options = {f.name: s[f.name] for f in fields(Server) if f.name in s}
     options |= _links({**(c if same else {}), **s}) | _formats(shape, s.get("weight_bytes", {}))
+    if any(s.get(key) for key in STAGE_KEYS):
+        stages = stages_of(shape.layers, s)[0][0]
+        options |= {"stage_layers": stages, "pipeline": len(stages)}
     options["divide_cache"] = s.get("cache") == "sequences"
     return Serving(
         server=Server(**{"gpu": c.get("gpu"), **options}),
@@ -298,7 +301,7 @@ def _published(row):
 
 
 def stages_of(layers: int, layout: dict) -> tuple[list, list[str]]:
-    """The layers of each stage as [training.layout] has them, for each number of stages; its mistakes."""
+    """The layers of each stage as a section has them, for each number of stages; its mistakes."""
     asked, chunks = (np.atleast_1d(layout.get(key, [])).tolist() for key in ("pipeline", "chunks"))
     own, *fewer = (layout.get(key, 0) for key in STAGE_KEYS)
     if own:
@@ -341,7 +344,12 @@ def serving_layout(shape, serving: dict) -> list[str]:
         ("redundant_experts", f"no value above 0 {alone}", not experts and copies),
         ("weight_bytes", f"no experts {alone}", not experts and in_experts),
     )
-    lines = undivided(size["tensor"], shape.n_kv_heads or 1, **widths)
+    staged = {key: serving[key] for key in (*STAGE_KEYS, "pipeline") if key in serving}
+    lines = []
+    if any(map(staged.get, STAGE_KEYS)) and not wrong(staged, KEYS["serving"]).keys() & staged.keys():
+        default = {} if "stage_layers" in staged else {"pipeline": 1}
+        lines = stages_of(shape.layers, default | staged)[1]
+    lines += undivided(size["tensor"], shape.n_kv_heads or 1, **widths)
     lines += [f"{name} takes {takes}, got {size[name]}" for name, takes, bad in clashes if bad]
     default = lambda line: "" if line.split()[0] in serving else ", the default"
     return [f"[serving] {line}{default(line)}" for line in lines]

@@ -77,6 +77,12 @@ BY_PART = Kind(
     rule={"anyOf": [POSITIVE.rule, _by_part]},
 )
 PRICE = RANGE.of("rent of a GPU for an hour in USD", 2.0, [1.5, 2.5])
+STAGES = {
+    "stage_layers": LIST.of("layers of each pipeline stage, where they differ", [7, 8, 8, 7]),
+    "first_stage_fewer": WHOLE.of("layers that the first stage has fewer than others"),
+    "last_stage_fewer": WHOLE.of("layers that the last stage has fewer than others"),
+}
+STAGE_KEYS = (*STAGES,)
 KEYS = {
     "file": {"name": TEXT.of("what the report calls the case"), "about": TEXT.of("a line below the name")},
     "cluster": {
@@ -115,9 +121,7 @@ KEYS = {
         ),
         "sequence": FLAG.of("whether tensor-parallel ranks split the sequence too"),
         "zero": or_list(STAGE, "a stage from 0 to 3, or a list of them").of("stage of ZeRO"),
-        "stage_layers": LIST.of("layers of each pipeline stage, where they differ", [7, 8, 8, 7]),
-        "first_stage_fewer": WHOLE.of("layers that the first stage has fewer than others"),
-        "last_stage_fewer": WHOLE.of("layers that the last stage has fewer than others"),
+        **STAGES,
     },
     "serving": {
         "gpu": GPU.of("accelerator, by default the cluster's"),
@@ -127,6 +131,7 @@ KEYS = {
         "prompt": COUNT.of("tokens of a prompt"),
         "tensor": COUNT.of("tensor-parallel ranks, by default 8"),
         "pipeline": COUNT.of("pipeline stages, by default 1"),
+        **STAGES,
         "expert": COUNT.of("expert-parallel ranks, by default 1"),
         "redundant_experts": WHOLE.of("copies of experts beside n_experts"),
         "micro_batches": COUNT.of("batches under way at once, by default one a stage"),
@@ -154,7 +159,6 @@ KEYS = {
         "source": SOURCE.of("who published it", "kaplan2020", needed=True),
     },
 }
-STAGE_KEYS = ("stage_layers", "first_stage_fewer", "last_stage_fewer")
 NEEDED = {
     name: needed
     for name, keys in KEYS.items()

@@ -177,6 +177,7 @@ class ServingReport:
     cache_bytes_per_gpu: float
     memory_bytes_limit: float
     layers_per_stage: float
+    stage_layers: tuple | None
     largest_batch: int
     batch: int
     batch_from: str
@@ -419,6 +420,7 @@ def _serving(case: Case) -> ServingReport:
     return ServingReport(
         memory_bytes_limit=hardware(server.gpu).memory_bytes * server.usable,
         layers_per_stage=case.shape.layers / server.pipeline,
+        stage_layers=server.stage_layers,
         sequences_in_flight=server.facts()["m"] * batch,
         pass_seconds_by_part={name: float(seconds) for name, seconds in x.seconds.items() if seconds},
         binds_pass=str(x.bound),
@@ -431,7 +433,8 @@ def _serving(case: Case) -> ServingReport:
 def _divided(model: ServedModel, server: Server, context: int, token: float) -> dict:
     """A token's bytes on a GPU as the cache is divided, and the other way, with its largest batch."""
     other = replace(server, divide_cache=not server.divide_cache)
-    each = [token / (cache_ranks_of(model, one) * one.pipeline) for one in (server, other)]
+    share = max(server.stage_layers) / model.L if server.stage_layers else 1 / server.pipeline
+    each = [token * share / cache_ranks_of(model, one) for one in (server, other)]
     found = dict(zip(("cache", "other_cache"), CACHE[:: -1 if server.divide_cache else 1]))
     found |= dict(zip(("kv_cache_bytes_per_token_and_gpu", "other_kv_cache_bytes_per_token_and_gpu"), each))
     found["other_largest_batch"] = int(decode(model, other, batch=1, context=context).batch_limit)

@@ -205,6 +205,7 @@ def _layouts(x: LayoutsReport):
 
 def _serving(s: ServingReport):
     uneven = f"{number(s.layers_per_stage)} layers each on average: stages count as evenly loaded"
+    uneven = stages(s.stage_layers) if s.stage_layers else uneven
     each, other = s.kv_cache_bytes_per_token_and_gpu, s.other_kv_cache_bytes_per_token_and_gpu
     divided = f"{fmt(each, 'byte')} a token on a GPU, divided by {s.cache}"
     if each != other:
@@ -218,7 +219,7 @@ def _serving(s: ServingReport):
     flight, rate, all_users = map(number, (s.sequences_in_flight, s.tokens_per_s_per_user, s.tokens_per_s))
     rows = [
         ("server", f"{s.gpus} x {s.gpu}, {number(s.context_tokens)} tokens of context"),
-        *([("stages", uneven)] if s.layers_per_stage % 1 else []),
+        *([("stages", uneven)] if s.stage_layers or s.layers_per_stage % 1 else []),
         *([("weights", formats)] if s.bytes_per_expert_weight != s.bytes_per_weight else []),
         ("KV cache", f"{fmt(s.kv_cache_bytes_per_token, 'byte')} a token, {_kept(s)}"),
         ("cache of a rank", divided),

@@ -575,3 +575,59 @@ def test_a_checkpoints_formats_by_part():
     }
     dense = attention_of(**GEMMA)
     assert weight_formats(dense) == {"weight_bytes": 2.0, "expert_bytes": 2.0}
+
+
+# ---- stages by hand -----------------------------------------------------------------------
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    ("stages", "vocab"),
+    [((1, 3), 1e6), ((3, 1), 1e6), ((2, 2), 1e6), ((1, 2, 1), 1e6), ((4,), 1e6), ((1, 2, 1), 7e8)],
+)
+def test_stages_counted_one_at_a_time(stages, vocab, tied):
+    """Layers where they stand, a table at either end; what fits is what fits on every stage.
+
+    The last tables are so large that the longest stage has most room.
+    """
+    shape = model_of(SMALL | {"tied_embeddings": tied, "vocab": int(vocab)})
+    served, table = serving_view(shape), int(vocab) * 64
+    tables = table * (1 if tied and len(stages) == 1 else 2)
+    layer = (parameters(shape).total - table * (1 if tied else 2)) / 4
+    held = [2 * n * layer / 2 for n in stages]
+    if len(stages) == 1:
+        held[0] += 2 * tables / 2
+    else:
+        held[0], held[-1] = held[0] + 2 * table / 2, held[-1] + 2 * table / 2
+    server = Server(tensor=2, pipeline=len(stages), stage_layers=stages)
+    x = decode(served, server, batch=7, context=900)
+    each = [n * 900 * 2 * 2 * 8 * 2 / 2 * len(stages) for n in stages]  # as many passes as stages
+    fit = [(80e9 - weights) / cache for weights, cache in zip(held, each)]
+    least = int(np.argmin(fit))
+    assert float(x.batch_limit) == pytest.approx(fit[least])
+    assert float(x.weight_bytes_held) == pytest.approx(held[least])
+    assert float(x.cache_bytes_held) == pytest.approx(7 * each[least])
+    plain = decode(served, replace(server, stage_layers=None), batch=7, context=900)
+    assert float(x.pass_seconds) == pytest.approx(float(plain.pass_seconds))  # a token passes all the same
+    beat = float(x.pass_seconds) * max(stages) / 4
+    assert float(x.rate) == pytest.approx(7 / beat) and float(x.user_rate) == pytest.approx(
+        1 / (beat * len(stages))
+    )
+
+
+def test_one_micro_batch_never_waits_for_the_longest_stage():
+    server = Server(tensor=2, pipeline=2, stage_layers=(1, 3), micro_batches=1)
+    x = decode(MIXTURE, server, batch=7, context=900)
+    assert float(x.user_rate) == pytest.approx(1 / float(x.pass_seconds))
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ((1, 2), "stage_layers takes layers = 4 in all, got 3"),
+        ((1, 1, 2), "stage_layers takes 2 stages, as pipeline says, got 3"),
+        ((0, 4), "stage_layers takes a list of positive whole numbers"),
+        ((), "stage_layers takes a list of positive whole numbers"),
+    ],
+)
+def test_stages_that_cannot_be_are_refused(stages, words):
+    with pytest.raises(BadInput, match=words.replace("(", r"\(")):
+        decode(MIXTURE, Server(tensor=2, pipeline=2, stage_layers=stages), batch=1, context=1)

@@ -1088,6 +1088,34 @@ def test_weights_are_served_as_released_or_as_the_file_says():
     assert formats(served(MIXED | {"expert_bytes": 0.5}, weight_bytes=1)[0]) == [1, 1]
 
 
+def test_stages_by_hand_are_those_of_training():
+    """126 layers in 16 stages, the ends one shorter; a token's cache is largest on a stage of eight."""
+    keys = {"serving__pipeline": 16, "serving__user_tokens_per_s": None, "serving__prompt": None}
+    keys |= {"training": None, "published": None}
+    case = check(changed("llama-3.1-405b", **keys, serving__first_stage_fewer=1, serving__last_stage_fewer=1))
+    assert case.serving.server.stage_layers == (7, *[8] * 14, 7)
+    found = report.report(case)
+    s, text = found.record()["serving"], " ".join(workbench_text.to_text(found).split())
+    assert "stages 1 stage of 7 layers, 14 of 8, 1 of 7" in text
+    assert s["kv_cache_bytes_per_token_and_gpu"] == 8 * 2 * 8 * 128 * 2 / 8
+    layer = (405_853_388_800 - 2 * 128_256 * 16_384) / 126  # eight of them, a byte each, over eight ranks
+    assert s["weight_bytes_per_gpu"] == pytest.approx(layer, rel=1e-5)
+    listed = check(changed("llama-3.1-405b", **keys, serving__stage_layers=[7, *[8] * 14, 7]))
+    assert listed.serving.server == case.serving.server
+    del keys["serving__pipeline"]
+    listed = check(changed("llama-3.1-405b", **keys, serving__stage_layers=[7, *[8] * 14, 7]))
+    assert listed.serving.server == case.serving.server
+    for wrong, words in (
+        ({"serving__stage_layers": [8] * 16}, "[serving] stage_layers takes layers = 126 in all, got 128"),
+        ({"serving__last_stage_fewer": 2}, "[serving] pipeline takes a divisor of 128, "),
+        ({"serving__stage_layers": [126], "serving__pipeline": 2}, "[serving] pipeline takes 1, the stages"),
+        ({"serving__stage_layers": 16}, "[serving] stage_layers takes a list of positive whole numbers, got"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            check(changed("llama-3.1-405b", **keys, **wrong))
+        assert words in str(caught.value) and "1 mistake\n" in str(caught.value)
+
+
 def test_widths_that_split_heads_are_each_refused_on_their_line():
     """Six ranks split no query head of 96, but key-value heads and the experts' width of 2,884."""
     with pytest.raises(BadInput, match="2 mistakes") as caught:
