@@ -77,12 +77,12 @@ BY_PART = Kind(
     rule={"anyOf": [POSITIVE.rule, _by_part]},
 )
 PRICE = RANGE.of("rent of a GPU for an hour in USD", 2.0, [1.5, 2.5])
-STAGES = {
+OWN_STAGES = {
     "stage_layers": LIST.of("layers of each pipeline stage, where they differ", [7, 8, 8, 7]),
     "first_stage_fewer": WHOLE.of("layers that the first stage has fewer than others"),
     "last_stage_fewer": WHOLE.of("layers that the last stage has fewer than others"),
 }
-STAGE_KEYS = (*STAGES,)
+STAGE_KEYS = (*OWN_STAGES,)
 KEYS = {
     "file": {"name": TEXT.of("what the report calls the case"), "about": TEXT.of("a line below the name")},
     "cluster": {
@@ -121,7 +121,7 @@ KEYS = {
         ),
         "sequence": FLAG.of("whether tensor-parallel ranks split the sequence too"),
         "zero": or_list(STAGE, "a stage from 0 to 3, or a list of them").of("stage of ZeRO"),
-        **STAGES,
+        **OWN_STAGES,
     },
     "serving": {
         "gpu": GPU.of("accelerator, by default the cluster's"),
@@ -131,7 +131,7 @@ KEYS = {
         "prompt": COUNT.of("tokens of a prompt"),
         "tensor": COUNT.of("tensor-parallel ranks, by default 8"),
         "pipeline": COUNT.of("pipeline stages, by default 1"),
-        **STAGES,
+        **OWN_STAGES,
         "expert": COUNT.of("expert-parallel ranks, by default 1"),
         "redundant_experts": WHOLE.of("copies of experts beside n_experts"),
         "micro_batches": COUNT.of("batches under way at once, by default one a stage"),
