@@ -41,7 +41,12 @@ cache_busy = _busy.given(ridge_point, cache_intensity, head_sharing)
 
 # ---- memory and compute of a pass ---------------------------------------------------------
 ep = symbol("ep", "1", "tensor-parallel groups over which the experts of a stage are spread", "n_grp")
-rank_weights = Law(Q_w, weight_bytes * (N_fix + E_hit * N_exp / ep) / tp, "Weights that a rank reads")
+expert_bytes = symbol("expert_bytes", "byte/parameter", "bytes of a weight of an expert", r"b_{\mathrm{w},E}")
+_alike = Law(expert_bytes, weight_bytes, "Experts in the format of all weights")
+_expert = N_exp * expert_bytes / weight_bytes
+_read = weight_bytes * (N_fix + E_hit * _expert / ep) / tp
+rank_weights_by_part = Law(Q_w, _read, "Weights that a rank reads, experts in a format of their own")
+rank_weights = Law(Q_w, rank_weights_by_part.given(_alike).rhs, "Weights that a rank reads")
 cache_ranks = symbol("cache_ranks", "1", "ranks over which a stage's cache is divided, without copies", "n_c")
 rank_cache = Law(Q_kv, kv * B_seq * S / (ep * cache_ranks), "Cache that a rank of each stage reads")
 memory_time = Law(t_mem, (Q_w + Q_kv) / (mem_rate * rank_gpu * transfer), "Time to read", source="pope2022")
@@ -80,7 +85,9 @@ token_cost = Law(c_tok, price * n / R_serve, "Cost of a token")
 
 # ---- memory left --------------------------------------------------------------------------
 N_held = symbol("N_held", "parameter", "parameters held outside the experts")
-held_weights = Law(Q_w, weight_bytes * (N_held + E * N_exp / ep) / (tp * p), "Weights that a rank holds")
+_held = weight_bytes * (N_held + E * _expert / ep) / (tp * p)
+held_weights_by_part = Law(Q_w, _held, "Weights that a rank holds, experts in a format of their own")
+held_weights = Law(Q_w, held_weights_by_part.given(_alike).rhs, "Weights that a rank holds")
 usable = share("usable", "share of a GPU's memory for weights and cache", "x_use")
 Q_left = symbol("Q_left", "byte", "memory of one GPU that the weights leave to the cache")
 memory_left = Law(Q_left, usable * mem * rank_gpu - Q_w, "Memory left to the cache")
