@@ -575,7 +575,8 @@ def test_the_last_stage_of_a_model_with_a_large_vocabulary():
 
 def replayed(seconds, m, v):
     """Seconds of a schedule whose stages differ: `seconds` of a micro-batch, a third of them forward."""
-    p, ends, clock = len(seconds), {}, [0.0] * len(seconds)
+    p, ends = len(seconds), {}
+    clock = [0.0] * p
     left = [[piece[:3] for piece in row] for row in pipeline_schedule(p, m, v)]
     while any(left):
         for stage, row in enumerate(left):
