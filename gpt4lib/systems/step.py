@@ -5,7 +5,8 @@
 Two chains of the laws of `gpt4lib.chapters.training_step`, for one layout or for arrays of them: the terms
 that recomputation, divided sequences and ZeRO leave alone, and the rest for layouts of one kind. Ranks stand
 in the order tensor, data (experts inside), pipeline. Layers and experts count as alike, so that a stage of l
-of L layers is like one of L / l equal stages. The fullest sets the beat, together with the loss on the last.
+of L layers is like one of L / l equal stages. The fullest sets the beat, or the last with the loss; while the
+pipeline fills, all count as full.
 Memory is that of the stage that needs most: the first with its table, the last with its own and the loss, or
 the fullest between, which counts as the second. Transfers run at the rate of their links, without latency:
 a bound that the published runs of ZeRO stage 3 missed by far (`megatron_table2`).

@@ -575,7 +575,8 @@ def test_the_last_stage_of_a_model_with_a_large_vocabulary():
 
 def replayed(seconds, m, v):
     """Seconds of a schedule whose stages differ: `seconds` of a micro-batch, a third of them forward."""
-    p, ends, clock = len(seconds), {}, [0.0] * len(seconds)
+    p, ends = len(seconds), {}
+    clock = [0.0] * p
     left = [[piece[:3] for piece in row] for row in pipeline_schedule(p, m, v)]
     while any(left):
         for stage, row in enumerate(left):
@@ -602,7 +603,8 @@ def replayed(seconds, m, v):
 def test_the_fullest_stage_and_the_loss_set_the_beat(layers, rounds, v, head):
     """The law counts every stage as full while the pipeline fills: a bound, and exact for equal stages."""
     p, full = len(layers), max(layers)
-    m, v, head = p * rounds, v if p > 1 else 1, head if v == 1 or p == 1 else 0.0
+    m, v = p * rounds, v if p > 1 else 1
+    head = head if v == 1 else 0.0
     loss = training_step.open_loss(t_head=head, x_short=1 - layers[-1] / full, t_stage=full + 1, t_hop=1)
     by_law = training_step.pipeline_time(
         m=m, t_stage=full, t_head=loss, bubble=laws.bubble_share(p=p, v=v, m=m)
