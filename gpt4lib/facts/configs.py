@@ -351,9 +351,10 @@ def _local(r: _Reader, layers: int) -> list[str]:
     """GPT-Neo's `[[["global", "local"], 12]]`."""
     try:
         words = [word for part, times in r.value("attention_types", LIST) for word in part * times]
-        r.given["attention_layers"] = words
+        r.given["attention_layers"], r.spelled["attention_layers"] = words, "attention_types"
     except (TypeError, ValueError):
-        r.wrong(f"attention_types takes a list of [kinds, times], got {_short(r.given['attention_types'])}")
+        r.wrong(f"attention_types takes a list of [kinds, times], got {_short(r.given.get('attention_types'))}")
+        return ["full"] * layers
     kinds = {"global": "full", "local": "window"}
     return [kinds[word] for word in _list(r, "attention_layers", layers, kinds)]
 
