@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from ..spine.errors import BadInput, nearest, pick, refuse
-from ..spine.schema import FLAG, TEXT, WHOLE, Kind, Mistakes, one_of
+from ..spine.schema import COUNT, FLAG, TEXT, WHOLE, Kind, Mistakes, one_of
 from .files import data_file, data_names, read_csv, read_json, read_toml
-from .models import BIASED, EXPERT_KEYS, STATE_KEYS, TYPES, Model, model_mistakes, model_of
+from .models import BIASED, EXPERT_KEYS, MODEL_KEYS, STATE_KEYS, TYPES, Model, model_mistakes, model_of
 
+LAYERS = Kind(words="a whole number from 1 to 10,000", rule=COUNT.rule | {"maximum": 10_000})
 LIST = Kind(words="a list", rule={"type": "array"})
 OTHER_FILES = {  # a key that gives a file away
     "weight_map": "the index of a model's weights",
@@ -26,6 +27,7 @@ OTHER_FILES = {  # a key that gives a file away
     "peft_type": "an adapter's configuration, without the model that it changes",
     "image_processor_type": "a configuration of a processor of images",
 }
+SIZES = ("hidden_size", "num_hidden_layers", "n_embd", "n_embed", "n_layer", "n_layers", "num_layers", "d_model")
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 ACTIVATION = r"(\w+_)?act(_fn)?|\w*activation(_function)?"
 HEADLESS = r".*(Classification|Reward\w*|MaskedLM|QuestionAnswering|(?<!LMHead)Model)"
@@ -65,7 +67,7 @@ def read_config(source) -> Config:
     given, name = _opened(source)
     text, notes, found = _text_of(given)
     kind = text.get("model_type") or given.get("model_type")
-    family = _families().get(kind) or _families()["unknown"]
+    family = _families().get(kind if isinstance(kind, str) else None) or _families()["unknown"]
     found += _uncountable(given, text, kind)
     refuse(name, found)
     reader = _reader(text, family, found)
@@ -99,11 +101,14 @@ def _opened(source) -> tuple[dict, str]:
         place = Path(source)
         place = place / "config.json" if place.is_dir() else place
         source = read_json(place)
-    other = [what for key, what in OTHER_FILES.items() if key in source and "model_type" not in source]
-    if other:
-        raise BadInput(f"{place or 'the mapping'} is {other[0]}; the config.json beside it is taken")
+    sized = {*SIZES, *_table()["keys"]["text"]} & source.keys()
+    other = [what for key, what in OTHER_FILES.items() if key in source] or ["no configuration of a model"]
+    if not sized or not all(isinstance(key, str) for key in source):
+        takes = "a config.json with hidden_size, num_hidden_layers and the like is taken"
+        raise BadInput(f"{place or 'the mapping'} is {other[0]}; {takes}")
     said, kind = source.get("_name_or_path"), source.get("model_type")
     stem = place and (place.resolve().parent.name if place.stem == "config" else place.stem)
+    said = None if isinstance(said, str) and re.match(r"[./~]|.*[\\:]", said) else said  # a place, no name
     names = [name for name in (said, stem, kind) if isinstance(name, str) and name.strip()]
     return dict(source), names[0] if names else "config.json"
 
@@ -111,7 +116,8 @@ def _opened(source) -> tuple[dict, str]:
 def _text_of(given: dict) -> tuple[dict, list, Mistakes]:
     """The text model of a configuration, what is left out beside it, and what is wrong around it."""
     table, found = _table()["keys"], Mistakes()
-    notes = ["the text model only, without what sees or hears"] if given.keys() & set(table["towers"]) else []
+    beside = [key for key in given if re.fullmatch(table["towers"], key) and given[key]]
+    notes = [f"the text model only, without {', '.join(beside)}"] if beside else []
     inner = [key for key in table["text"] if given.get(key) is not None]
     if not inner:
         return dict(given), notes, found
@@ -123,9 +129,9 @@ def _text_of(given: dict) -> tuple[dict, list, Mistakes]:
         outer = given.get(key)
         if outer is not None and text.setdefault(key, outer) != outer and key == "tie_word_embeddings":
             found.append(f"{key} takes one value, got {text[key]!r} in {inner[0]} and {outer!r} beside it")
-    neutral = "|".join([table["wrapper"], *table["neutral"]])
+    neutral = "|".join([table["wrapper"], table["towers"], *table["text"], *table["neutral"]])
     for key, value in given.items():
-        known = isinstance(value, Mapping) or re.fullmatch(neutral, key) or text.get(key) == value
+        known = re.fullmatch(neutral, key) or text.get(key) == value
         if not known and value and re.search(table["structure"], key):
             found.append(_structural(key, value, "a model around a text model"))
     return text, notes, found
@@ -183,7 +189,9 @@ def _reader(text: dict, family: dict, found: Mistakes) -> "_Reader":
         if not isinstance(inner, Mapping):
             found.append(f"{part} takes a mapping, got {inner!r}")
             continue
-        flat |= {key: value for key, value in inner.items() if key not in flat}
+        clash = [key for key in inner.keys() & flat.keys() & family["reads"] if inner[key] != flat[key]]
+        found += [f"{key} takes one value, got {flat[key]!r} and {inner[key]!r} in {part}" for key in clash]
+        flat = {**inner, **flat}
     canon = {other: key for key, others in _table()["alias"].items() for other in others}
     given, spelled = {}, {}
     for key, value in flat.items():
@@ -217,7 +225,7 @@ class _Reader:
         got = self.given.get(key)
         if got is not None and got != "auto":
             return got if not self.wrong(kind.mistake(self.spelled[key], got)) else 1
-        if isinstance(default, str) and kind is WHOLE:
+        if isinstance(default, str) and kind is not TEXT:
             return self.formula(default)
         if default is None:
             self.wrong(f"{key} takes {kind.words}, got nothing")
@@ -250,11 +258,9 @@ class _Reader:
         for rule in family.get("when", ()):
             holds = [self.given_as(key, value) for key, value in rule["if"].items()]
             plan |= rule["set"] if all(holds) else {}
-        layers = self.formula(plan["layers"])
-        if layers > 10_000:
-            self.wrong(f"{self.spelled.get('num_hidden_layers')} takes at most 10_000, got {layers}")
-            layers = 1
-        kinds, mlps = _placed(self, layers)
+        self.into = "layers"
+        layers = self.formula(plan["layers"], LAYERS)
+        kinds, mlps = _placed(self, layers) if not self.found else (["full"], ["dense"])
         drop |= set() if "experts" in mlps else {"n_experts", *EXPERT_KEYS}
         drop |= set() if "dense" in mlps else {"d_ff"}
         drop |= set() if family.get("state") in kinds else set(STATE_KEYS)
@@ -264,7 +270,7 @@ class _Reader:
             if key not in drop:
                 self.into = key
                 formula = isinstance(told, str) and TYPES[key] is not str
-                keys[key] = self.formula(told, FLAG if TYPES[key] is bool else WHOLE) if formula else told
+                keys[key] = self.formula(told, MODEL_KEYS[key]) if formula else told
         self.into = "biases"
         flags = [flag for flag in family["bias"] if flag == "always" or self.value(flag, FLAG, False) is True]
         biased = {matrix for flag in flags for matrix in family["bias"][flag]}
@@ -293,6 +299,7 @@ OTHERS = {"full": (), "window": ("window",), "every": ("window",), "local": ("wi
 
 def _placed(r: _Reader, layers: int) -> tuple[list, list]:
     """What mixes the tokens in each layer, and what follows."""
+    r.into = "layer_kinds"
     if r.family["mixing"] == "pattern":
         if "hybrid_override_pattern" in r.given:
             letters = r.value("hybrid_override_pattern", TEXT)
@@ -307,6 +314,7 @@ def _placed(r: _Reader, layers: int) -> tuple[list, list]:
             kinds = [KINDS[word] for word in _list(r, "layer_types", layers, known)]
         else:
             kinds = _mixing(r, layers)
+        r.into = "mlp_kinds"
         mlps = _mlps(r, layers)
     return [r.family.get("state") if kind == "state" else kind for kind in kinds], mlps
 
@@ -350,7 +358,7 @@ def _mixing(r: _Reader, layers: int) -> list[str]:
 def _local(r: _Reader, layers: int) -> list[str]:
     """GPT-Neo's `[[["global", "local"], 12]]`."""
     try:
-        words = [word for part, times in r.value("attention_types", LIST) for word in part * times]
+        words = [word for part, times in r.value("attention_types", LIST) for word in part * min(times, layers)]
         r.given["attention_layers"], r.spelled["attention_layers"] = words, "attention_types"
     except (TypeError, ValueError):
         r.wrong(f"attention_types takes a list of [kinds, times], got {_short(r.given.get('attention_types'))}")
@@ -426,14 +434,15 @@ def _leftover(text: dict, r: _Reader) -> tuple[str, ...]:
     """Keys that nothing took: those that may change a count or the cache are mistakes, the rest is returned."""
     table, family, unknown = _table()["keys"], r.family, []
     canon = {spelling: one for one, others in _table()["alias"].items() for spelling in (one, *others)}
-    neutral = "|".join([*table["neutral"], *table["towers"], *table["text"], "quantization_config"])
+    neutral = "|".join([*table["neutral"], table["towers"], *table["text"], "quantization_config"])
     for key, value in r.flat.items():
         one = canon.get(key, key)
         allowed = family["values"].get(one, family["values"].get(key))
         if allowed is not None and value is not None and not _among(value, allowed):
             takes = " or ".join(map(repr, allowed)) or "null"
             r.wrong(f"{key} takes {takes} ({family['name']}), got {_short(value)}: the count would be another")
-        if re.fullmatch(ACTIVATION, key) and value is not None and not _among(value, table["activations"]):
+        active = re.fullmatch(ACTIVATION, key) and allowed is None and value is not None
+        if active and not _among(value, table["activations"]):
             r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {_short(value)}")
         read = {one, key} & {*r.taken, *family["reads"]} or re.fullmatch(neutral, key) or re.fullmatch(neutral, one)
         if read or not value:
