@@ -82,7 +82,7 @@ def load_library(app, env, docnames):
 
 
 def add_scripts(app, page, template, context, doctree):
-    """Load the chart and ledger scripts only where a page needs them, and Thebe nowhere.
+    """Load the scripts of charts and long tables only where a page needs them, and Thebe nowhere.
 
     MathJax and Vega are loaded by these scripts themselves. Links in a notebook's outputs name notebooks; on
     the site they lead to the pages. Docutils calls the bibliography a list that has no items.
@@ -98,8 +98,8 @@ def add_scripts(app, page, template, context, doctree):
     app.add_js_file("site.js", loading_method="defer")
     if "gpt4-chart" in body:
         app.add_js_file("charts.js", loading_method="defer")
-    if '<table class="ledger' in body:
-        app.add_js_file("ledger.js", loading_method="defer")
+    if '<table class="sheet' in body:
+        app.add_js_file("sheet.js", loading_method="defer")
 
 
 def describe(app, page, template, context, doctree):

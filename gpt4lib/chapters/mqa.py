@@ -4,7 +4,7 @@
 `gpt4lib.simulate.pipeline` runs micro-batches round a pipeline.
 """
 
-from sympy import Integer, factor, powsimp
+from sympy import Integer, Min, factor, powsimp
 
 from ..spine.law import Law, letters
 from . import inference_tradeoffs as serving
@@ -55,6 +55,41 @@ _all_heads = {cache_ranks: tp, g_kv: Integer(1), N_fix: N_attn, N_held: N_attn}
 _multi_head = cost_when_full.given(cache_of_attention).rhs.xreplace(_all_heads)
 cost_multi_head = Law(c_tok, _multi_head, "The same, a key and value for every head")
 thousand_multi_head = price_of_thousand.given(cost_multi_head)
+
+# ---- layers that keep less: windows, chunks, states ---------------------------------------
+Q_seq = symbol("Q_seq", "byte", "cache of one sequence")
+S_lim = symbol("S_lim", "token", "tokens that a layer keeps at most: its window or chunk")
+_least = Min(S, S_lim)
+limited_cache = Law(Q_seq, kv * _least, "Cache of a sequence, no more than the window", source="jiang2023")
+x_full = share("x_full", "share of the layers that keep every token")
+_mixed = kv * (x_full * S + (1 - x_full) * _least)
+mixed_cache = Law(Q_seq, _mixed, "Cache of a sequence where some layers keep everything")
+S_equal = symbol("S_equal", "token", "context whose cache is as large where every layer keeps everything")
+equal_context = Law(S_equal, mixed_cache.rhs / kv, "Context of the same cache without windows")
+S_seen = symbol("S_seen", "token", "tokens that a token attends to, the last one or on average")
+seen = Law(S_seen, _least, "Tokens that the last token of a sequence sees")
+mean_seen = Law(S_seen, _least - _least**2 / (2 * S), "Mean tokens seen through a window")
+mean_in_chunk = Law(S_seen, _least / 2, "Mean tokens seen in a chunk")
+n_sh = symbol("n_sh", "1", "heads of a layer with a state", "n_s")
+d_sv = symbol("d_sv", "1", "width of the values of such a head")
+d_s = symbol("d_s", "1", "width of its keys")
+g_s = symbol("g_s", "1", "groups of heads that share keys", "g_s")
+k_conv = symbol("k_conv", "1", "taps of the convolution before the state")
+n_state = symbol("n_state", "1", "numbers of the states of one sequence, all layers", "n_st")
+state_size = Law(n_state, L * n_sh * d_sv * d_s, "States: a matrix for each head", source="yang2024gated")
+_channels = n_sh * d_sv + 2 * g_s * d_s
+conv_size = Law(n_state, L * (k_conv - 1) * _channels, "Inputs that the convolutions keep", source="dao2024")
+N_mix = symbol("N_mix", "parameter", "parameters of the layers with a state")
+state_matrices = Law(N_mix, w * L * d * (_channels + 2 * n_sh * d_sv), "Matrices: query to output, gate")
+convolutions = Law(N_mix, w * L * k_conv * _channels, "Convolutions", source="dao2024")
+delta_rest = Law(N_mix, w * L * (2 * n_sh * (d + 1) + d_sv), "Gates and norm", source="yang2024gated")
+lightning_rest = Law(N_mix, w * L * n_sh * d_sv, "Norm of lightning attention", source="minimax2025")
+mamba2_rest = Law(N_mix, w * L * n_sh * (d + 3 + d_sv), "Steps, decays, skips and norm", source="dao2024")
+dt_rank = symbol("dt_rank", "1", "rank of the step width of a state", "r_dt")
+_mamba = n_sh * d_sv * (2 * dt_rank + 3 * d_s + 2) + dt_rank + 2 * d_s
+mamba_rest = Law(N_mix, w * L * _mamba, "Steps, decays and skips, with three norms", source="lieber2024")
+C_state = symbol("C_state", "FLOP/token", "forward FLOP of one token in the states", "C_st")
+state_flop = Law(C_state, 2 * k_fwd * w * n_state, "FLOP of a token in the states: written and read")
 
 # ---- who shares heads ---------------------------------------------------------------------
 n_single = symbol("n_single", "1", "published models with a single key-value head", "n_one")

@@ -24,7 +24,7 @@ def _list(*names) -> dict:
 LAYERS = Kind(words=f"a list of {', '.join(LAYER_KINDS)}, repeated over the layers", rule=_list(*LAYER_KINDS))
 MLPS = Kind(words=f"a list of {', '.join(MLP_KINDS)}, repeated over the layers", rule=_list(*MLP_KINDS))
 BIASES = Kind(
-    words=f"true, false or a list of {', '.join(BIASED)}",
+    words=f"true or false, or a list of {', '.join(BIASED)}",
     rule={"anyOf": [{"type": "boolean"}, _list(*BIASED)]},
 )
 
@@ -111,7 +111,8 @@ class Model:
         if self.mlp_kinds:
             return _counted(self.mlp_kinds, self.layers)
         dense = self.n_dense_layers if self.n_experts else self.layers
-        return {"dense": dense, "experts": self.layers - dense}
+        every = {"dense": dense, "experts": self.layers - dense}
+        return {kind: count for kind, count in every.items() if count}
 
     @property
     def dense_layers(self) -> int:
@@ -152,7 +153,10 @@ class Model:
 def _counted(pattern, layers: int) -> dict[str, int]:
     """How often each name of a pattern occurs when it repeats over the layers."""
     whole, rest = divmod(layers, len(pattern))
-    return {name: whole * pattern.count(name) + pattern[:rest].count(name) for name in dict.fromkeys(pattern)}
+    every = {
+        name: whole * pattern.count(name) + pattern[:rest].count(name) for name in dict.fromkeys(pattern)
+    }
+    return {name: count for name, count in every.items() if count}
 
 
 MODEL_KEYS = {key.name: key.metadata["kind"] for key in fields(Model)}

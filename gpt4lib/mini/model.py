@@ -96,16 +96,27 @@ class Step:
         return padded
 
 
+# Keys of a model that the miniature leaves out, with the value that says so.
+LEFT_OUT = {"biases": (), "norm_shift": False, "layer_norms": 2, "final_norm": True, "embedding_norm": False}
+LEFT_OUT |= {"qk_norm": "none", "sinks": False, "attention_gate": False, "d_embedding": 0}
+LEFT_OUT |= {"layer_kinds": ("full",), "mlp_kinds": (), "n_mtp_layers": 0, "mla_kv_rank": 0}
+LEFT_OUT |= {"shared_gate": False, "router_offsets": False, "extra_parameters": 0}
+
+
 class Transformer:
     """A transformer of layout `shape` with seeded random weights, or with the `tables` and `layers` given.
 
-    Rotary or learned positions; plain (GELU) or gated (SwiGLU) MLPs; no biases, no latent attention.
+    Rotary or learned positions; plain (GELU) or gated (SwiGLU) MLPs; nothing that `LEFT_OUT` leaves out.
     """
 
     def __init__(self, shape: Model, seed: int = 0, dtype=np.float64, *, tables=None, layers=None):
-        if shape.biases or shape.latent or shape.positions not in ("rotary", "learned"):
-            takes = "no biases, no latent attention and rotary or learned positions"
-            raise BadInput(f"shape takes {takes}, got {shape}")
+        other = {key: getattr(shape, key) for key, plain in LEFT_OUT.items() if getattr(shape, key) != plain}
+        if other or shape.positions not in ("rotary", "learned"):
+            takes = (
+                "rotary or learned positions, and none of the keys that say more than layers, heads and MLPs"
+            )
+            got = {"positions": shape.positions, **other}
+            raise BadInput(f"shape takes {takes}, got {got}")
         if shape.positions == "rotary" and shape.d_head % 2:
             raise BadInput(f"d_head takes an even number with rotary positions, got {shape.d_head}")
         self.shape, self.dtype = shape, np.dtype(dtype)

@@ -145,28 +145,27 @@ class Claims:
         self.claims, self.full = tuple(claims), full
 
     def _repr_html_(self):
-        kind = "ledger" if self.full else "claims"
         heads = ("claim", *("chapter",) * self.full, "stated", "ours", "verdict", *("why",) * self.full)
-        head = "".join(f'<th scope="col">{h}</th>' for h in heads)
-        body = "\n".join(map(self._row, self.claims))
-        table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>'
-        return f'<div class="table-scroll">{table}</div>'
+        rows = map(self._row, self.claims)
+        if self.full:
+            return long_table(rows, heads, kind="ledger", noun="claims", filters="verdict chapter")
+        return _html(rows, heads, 'class="claims"')
 
     def _row(self, c):
         kind = c.verdict.replace(" ", "-")
         mark = f'<span class="verdict verdict-{kind}">{SYMBOLS[c.verdict]} {c.verdict}</span>'
         sort = "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
         cells = [
-            _cell("stated", escape(unbroken(c.stated_text))),
-            _cell("ours", escape(unbroken(c.ours)), sort),
+            cell("stated", escape(unbroken(c.stated_text))),
+            cell("ours", escape(unbroken(c.ours)), sort),
         ]
-        cells.append(_cell("verdict", mark, f' data-filter="{c.verdict}"'))
+        cells.append(cell("verdict", mark, f' data-filter="{c.verdict}"'))
         if not self.full:
             link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
             return f"<tr><td>{link}</td>{''.join(cells)}</tr>"
         link = f'<a href="#{c.id}"><code>{c.id}</code></a><br>{escape(c.claim)}'
-        cells.insert(0, _cell("chapter", f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'))
-        cells.append(_cell("why", escape(c.why)))
+        cells.insert(0, cell("chapter", f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'))
+        cells.append(cell("why", escape(c.why)))
         return f'<tr id="{c.id}"><td>{link}</td>{"".join(cells)}</tr>'
 
     def __repr__(self):
@@ -174,7 +173,19 @@ class Claims:
         return repr(Table(rows, ("id", "stated", "ours", "verdict")))
 
 
-def _cell(label, inside, more=""):
+def long_table(rows, heads, *, kind: str, noun: str, filters: str) -> str:
+    """A long HTML table that a reader searches, sorts and filters: `rows` of HTML, `filters` by column."""
+    return _html(rows, heads, f'class="sheet {kind}" data-noun="{noun}" data-filters="{filters}"')
+
+
+def _html(rows, heads, attributes: str) -> str:
+    head = "".join(f'<th scope="col">{h}</th>' for h in heads)
+    body = "\n".join(rows)
+    table = f"<table {attributes}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    return f'<div class="table-scroll">{table}</div>'
+
+
+def cell(label: str, inside: str, more: str = "") -> str:
     """A cell that says on a narrow screen what it holds."""
     return f'<td data-label="{label}"{more}>{inside}</td>'
 

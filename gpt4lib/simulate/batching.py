@@ -119,23 +119,29 @@ def simulate_batching(
     continuous: bool = True,
     step_time: Callable[[int, int], float] = one_second,
     prompt_chunk: float = inf,
+    token_budget: float = inf,
     kv_tokens: float = inf,
     evict: bool = False,
 ) -> ServedRequests:
     """Serve requests with `arrival` in seconds, `prompt` and `output` in tokens, first come, first served.
 
     A step takes `step_time(batch, prompt_tokens)` seconds; rows of a static batch that are done still count.
-    A prompt runs `prompt_chunk` tokens a step; the step that ends it puts out the first token. `kv_tokens`
-    bounds the cache. Without `evict` each request reserves what it may come to need; with it only the
-    prompt's, and when the cache is full the request admitted last goes back to the queue's head, to compute
-    its tokens again. Raises BadInput for what can never be served and for a step that takes no time.
+    A prompt runs `prompt_chunk` tokens a step; the step that ends it puts out the first token. A step runs at
+    most `token_budget` tokens in all: those put out, then prompts in the order of admission (vLLM's
+    max_num_batched_tokens). `kv_tokens` bounds the cache. Without `evict` each request reserves what it may
+    come to need; with it only the prompt's, and when the cache is full the request admitted last goes back to
+    the queue's head, to compute its tokens again. Raises BadInput for what can never be served and for a step
+    that takes no time.
     """
     arrival = np.asarray(arrival, dtype=float)
     prompt, output = _whole("prompt", prompt), _whole("output", output)
     _check(arrival, prompt, output, slots, prompt_chunk, kv_tokens)
+    if not token_budget >= slots:
+        raise BadInput(f"token_budget takes at least slots = {slots}, got {token_budget!r}")
     if evict and not continuous:
         raise BadInput("evict takes continuous batching, got static")
     s = _Server(arrival, prompt, output, slots, continuous, step_time, prompt_chunk, kv_tokens, evict)
+    s.budget = token_budget
     while s.queue or s.seats:
         s.admit()
         s.make_room()
@@ -173,7 +179,7 @@ class _Server:
         self.free, self.seats = list(range(min(slots, len(arrival)))), {}
         self.reading, self.ending, self.done, self.stays = ([] for _ in range(4))
         self.start, self.first, self.end = ([None for _ in requests] for _ in range(3))
-        self.now = 0.0
+        self.now, self.budget = 0.0, inf
         self.steps = self.busy = self.cached = self.peak = self.evictions = 0
 
     def admit(self) -> None:
@@ -205,7 +211,13 @@ class _Server:
 
     def pieces(self) -> list[int]:
         """Prompt tokens that each reading row runs in the next step."""
-        return [min(seat.todo, self.chunk) for _, seat in self.reading]
+        each = [min(seat.todo, self.chunk) for _, seat in self.reading]
+        if self.budget < inf:
+            left = int(self.budget) - len(self.ending)
+            for i, piece in enumerate(each):
+                each[i] = min(piece, left)
+                left -= each[i]
+        return each
 
     def make_room(self) -> None:
         """While the next step overfills the cache, the request admitted last goes to the queue's head."""
@@ -235,7 +247,7 @@ class _Server:
         if not dt > 0 or not self.now < inf:
             raise BadInput(f"step_time takes a function with positive, finite values, got {dt!r}")
         self.steps += alike
-        self.busy += alike * (len(pieces) + len(self.ending))
+        self.busy += alike * (len(pieces) - pieces.count(0) + len(self.ending))
         self.cached += alike * len(self.ending) + sum(pieces)
         self.peak = max(self.peak, self.cached)
         for (slot, seat), piece in zip(self.reading, pieces):

@@ -6,18 +6,28 @@ parameters(published_model("GPT-3 175B").shape).total
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
-from ..chapters import architecture
+from ..chapters import architecture, mqa
 from ..chapters.architecture import attention, mlp
-from ..chapters.mqa import latent_cache
 from ..chapters.vision_io import cross
 from ..facts.files import data_file, published
-from ..facts.models import Model, model_of, published_model, read_model
+from ..facts.models import CACHING, STATE_KINDS, Model, model_of, published_model, read_model
 from ..spine.errors import BadInput, pick
-from ..spine.law import Law
 from ..spine.stated import Stated, stated
+
+MEAN_SEEN = {"window": mqa.mean_seen, "chunk": mqa.mean_in_chunk}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limited:
+    """Layers of `kind` that keep at most `limit` tokens: cache entries and score FLOP as in `ServedModel`."""
+
+    kind: str
+    limit: int
+    entries: float
+    pair_flop: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +35,9 @@ class ServedModel:
     """What a pass needs to know of a model. A dense model has one expert, which every token uses.
 
     `N_fix` is read by every pass; `N_held` adds the embedding table. `entries` are the cache entries of one
-    token, `kv_splits` the ranks that can share them by heads, `pair_flop` the score FLOP of a token per token
-    of context.
+    token in layers that keep every token, `kv_splits` the ranks that can share them by heads, `pair_flop` the
+    score FLOP of a token per token of context; `limited` are the layers with windows or chunks. `state` are
+    the numbers that a sequence keeps whatever its length, `state_flop` their FLOP for a token.
     """
 
     name: str
@@ -43,6 +54,9 @@ class ServedModel:
     d: int
     n_h: int
     d_h: int
+    limited: tuple[Limited, ...] = ()
+    state: float = 0.0
+    state_flop: float = 0.0
 
     @property
     def total(self) -> float:
@@ -54,23 +68,115 @@ class ServedModel:
         """Parameters that work on a token."""
         return self.N_fix + self.k * self.N_exp
 
+    @property
+    def all_entries(self) -> float:
+        """Cache entries of one token that every caching layer keeps."""
+        return self.entries + sum(part.entries for part in self.limited)
+
+    def cache_entries(self, context):
+        """Cache entries of a sequence of `context` tokens, and its states; a number or an array."""
+        known = [{"kv": part.entries, "S": context, "S_lim": part.limit} for part in self.limited]
+        some = sum(mqa.limited_cache.on_arrays(at) for at in known)
+        return self.entries * context + some + self.state
+
+    def mean_entries(self, context):
+        """The same over its tokens: what a token takes on average, states included; a number or an array."""
+        return self.cache_entries(context) / context if self.limited or self.state else self.entries
+
+    def score_flop(self, context, *, mean: bool = False):
+        """Score FLOP of a token that `context` tokens precede, or the mean over a sequence of that length."""
+        found = self.state_flop + self.pair_flop * (context / 2 if mean else context)
+        for part in self.limited:
+            law = MEAN_SEEN[part.kind] if mean else mqa.seen
+            found = found + part.pair_flop * law.on_arrays({"S": context, "S_lim": part.limit})
+        return found
+
 
 def serving_view(shape: Model) -> ServedModel:
-    """The serving model's view of a shape: its counted parameters, FLOP and cache entries."""
-    s, parts = shape, parameters(shape).parts
-    flop = flop_per_token(s, 1.0)
-    pair = flop.pop("scores")
+    """The serving model's view of a shape: its counted parameters, FLOP and cache entries.
+
+    Blocks that predict further tokens are left out.
+    """
+    s, parts = shape, parameters(shape).parts | {"mtp": 0}
+    matrices = flop_per_token(s, 0.0)
+    state_flop = matrices.pop("scores")
     inside = parts["experts"] if s.n_experts else parts["mlp"]
     held = sum(parts.values()) - inside
     sizes = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "E": s.n_experts or 1, "k": s.top_k or 1}
-    sizes |= {"N_held": held, "N_exp": inside / sizes["E"], "C_tok": sum(flop.values()), "pair_flop": pair}
+    sizes |= {"N_held": held, "N_exp": inside / sizes["E"], "C_tok": sum(matrices.values())}
+    every = {kind: (_entries(s, count), _pairs(s, count)) for kind, count in s.mixing_layers.items()}
+    entries, pair_flop = every.get("full", (0, 0.0))
+    limits = [(kind, getattr(s, kind), *every[kind]) for kind in MEAN_SEEN if kind in every]
     return ServedModel(
         name=s.name,
         N_fix=held - (0 if s.tied_embeddings else parts["embedding"]),
-        entries=_one(latent_cache if s.latent else architecture.token_cache, _letters(s), kv_bytes=1),
+        entries=entries,
+        pair_flop=pair_flop,
+        limited=tuple(Limited(**dict(zip(("kind", "limit", "entries", "pair_flop"), x))) for x in limits),
+        state=sum(state_numbers(s).values()),
+        state_flop=state_flop,
         kv_splits=1 if s.latent else s.n_kv_heads,
         d_h=s.mla_d_value if s.latent else s.d_head,
         **sizes,
+    )
+
+
+def _entries(s: Model, count: int) -> int:
+    """Cache entries of a token in `count` layers."""
+    return _one(mqa.latent_cache if s.latent else architecture.token_cache, _letters(s), L=count, kv_bytes=1)
+
+
+def _pairs(s: Model, count: int) -> float:
+    """Score FLOP of a token for a token of context, in `count` layers."""
+    qk, value = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
+    return float(architecture.pairs(L=count, n_h=s.n_heads, d_qk=qk, d_v=value, S=1.0))
+
+
+def state_numbers(shape: Model) -> dict[str, int]:
+    """Numbers that a sequence keeps whatever its length: states and inputs of convolutions."""
+    if not shape.state_layers:
+        return {}
+    sizes = _letters(shape) | {"L": shape.state_layers}
+    kept = {"recurrent": _one(mqa.state_size, sizes)}
+    return kept | ({"conv": _one(mqa.conv_size, sizes)} if shape.conv_width else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceCache:
+    """The cache of one sequence of `context` tokens, in bytes, all ranks together.
+
+    `kept_bytes` are keys and values as windows and chunks leave them, `full_pages_bytes` those of an engine
+    that gives every caching layer whole pages for the whole context, `state_bytes` the fixed states.
+    """
+
+    token_bytes: float
+    kept_bytes: float
+    full_pages_bytes: float
+    state_bytes: float
+
+    @property
+    def sequence_bytes(self) -> float:
+        """Keys, values and states."""
+        return self.kept_bytes + self.state_bytes
+
+
+PAGE_TOKENS = 16  # of vLLM's blocks by default
+
+
+def cache_of(shape: Model, context: int, kv_bytes: float = 2.0) -> SequenceCache:
+    """The cache of one sequence: keys and values of every layer by its kind, and the fixed states.
+
+    States count at `kv_bytes` too; engines that keep them in 32 bits take twice the 16-bit figure. Source of
+    the whole pages: vLLM's cache manager where layers of several kinds share it.
+    """
+    view = serving_view(shape)
+    each = view.all_entries * kv_bytes
+    pages = -(-context // PAGE_TOKENS) * PAGE_TOKENS
+    return SequenceCache(
+        token_bytes=each,
+        kept_bytes=(view.cache_entries(context) - view.state) * kv_bytes,
+        full_pages_bytes=each * pages,
+        state_bytes=view.state * kv_bytes,
     )
 
 
@@ -83,30 +189,47 @@ def served_model(name: str) -> ServedModel:
     return serving_view(read_model(path) if path.is_file() else published_model(name).shape)
 
 
-PARTS = "embedding unembedding positions attention mlp experts shared_experts router norms biases".split()
+PARTS = "embedding unembedding positions attention mixers mlp experts shared_experts router norms".split()
+PARTS += ["biases", "mtp", "extra"]
+_MATRICES = ("attention", "mixers", "mlp", "experts", "shared_experts")
+REST = {kind: getattr(mqa, f"{kind}_rest") for kind in STATE_KINDS}
 
 
 @dataclass(frozen=True)
 class Count:
-    """Parameters: `total`, `active` (all but the experts that a token is not routed to), and both by part."""
+    """Parameters: `total`, `active` (all but the experts that a token is not routed to), and both by part.
+
+    Blocks that predict further tokens are in `total` and, not being needed for a token, not in `active`.
+    """
 
     total: int
     active: int
     parts: dict
     active_parts: dict
 
+    @property
+    def without_mtp(self) -> int:
+        """Parameters without the blocks that predict further tokens."""
+        return self.total - self.parts["mtp"]
+
+    @property
+    def active_without_input_table(self) -> int:
+        """Active parameters without the table that only looks tokens up: what FLOP are counted by."""
+        return self.active - self.parts["unembedding"]  # as large, and none where one table serves both
+
 
 _KEYS = dict(  # letters of the laws, keys of a model
     pair.split("=")
     for pair in """L=layers d=d_model n_h=n_heads n_kv=n_kv_heads d_h=d_head V=vocab n_pos=max_positions
     E=n_experts n_mat=mlp_matrices d_ff=d_ff r_q=mla_q_rank r_kv=mla_kv_rank d_nope=mla_d_nope
-    d_rope=mla_d_rope d_v=mla_d_value""".split()
+    d_rope=mla_d_rope d_v=mla_d_value d_emb=d_embedding n_sh=n_state_heads d_sv=d_state_head d_s=d_state
+    g_s=n_state_groups k_conv=conv_width dt_rank=dt_rank""".split()
 )
 
 
 def _letters(s: Model) -> dict:
     """A model's sizes by the letters of the laws; experts' widths and layers are given where needed."""
-    return {letter: getattr(s, key) for letter, key in _KEYS.items()} | {"n_norm": 2 if s.biases else 1}
+    return {letter: getattr(s, key) for letter, key in _KEYS.items()} | {"n_norm": 2 if s.norm_shift else 1}
 
 
 def _one(law, sizes: dict, **own) -> int:
@@ -122,44 +245,88 @@ def parameters(shape: Model) -> Count:
     164
     """
     s, sizes = shape, _letters(shape)
-    parts = dict.fromkeys(PARTS, 0)
-    parts["embedding"] = _one(architecture.vocabulary_table, sizes)
-    parts["unembedding"] = 0 if s.tied_embeddings else parts["embedding"]
-    parts["attention"] = sum(_one(law, sizes) for law in _attention(s))
-    parts["norms"] = _one(architecture.norms, sizes)
-    if s.latent:
-        parts["norms"] += _one(architecture.latent_norms, sizes)
-    if s.positions in ("learned", "relative"):
-        parts["positions"] = _one(getattr(architecture, f"{s.positions}_positions"), sizes)
-    expert, always = _inside(s, sizes, architecture.mlp, architecture.router)
-    parts |= always | {"experts": s.n_experts * expert}
-    active = parts | {"experts": s.top_k * expert}
-    if s.biases:
-        expert, always = _inside(s, sizes, architecture.mlp_bias, architecture.router_bias)
-        always["attention"] = _one(
-            architecture.latent_bias if s.latent else architecture.attention_bias, sizes
-        )
-        parts["biases"] = sum(always.values()) + s.n_experts * expert
-        active["biases"] = sum(always.values()) + s.top_k * expert
+    parts, active = _layers(s)
+    outside = {"embedding": _one(architecture.vocabulary_table, sizes, d=s.d_embedding or s.d_model)}
+    outside["unembedding"] = 0 if s.tied_embeddings else outside["embedding"]
+    if s.d_embedding:
+        outside["embedding"] += _one(architecture.narrow_table, sizes)
+    if s.positions == "learned":
+        outside["positions"] = _one(architecture.learned_positions, sizes)
+    outside["norms"] = _one(architecture.norm_vectors, sizes, n_ln=s.final_norm + s.embedding_norm)
+    outside["biases"] = _one(architecture.table_bias, sizes) if "unembedding" in s.biases else 0
+    outside["extra"] = s.extra_parameters
+    for found in (parts, active):
+        found |= {part: found[part] + size for part, size in outside.items()}
+    parts["mtp"] = _further(s) if s.n_mtp_layers else 0
     return Count(sum(parts.values()), sum(active.values()), parts, active)
 
 
-def _attention(s: Model) -> tuple:
-    if not s.latent:
-        return (architecture.attention,)
-    query = architecture.latent_query if s.mla_q_rank else architecture.direct_query
-    return query, architecture.latent_rest
+def _layers(s: Model) -> tuple[dict, dict]:
+    """Parameters inside the layers by part: all, and those that work on a token."""
+    sizes = _letters(s)
+    parts = dict.fromkeys(PARTS, 0)
+    parts["norms"] = _one(architecture.norm_vectors, sizes, n_ln=s.layers * s.layer_norms)
+    for part, law, layers in _mixing(s):
+        parts[part] += _one(law, sizes, L=layers, k_conv=s.conv_width + s.conv_bias)
+    expert = _mlps(s, parts)
+    active = dict(parts)
+    for part, size in expert.items():
+        parts[part] += s.n_experts * size
+        active[part] += s.top_k * size
+    return parts, active
 
 
-def _inside(s: Model, sizes: dict, mlp: Law, router: Law) -> tuple[int, dict]:
-    """By these two laws: one expert, and all that a token always passes, by part."""
-    always = {"mlp": _one(mlp, sizes, L=s.dense_layers)} if s.dense_layers else {}
-    if not s.n_experts:
-        return 0, always
-    routed = {"L": s.layers - s.dense_layers, "n_mat": s.expert_matrices}
-    shared = s.n_shared_experts * _one(mlp, sizes, **routed, d_ff=s.d_ff_shared)
-    always |= {"router": _one(router, sizes, L=routed["L"]), "shared_experts": shared}
-    return _one(mlp, sizes, **routed, d_ff=s.d_ff_expert), always
+def _mixing(s: Model):
+    """The laws of attention, its norms and biases and of layers with a state: part, law, layers."""
+    layers = s.attention_layers
+    if s.latent:
+        query = architecture.latent_query if s.mla_q_rank else architecture.direct_query
+        yield from (("attention", law, layers) for law in (query, architecture.latent_rest))
+        yield "norms", architecture.latent_norms, layers
+    else:
+        yield "attention", architecture.attention, layers
+    if s.positions == "relative":
+        yield "positions", architecture.relative_positions, layers
+    for asked, law in ((s.sinks, architecture.sinks), (s.attention_gate, architecture.output_gate)):
+        if asked:
+            yield "attention", law, layers
+    if s.qk_norm != "none":
+        yield "norms", architecture.head_norms if s.qk_norm == "head" else architecture.wide_norms, layers
+    if "qkv" in s.biases:
+        yield "biases", architecture.latent_bias if s.latent else architecture.query_bias, layers
+    if "output" in s.biases:
+        yield "biases", architecture.output_bias, layers
+    for kind in (kind for kind in s.mixing_layers if kind in STATE_KINDS):
+        laws = mqa.state_matrices, REST[kind], *([mqa.convolutions] if s.conv_width else [])
+        yield from (("mixers", law, s.state_layers) for law in laws)
+
+
+def _mlps(s: Model, parts: dict) -> dict:
+    """Adds what every token passes in MLPs, shared experts and routers; returns one expert by part."""
+    sizes = _letters(s)
+    mlp, bias = architecture.mlp, architecture.mlp_bias
+    if s.dense_layers:
+        parts["mlp"] = _one(mlp, sizes, L=s.dense_layers)
+        parts["biases"] += _one(bias, sizes, L=s.dense_layers) if "mlp" in s.biases else 0
+    if not s.expert_layers:
+        return {}
+    routed = {"L": s.expert_layers, "n_mat": s.expert_matrices}
+    shared, expert = routed | {"d_ff": s.d_ff_shared}, routed | {"d_ff": s.d_ff_expert}
+    parts["shared_experts"] = s.n_shared_experts * _one(mlp, sizes, **shared)
+    parts["biases"] += s.n_shared_experts * _one(bias, sizes, **shared) if "mlp" in s.biases else 0
+    gates = [architecture.output_bias] * s.shared_gate + [architecture.router_bias] * s.router_offsets
+    parts["router"] = sum(_one(law, sizes, **routed) for law in (architecture.router, *gates))
+    parts["biases"] += _one(architecture.router_bias, sizes, **routed) if "router" in s.biases else 0
+    biases = {"biases": _one(bias, sizes, **expert)} if "experts" in s.biases else {}
+    return {"experts": _one(mlp, sizes, **expert)} | biases
+
+
+def _further(s: Model) -> int:
+    """Parameters of the blocks that predict further tokens: each a layer, and what joins it to the model."""
+    kinds = {"layer_kinds": ("full",), "mlp_kinds": ("experts" if s.n_experts else "dense",)}
+    blocks = replace(s, layers=s.n_mtp_layers, n_dense_layers=0, **kinds)
+    inside, _ = _layers(blocks)
+    return sum(inside.values()) + _one(architecture.joined, _letters(s), L=s.n_mtp_layers)
 
 
 def printed(text: str) -> Stated:
@@ -182,19 +349,33 @@ def flop_per_token(shape: Model, context: float) -> dict:
     """2 FLOP per active matrix entry, plus the attention scores over `context` tokens: forward, by part.
 
     Embedding look-ups, norms and biases cost no matrix product; a position matrix counts as applied once per
-    token. A mean context gives a mean. Raises BadInput for a context that is no number of tokens.
+    token. Layers with a window or chunk see no more than that; a mean context gives a mean where every layer
+    sees everything. Raises BadInput for a context that is no number of tokens.
     """
     if isinstance(context, bool) or not isinstance(context, (int, float)) or not 0 <= context < math.inf:
         raise BadInput(f"context takes a number of tokens of at least 0, got {context!r}")
     s, active = shape, parameters(shape).active_parts
-    matrices = {part: active[part] for part in ("attention", "mlp", "experts", "shared_experts", "router")}
+    matrices = {part: active[part] for part in (*_MATRICES, "router") if part != "mixers" or s.state_layers}
     matrices["unembedding"] = active["embedding"]
     if s.positions == "relative":
         matrices["positions"] = active["positions"]
     flop = {part: int(architecture.forward.exact(N=n)) for part, n in matrices.items()}
-    qk, value = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
-    flop["scores"] = float(architecture.pairs(L=s.layers, n_h=s.n_heads, d_qk=qk, d_v=value, S=context))
+    seen = {kind: min(context, getattr(s, kind, context)) for kind in CACHING}
+    flop["scores"] = sum(_pairs(s, n) * seen[kind] for kind, n in s.mixing_layers.items() if kind in CACHING)
+    if s.state_layers:
+        flop["scores"] += mqa.state_flop(n_state=state_numbers(s)["recurrent"])
     return flop
+
+
+def mean_flop_per_token(shape: Model, length: float) -> dict:
+    """The same, the mean over a causal sequence of `length` tokens: each sees those before it.
+
+    Raises BadInput for a length that is no number of tokens.
+    """
+    flop = flop_per_token(shape, length)
+    return flop | {
+        "scores": float(serving_view(shape).score_flop(length, mean=True)) if length else flop["scores"]
+    }
 
 
 def fitting_shapes(

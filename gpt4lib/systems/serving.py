@@ -97,7 +97,7 @@ def decode(model: ServedModel, server: Server, *, batch, context, hit=None, toke
     `price` in USD per GPU and second adds `cost`. Raises DoesNotFit where the weights do not fit and BadInput
     for numbers that are not positive.
     """
-    return _run(PASS, model, server, batch, context, np.asarray(context, float), tokens, hit, price)
+    return _run(PASS, model, server, batch, context, tokens, hit, price)
 
 
 def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, price=None) -> Pass:
@@ -105,11 +105,10 @@ def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, pric
 
     Rates, utilisation and cost count the tokens of the prompts.
     """
-    mean_context = np.asarray(prompt, float) / 2
-    return _run(PROMPT, model, server, batch, prompt, mean_context, prompt, hit, price)
+    return _run(PROMPT, model, server, batch, prompt, prompt, hit, price)
 
 
-def _run(chain, model, server, batch, context, mean_context, tokens, hit, price) -> Pass:
+def _run(chain, model, server, batch, context, tokens, hit, price) -> Pass:
     """The chain on what model, server and batch say, without the links that the caller knows better."""
     positive_numbers(batch=batch, context=context, tokens=tokens)
     for name, value in (("expert", server.expert), ("hit", 0 if hit is None else np.max(hit))):
@@ -117,8 +116,9 @@ def _run(chain, model, server, batch, context, mean_context, tokens, hit, price)
             raise BadInput(f"{name} takes at most the {model.E} experts of {model.name}, got {value:g}")
     grid = np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float))
     sizes = dict(zip(("B_seq", "S"), grid))
-    known = vars(model) | server.facts() | sizes | {"C_pair": model.pair_flop * mean_context}
-    known |= {"n_tok": sizes["B_seq"] * tokens, "kv": model.entries * server.kv_bytes}
+    known = vars(model) | server.facts() | sizes | {"n_tok": sizes["B_seq"] * tokens}
+    known["C_pair"] = model.score_flop(np.asarray(context, float), mean=chain is PROMPT)
+    known["kv"] = model.mean_entries(sizes["S"]) * server.kv_bytes
     known["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
     known |= {} if hit is None else {"E_hit": np.asarray(hit, float)[()]}
     known |= {} if server.divide_cache else {"t_split": 0.0 * sizes["B_seq"]}

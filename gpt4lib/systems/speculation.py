@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 
 from ..chapters.speculative_decoding import accept, round_gain, speed_up_free, tokens
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, positive
 from ..spine.law import Law
 from ..spine.units import to_unit
 from .serving import decode
@@ -36,6 +36,36 @@ def at_acceptance(law: Law, **inputs):
     if at_one.all():
         return limit
     return np.where(at_one, limit, law(**inputs | {"accept": np.where(at_one, 0.5, inputs["accept"])}))
+
+
+def acceptance_of(n_round: float, gamma: int) -> float:
+    """The acceptance at which a round of `gamma` drafts gives `n_round` tokens: `tokens`, inverted.
+
+    A log's share of drafts kept is another thing, and lower: drafts after a rejected one are never judged.
+    Raises BadInput for tokens outside of 1 to gamma + 1 and for a draft length that is no whole number.
+
+    >>> round(acceptance_of(1 + 167 / 87, 3), 3)
+    0.793
+    """
+    positive("gamma", gamma)
+    if not 1 <= n_round <= gamma + 1:
+        raise BadInput(f"n_round takes a number from 1 to gamma + 1 = {gamma + 1}, got {n_round!r}")
+    roots = np.roots([*[1.0] * gamma, 1.0 - n_round])  # 1 + a + ... + a^gamma = n_round
+    return float(roots[abs(roots - abs(roots.real)) < 1e-9].real.min(initial=1.0))
+
+
+def tokens_by_position(kept) -> float:
+    """1 + the sum of `kept`, the shares of rounds in which the first, second, ... draft is kept.
+
+    Raises BadInput for shares outside of 0 to 1 and for a share above the one before it.
+
+    >>> round(tokens_by_position([0.805, 0.632, 0.483]), 2)
+    2.92
+    """
+    shares = np.asarray(kept, dtype=float)
+    if shares.ndim != 1 or not ((shares >= 0) & (shares <= 1)).all() or (np.diff(shares) > 0).any():
+        raise BadInput(f"kept takes shares from 1 to 0 that do not rise, got {kept!r}")
+    return float(1 + shares.sum())
 
 
 def best_draft_length(*, accept, c_draft, most: int = 64):

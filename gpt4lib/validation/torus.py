@@ -89,10 +89,11 @@ def pass_parts(
     model, (side, *others) = serving_view(shape), SLICES[row.chips]
     links_x, links_yz = links_of_axes(row.chips) if rings is None else (1 + rings, 2 * (1 + rings))
     x = vars(model) | dict.fromkeys(("ep", "transfer", "ceiling", "E_hit"), 1.0)
-    x |= dict.fromkeys(("tp", "cache_ranks", "n"), row.chips) | {"act_bytes": 2.0, "kv": 2.0 * model.entries}
-    tokens, mean_context = (prompt, prompt / 2) if prefill else (1, prompt)
+    x |= dict.fromkeys(("tp", "cache_ranks", "n"), row.chips) | {"act_bytes": 2.0}
+    tokens = prompt if prefill else 1
     x |= {"weight_bytes": row.weight_bytes, "B_seq": row.batch, "n_tok": row.batch * tokens}
-    x |= {"S": prompt, "C_pair": model.pair_flop * mean_context, "N": model.total}
+    x |= {"S": prompt, "C_pair": model.score_flop(prompt, mean=prefill), "N": model.total}
+    x["kv"] = 2.0 * model.mean_entries(prompt)
     x |= {"F": tpu.bf16_flop_per_s, "mem_rate": tpu.bandwidth_bytes_per_s, "link": link}
     x |= {"links": links_x + links_yz, "links_x": links_x, "links_yz": links_yz}
     x |= {"torus_x": side, "torus_yz": prod(others)}

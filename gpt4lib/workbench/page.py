@@ -119,7 +119,8 @@ def preset(case, found) -> dict:
     Raises BadInput for a model whose layers are not all alike or whose heads are not 128 wide.
     """
     s, t, served = case.shape, found.training, found.serving
-    if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or (s.n_experts and s.dense_layers):
+    alike = set(s.mixing_layers) == {"full"} and len(s.mlp_layers) == 1
+    if s.latent or s.d_head != SET["d_h"] or s.n_shared_experts or not alike:
         raise BadInput(f"the page takes layers of one kind and heads of {SET['d_h']}, got {s.name}")
     inside = (s.d_ff_expert, s.expert_matrices) if s.n_experts else (s.d_ff, s.mlp_matrices)
     known = {"L": s.layers, "d": s.d_model, "n_h": s.n_heads, "n_kv": s.n_kv_heads, "V": s.vocab}

@@ -19,7 +19,7 @@ from gpt4lib.facts.models import (
     read_model,
 )
 from gpt4lib.spine.errors import BadInput
-from gpt4lib.systems.count import PARTS, agrees, flop_per_token, parameters
+from gpt4lib.systems.count import PARTS, agrees, cache_of, flop_per_token, mean_flop_per_token, parameters
 
 TINY = {
     "name": "tiny",
@@ -55,25 +55,72 @@ LATENT = {k: v for k, v in ROUTED.items() if k not in ("n_kv_heads", "d_head")} 
 
 def arrays(s):
     """Every array of the model: (part, rows, columns, works on a token), one entry each."""
-    found = [("embedding", s.vocab, s.d_model, True)]
+    narrow = s.d_embedding or s.d_model
+    found = [("embedding", s.vocab, narrow, True)]
+    if s.d_embedding:
+        found += [("embedding", narrow, s.d_model, True), ("embedding", s.d_model, narrow, True)]
     if not s.tied_embeddings:
-        found.append(("unembedding", s.d_model, s.vocab, True))
+        found.append(("unembedding", narrow, s.vocab, True))
     if s.positions == "learned":
         found.append(("positions", s.max_positions, s.d_model, True))
-    for layer in range(s.layers):
+    for i in range(s.layers):
+        found += layer_arrays(s, s.layer_kinds[i % len(s.layer_kinds)], mlp_of(s, i))
+    for _ in range(s.n_mtp_layers):
+        block = layer_arrays(s, "full", "experts" if s.n_experts else "dense")
+        block += [("norms", 1, s.d_model, True)] * 3 * (1 + s.norm_shift)  # two inputs, the output
+        block.append(("mtp", 2 * s.d_model, s.d_model, True))
+        found += [("mtp", rows, columns, False) for _, rows, columns, _ in block]
+    outside = s.final_norm + s.embedding_norm
+    found += [("norms", 1, s.d_model, True)] * outside * (1 + s.norm_shift)
+    found += [("biases", 1, s.vocab, True)] * ("unembedding" in s.biases)
+    return [*found, ("extra", 1, s.extra_parameters, True)]
+
+
+def mlp_of(s, layer):
+    if s.mlp_kinds:
+        return s.mlp_kinds[layer % len(s.mlp_kinds)]
+    return "experts" if s.n_experts and layer >= s.n_dense_layers else "dense"
+
+
+def layer_arrays(s, kind, inside):
+    """One layer: what mixes its tokens, what follows, its norms."""
+    found = [("norms", 1, s.d_model, True)] * s.layer_norms * (1 + s.norm_shift)
+    if kind in ("full", "window", "chunk"):
         found += attention_arrays(s)
-        routed = s.n_experts and layer >= s.n_dense_layers
-        if routed:
-            found.append(("router", s.d_model, s.n_experts, True))
-            found += [("biases", 1, s.n_experts, True)] * s.biases
-            for expert in range(s.n_experts):
-                found += mlp_arrays(s, "experts", s.d_ff_expert, s.expert_matrices, expert < s.top_k)
-            for _ in range(s.n_shared_experts):
-                found += mlp_arrays(s, "shared_experts", s.d_ff_shared, s.expert_matrices, True)
-        else:
-            found += mlp_arrays(s, "mlp", s.d_ff, s.mlp_matrices, True)
-        found += [("norms", 1, s.d_model, True)] * (4 if s.biases else 2)
-    return found + [("norms", 1, s.d_model, True)] * (2 if s.biases else 1)
+    elif kind != "none":
+        found += [("mixers", rows, columns, True) for rows, columns in state_arrays(s, kind)]
+    if inside == "dense":
+        found += mlp_arrays(s, "mlp", s.d_ff, s.mlp_matrices, True, "mlp")
+    elif inside == "experts":
+        found.append(("router", s.d_model, s.n_experts, True))
+        found += [("router", 1, s.n_experts, True)] * s.router_offsets
+        found += [("router", s.d_model, 1, True)] * s.shared_gate
+        found += [("biases", 1, s.n_experts, True)] * ("router" in s.biases)
+        for expert in range(s.n_experts):
+            works = expert < s.top_k
+            found += mlp_arrays(s, "experts", s.d_ff_expert, s.expert_matrices, works, "experts")
+        for _ in range(s.n_shared_experts):
+            found += mlp_arrays(s, "shared_experts", s.d_ff_shared, s.expert_matrices, True, "mlp")
+    return found
+
+
+def state_arrays(s, kind):
+    """One layer with a state, as the implementations in the transformers library name its arrays."""
+    d, heads = s.d_model, s.n_state_heads
+    taps = s.conv_width + s.conv_bias
+    inner, keys = heads * s.d_state_head, s.n_state_groups * s.d_state
+    if kind == "delta":
+        found = [(d, 2 * keys + 2 * inner), (d, 2 * heads), (2 * keys + inner, taps)]  # qkvz, ba, conv1d
+        return [*found, (1, heads), (1, heads), (1, s.d_state_head), (inner, d)]  # dt_bias, A_log, norm, out
+    if kind == "lightning":
+        convolution = [(inner + 2 * keys, taps)] if s.conv_width else []
+        return [(d, keys), (d, keys), (d, inner), (d, inner), (1, inner), (inner, d), *convolution]
+    if kind == "mamba":
+        found = [(d, 2 * inner + 2 * keys), (inner + 2 * keys, taps), (inner, s.dt_rank + 2 * s.d_state)]
+        found += [(s.dt_rank, inner), (1, inner), (inner, s.d_state), (1, inner), (inner, d)]
+        return [*found, (1, s.dt_rank), (1, s.d_state), (1, s.d_state)]  # norms of the step, B and C
+    found = [(d, 2 * inner + 2 * keys + heads), (inner + 2 * keys, taps)]
+    return found + [(1, heads)] * 3 + [(1, inner), (inner, d)]  # dt_bias, A_log, D, norm, out
 
 
 def attention_arrays(s):
@@ -92,16 +139,20 @@ def attention_arrays(s):
         wide, narrow = s.n_heads * s.d_head, s.n_kv_heads * s.d_head
         sizes = [(s.d_model, wide), (s.d_model, narrow), (s.d_model, narrow), (wide, s.d_model)]
         found = [("positions", s.d_model, wide, True)] if s.positions == "relative" else []
+        found += [("attention", s.d_model, wide, True)] * s.attention_gate
+        found += [("attention", 1, s.n_heads, True)] * s.sinks
+        normed = {"none": (), "head": (s.d_head, s.d_head), "full": (wide, narrow)}[s.qk_norm]
+        found += [("norms", 1, width, True) for width in normed]
     found += [("attention", rows, columns, True) for rows, columns in sizes]
-    return found + [("biases", 1, columns, True) for _, columns in sizes] * s.biases
+    found += [("biases", 1, columns, True) for _, columns in sizes[:-1]] * ("qkv" in s.biases)
+    return found + [("biases", 1, sizes[-1][1], True)] * ("output" in s.biases)
 
 
-def mlp_arrays(s, part, width, matrices, works):
+def mlp_arrays(s, part, width, matrices, works, place):
     """One MLP: one or two matrices up, one down."""
     sizes = [(s.d_model, width)] * (matrices - 1) + [(width, s.d_model)]
-    return [(part, rows, columns, works) for rows, columns in sizes] + [
-        ("biases", 1, columns, works) for _, columns in sizes
-    ] * s.biases
+    found = [(part, rows, columns, works) for rows, columns in sizes]
+    return found + [("biases", 1, columns, works) for _, columns in sizes] * (place in s.biases)
 
 
 def check(shape):
@@ -136,6 +187,102 @@ def test_count_is_the_sum_of_all_arrays(base, biases, positions, tied):
             {**base, "biases": biases, "positions": positions, "max_positions": 11, "tied_embeddings": tied}
         )
     )
+
+
+STATES = {
+    "delta": {"n_state_heads": 6, "d_state_head": 5, "d_state": 3, "n_state_groups": 2, "conv_width": 4},
+    "lightning": {"n_state_heads": 4, "d_state_head": 5, "d_state": 5, "n_state_groups": 4},
+    "mamba": {"n_state_heads": 24, "d_state_head": 1, "d_state": 3, "conv_width": 4, "dt_rank": 2},
+    "mamba2": {"n_state_heads": 6, "d_state_head": 4, "d_state": 7, "n_state_groups": 2, "conv_width": 3},
+}
+WINDOWS = {"window": {"window": 3}, "chunk": {"chunk": 5}}
+
+
+@st.composite
+def models(draw):
+    """Any model that a file can describe."""
+    base = dict(draw(st.sampled_from([TINY, ROUTED, LATENT])))
+    base["layers"] = draw(st.integers(4, 9))
+    state = draw(st.sampled_from([*STATES, None]))
+    kinds = ["full", "window", "chunk", "none", *([state] if state else [])]
+    pattern = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4))
+    base["layer_kinds"] = pattern
+    for kind, own in (STATES | WINDOWS).items():
+        base |= own if kind in pattern else {}
+    if state in pattern and state != "lightning":
+        base["conv_bias"] = draw(st.booleans())
+    if "n_experts" in base:
+        base |= {"shared_gate": draw(st.booleans()), "router_offsets": draw(st.booleans())}
+        if draw(st.booleans()):
+            base.pop("n_dense_layers")
+            some = draw(st.lists(st.sampled_from(["dense", "experts", "none"]), max_size=3))
+            base["mlp_kinds"] = [*some, "experts"]
+    if "mla_kv_rank" not in base:
+        base |= {"sinks": draw(st.booleans()), "attention_gate": draw(st.booleans())}
+        base["qk_norm"] = draw(st.sampled_from(["none", "head", "full"]))
+    places = ["qkv", "output", "mlp", "experts", "router", "unembedding"]
+    listed = st.lists(st.sampled_from(places), min_size=1, unique=True)
+    base["biases"] = draw(st.one_of(st.booleans(), listed))
+    for flag in ("norm_shift", "final_norm", "embedding_norm", "tied_embeddings"):
+        base[flag] = draw(st.booleans())
+    base |= {"layer_norms": draw(st.integers(0, 4)), "n_mtp_layers": draw(st.integers(0, 2))}
+    base |= {"d_embedding": draw(st.sampled_from([0, 7])), "extra_parameters": draw(st.sampled_from([0, 13]))}
+    return base | ({"extra_reason": "a projector"} if base["extra_parameters"] else {})
+
+
+@given(models())
+@settings(max_examples=150, deadline=None)
+def test_any_structure_is_the_sum_of_all_arrays(keys):
+    shape = model_of(keys)
+    check(shape)
+    counted = parameters(shape)
+    assert counted.total - counted.without_mtp == sum(
+        r * c for part, r, c, _ in arrays(shape) if part == "mtp"
+    )
+    tables = sum(r * c for part, r, c, _ in arrays(shape) if part == "unembedding")
+    assert counted.active - counted.active_without_input_table == tables
+
+
+@given(models(), st.integers(1, 40), st.sampled_from([1.0, 2.0]))
+@settings(max_examples=150, deadline=None)
+def test_the_cache_is_what_each_layer_keeps_of_each_token(keys, context, kv_bytes):
+    s = model_of(keys)
+    width = s.mla_kv_rank + s.mla_d_rope if s.latent else 2 * s.n_kv_heads * s.d_head
+    limits = {"full": math.inf, "window": s.window, "chunk": s.chunk}
+    each = [limits.get(s.layer_kinds[i % len(s.layer_kinds)]) for i in range(s.layers)]
+    kept = sum(1 for limit in each if limit is not None for token in range(context) if token < limit)
+    found = cache_of(s, context, kv_bytes)
+    assert found.kept_bytes == kept * width * kv_bytes
+    caching = sum(limit is not None for limit in each)
+    assert found.token_bytes == caching * width * kv_bytes
+    assert found.full_pages_bytes == caching * width * kv_bytes * math.ceil(context / 16) * 16
+    states = (
+        s.layers - caching - sum(s.layer_kinds[i % len(s.layer_kinds)] == "none" for i in range(s.layers))
+    )
+    numbers = s.n_state_heads * s.d_state_head * s.d_state
+    taps = max(s.conv_width - 1, 0) * (s.n_state_heads * s.d_state_head + 2 * s.n_state_groups * s.d_state)
+    assert found.state_bytes == states * (numbers + taps) * kv_bytes
+
+
+@given(models(), st.integers(1, 30))
+@settings(max_examples=100, deadline=None)
+def test_a_mean_counts_every_token_of_a_sequence(keys, length):
+    """Token t of a sequence sees the t before it, or its window; in a chunk, what stands before it there."""
+    s = model_of(keys)
+    qk, value = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
+    seen = {"full": lambda t: t, "window": lambda t: min(t, s.window), "chunk": lambda t: t % s.chunk}
+    fine = 64  # the laws count a sequence as continuous: midpoints of so many parts of a token
+    every = [(i + 0.5) / fine for i in range(length * fine)]
+    pairs = 0.0
+    for i in range(s.layers):
+        if see := seen.get(s.layer_kinds[i % len(s.layer_kinds)]):
+            pairs += sum(map(see, every)) / len(every)
+    ours = mean_flop_per_token(s, length)["scores"]
+    state = 4 * s.state_layers * s.n_state_heads * s.d_state_head * s.d_state
+    exact = "chunk" not in s.layer_kinds or length <= s.chunk or length % s.chunk == 0
+    if exact:
+        assert ours == pytest.approx(2 * s.n_heads * (qk + value) * pairs + state, rel=1e-3)
+    assert mean_flop_per_token(s, length)["attention"] == flop_per_token(s, length)["attention"]
 
 
 small = st.integers(1, 6)
@@ -185,7 +332,7 @@ def test_a_file_reads_like_the_mapping(tmp_path):
 def test_defaults():
     plain = {key: value for key, value in ROUTED.items() if key not in ("expert_matrices", "d_ff_shared")}
     shape = model_of(plain)
-    assert (shape.expert_matrices, shape.d_ff_shared, shape.biases) == (2, 7, False)
+    assert (shape.expert_matrices, shape.d_ff_shared, shape.biases) == (2, 7, ())
     alone = model_of(
         {
             k: v
@@ -403,6 +550,24 @@ def test_a_plain_model_costs_two_flop_per_parameter():
         ({"positions": "learned"}, "max_positions", "learned positions"),
         ({"d_fff": 3}, "d_fff", "unknown key"),
         ({"n_experts": {"a": 1}}, "n_experts", "whole number"),
+        ({"layer_kinds": ["window"]}, "window", "a positive whole number with layers of kind window"),
+        ({"window": 4}, "window", "no value without layers of kind window"),
+        ({"chunk": 4}, "chunk", "no value without layers of kind chunk"),
+        ({"layer_kinds": []}, "layer_kinds", "a list of full, window"),
+        ({"layer_kinds": ["full", "sliding"]}, "layer_kinds", "a list of full, window"),
+        ({"layer_kinds": ["full"] * 3}, "layer_kinds", "at most layers = 2 entries"),
+        ({"layer_kinds": ["mamba"]}, "dt_rank", "a positive whole number with layers of kind mamba"),
+        ({"layer_kinds": ["mamba", "delta"]}, "layer_kinds", "one kind of layer with a state"),
+        ({"d_state": 4}, "d_state", "no value without layers that keep a state"),
+        ({"mlp_kinds": ["experts"]}, "mlp_kinds", "experts among its kinds with n_experts"),
+        ({"mlp_kinds": ["dense"], "n_dense_layers": 2}, "n_dense_layers", "no value beside mlp_kinds"),
+        ({"biases": ["qkv", "norm"]}, "biases", "a list of qkv, output"),
+        ({"qk_norm": True}, "qk_norm", "one of none, head, full"),
+        ({"shared_gate": True}, "shared_gate", "no value without n_experts"),
+        ({"router_offsets": True}, "router_offsets", "no value without n_experts"),
+        ({"extra_parameters": 5}, "extra_reason", "a text with extra_parameters"),
+        ({"extra_reason": "none"}, "extra_reason", "no value without extra_parameters"),
+        ({"matrix_bytes": 0}, "matrix_bytes", "a positive number"),
         ({"top_k": 6, "n_experts": 5, "d_ff_expert": 7}, "top_k", "from 1 to n_experts = 5"),
         ({"top_k": 0, "n_experts": 5, "d_ff_expert": 7}, "top_k", "from 1"),
         ({"n_experts": 5, "d_ff_expert": 7}, "top_k", "got nothing"),

@@ -160,3 +160,42 @@ def test_a_geometric_length_is_cut_at_a_positive_whole_number(top):
 def test_what_can_never_be_served(change, message):
     with pytest.raises(BadInput, match=message):
         simulate_batching(**{"arrival": [0], "prompt": [2], "output": [2], "slots": 1} | change)
+
+
+# ---- a budget of tokens shared by a step ---------------------------------------------------
+def test_four_prompts_share_the_tokens_of_a_step():
+    """By hand: 4 x 2,048 prompt tokens at 512 a step take 16 steps; 512 of each a step would take 4."""
+    four = {"arrival": [0] * 4, "prompt": [2048] * 4, "output": [1] * 4, "slots": 4}
+    run = simulate_batching(**four, token_budget=512)
+    assert run.steps == 16 and run.first.tolist() == [4, 8, 12, 16]
+    assert simulate_batching(**four, prompt_chunk=512).steps == 4
+
+
+def test_answers_go_before_prompts():
+    """By hand: 10 tokens a step; the second prompt of 15 gets 9 beside the first one's answer, then 6."""
+    run = simulate_batching([0, 0], [10, 15], [4, 2], slots=2, token_budget=10)
+    assert run.first.tolist() == [1, 3] and run.end.tolist() == [4, 4]
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 6)), min_size=1, max_size=8), st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+def test_no_step_runs_more_than_its_budget(requests, slots):
+    prompt, output = map(list, zip(*requests))
+    seen = []
+
+    def step_time(batch, prompt_tokens):
+        seen.append(prompt_tokens)
+        return 1.0
+
+    budget = slots + 3
+    run = simulate_batching(
+        [0] * len(prompt), prompt, output, slots=slots, step_time=step_time, token_budget=budget
+    )
+    assert max(seen) <= budget and run.steps >= sum(prompt) / budget
+    free = simulate_batching([0] * len(prompt), prompt, output, slots=slots, token_budget=10**6)
+    assert free.steps == simulate_batching([0] * len(prompt), prompt, output, slots=slots).steps <= run.steps
+
+
+def test_a_budget_below_the_slots_is_refused():
+    with pytest.raises(BadInput, match="token_budget takes at least slots = 4, got 3"):
+        simulate_batching([0], [1], [1], slots=4, token_budget=3)

@@ -117,18 +117,18 @@ def test_ledger_searches_filters_and_sorts(fresh):
         and shown() == everything
     )
     some = rows.first.get_attribute("id")
-    page.fill("#ledger-search", some)
-    assert 1 <= shown() < everything and page.inner_text("#ledger-count").startswith(
+    page.fill("#sheet-search", some)
+    assert 1 <= shown() < everything and page.inner_text("#sheet-count").startswith(
         f"{shown()} of {everything}"
     )
-    page.fill("#ledger-search", "")
-    chapters = page.locator("#ledger-chapter option").count() - 1
-    page.select_option("#ledger-chapter", index=1)
+    page.fill("#sheet-search", "")
+    chapters = page.locator("#sheet-chapter option").count() - 1
+    page.select_option("#sheet-chapter", index=1)
     assert (0 < shown() < everything) if chapters > 1 else shown() == everything
-    page.select_option("#ledger-chapter", index=0)
-    page.select_option("#ledger-verdict", index=1)
+    page.select_option("#sheet-chapter", index=0)
+    page.select_option("#sheet-verdict", index=1)
     assert 0 < shown() < everything
-    page.select_option("#ledger-verdict", index=0)
+    page.select_option("#sheet-verdict", index=0)
     values = lambda: [
         float(v)
         for v in page.eval_on_selector_all(

@@ -60,7 +60,7 @@ def test_charts_are_live(visit):
 def test_one_header_and_one_search(visit):
     assert visit.page.locator("header.bd-header").count() <= 1
     assert visit.page.locator("h1:visible").count() == 1
-    visible = visit.page.locator("input[type=search]:visible:not(#ledger-search)")
+    visible = visit.page.locator("input[type=search]:visible:not(#sheet-search)")
     assert visible.count() <= 1 + (visit.name == "search.html")
 
 

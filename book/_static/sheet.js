@@ -1,6 +1,6 @@
-// The ledger table: search, filters, sorting, permalinks. Without this script it stays a plain table.
+// A long table, such as the ledger: search, filters, sorting, permalinks. Without this script it stays a plain table.
 (() => {
-  const table = document.querySelector("table.ledger");
+  const table = document.querySelector("table.sheet");
   if (!table) return;
   const rows = [...table.tBodies[0].rows];
   const heads = [...table.tHead.rows[0].cells];
@@ -18,18 +18,18 @@
 
   function choice(name) {
     const index = column(name);
-    const select = element("select", { id: `ledger-${name}` }, element("option", { value: "" }, "all"));
+    const select = element("select", { id: `sheet-${name}` }, element("option", { value: "" }, "all"));
     for (const value of [...new Set(rows.map((row) => key(row, index)))].sort())
       select.append(element("option", { value }, value));
     select.onchange = show;
     return { index, select, box: element("label", {}, `${name} `, select) };
   }
 
-  const search = element("input", { type: "search", id: "ledger-search" });
+  const search = element("input", { type: "search", id: "sheet-search" });
   search.oninput = show;
-  const filters = ["verdict", "chapter"].filter((name) => column(name) >= 0).map(choice);
-  const count = element("output", { id: "ledger-count" });
-  const bar = element("div", { className: "ledger-bar" },
+  const filters = table.dataset.filters.split(" ").filter((name) => column(name) >= 0).map(choice);
+  const count = element("output", { id: "sheet-count" });
+  const bar = element("div", { className: "sheet-bar" },
     element("label", {}, "search ", search), ...filters.map((filter) => filter.box), count);
   (table.closest(".table-scroll") || table).before(bar);
 
@@ -42,7 +42,7 @@
         filters.every(({ index, select }) => !select.value || key(row, index) === select.value));
       shown += !row.hidden;
     }
-    count.textContent = `${shown} of ${rows.length} claims`;
+    count.textContent = `${shown} of ${rows.length} ${table.dataset.noun}`;
   }
 
   // A cell may say in data-sort what it sorts by (a number in base units).
@@ -76,7 +76,7 @@
 
   const asked = new URLSearchParams(location.search);
   for (const { select } of filters) {
-    const wish = asked.get(select.id.slice("ledger-".length));
+    const wish = asked.get(select.id.slice("sheet-".length));
     if ([...select.options].some((option) => option.value === wish)) select.value = wish;
   }
   show();

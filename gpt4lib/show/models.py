@@ -1,0 +1,67 @@
+"""The table of models: what each weighs, and what a long context costs it."""
+
+from html import escape
+
+from ..facts.models import STATE_KINDS, Model
+from ..spine.text import fmt
+from ..systems.count import SequenceCache, cache_of, parameters
+from .tables import cell, long_table
+
+_COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "with every layer full", "layers", "kind")
+LESS = {"window": "windows", "chunk": "chunks"}
+
+
+def kind_of(shape: Model) -> str:
+    """What most sets a model's cache apart: "states", "windows", "chunks", "latent" or "all full"."""
+    kinds = shape.mixing_layers
+    if any(kind in STATE_KINDS for kind in kinds):
+        return "states"
+    less = [words for kind, words in LESS.items() if kind in kinds]
+    return less[0] if less else "latent" if shape.latent else "all full"
+
+
+def layers_in_words(shape: Model) -> str:
+    """How the layers of a model mix tokens: "40 with a window of 1,024, 8 full".
+
+    >>> from gpt4lib.facts.models import published_model
+    >>> layers_in_words(published_model("Llama-2-7B").shape)
+    '32 full'
+    """
+    latent = ", latent" if shape.latent else ""
+    words = {"full": f"full{latent}", "window": f"with a window of {shape.window:,}"}
+    words |= {"chunk": f"with chunks of {shape.chunk:,}", "none": "without mixing"}
+    each = (
+        f"{count} {words.get(kind, f'with a state ({kind})')}" for kind, count in shape.mixing_layers.items()
+    )
+    return ", ".join(each)
+
+
+class Models:
+    """Models with their counts and caches as an HTML table that a reader sorts; text elsewhere."""
+
+    def __init__(self, models):
+        self.rows = [(shape, parameters(shape), _caches(shape)) for shape in models]
+
+    def _repr_html_(self):
+        return long_table(map(_row, self.rows), _COLUMNS, kind="models", noun="models", filters="kind")
+
+    def __repr__(self):
+        return "\n".join(f"{s.name}: {count.total:,} parameters" for s, count, _ in self.rows)
+
+
+def _caches(shape: Model) -> tuple[SequenceCache, SequenceCache]:
+    return cache_of(shape, 8_192), cache_of(shape, 131_072)
+
+
+def _row(row) -> str:
+    shape, count, (short, long) = row
+    sizes = {"total": (count.total, "parameter"), "active": (count.active, "parameter")}
+    sizes |= {"cache at 8k": (short.sequence_bytes, "byte"), "at 128k": (long.sequence_bytes, "byte")}
+    sizes |= {"with every layer full": (long.token_bytes * 131_072, "byte")}
+    cells = [
+        cell(label, fmt(size, unit).removesuffix(" parameters"), f' data-sort="{size:.6g}"')
+        for label, (size, unit) in sizes.items()
+    ]
+    cells.append(cell("layers", escape(layers_in_words(shape))))
+    cells.append(cell("kind", kind_of(shape)))
+    return f"<tr><td>{escape(shape.name)}</td>{''.join(cells)}</tr>"
