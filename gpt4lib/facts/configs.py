@@ -12,10 +12,20 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from ..spine.errors import BadInput, nearest, pick, refuse
-from ..spine.schema import COUNT, FLAG, TEXT, WHOLE, Kind, Mistakes, one_of
-from .files import data_file, data_names, read_csv, read_json, read_toml
-from .models import BIASED, EXPERT_KEYS, MODEL_KEYS, STATE_KEYS, TYPES, Model, model_mistakes, model_of
+from ..spine.errors import BadInput, nearest, refuse
+from ..spine.schema import COUNT, FLAG, TEXT, WHOLE, Kind, Mistakes
+from .files import data_file, read_csv, read_json
+from .models import (
+    BIASED,
+    EXPERT_KEYS,
+    MODEL_KEYS,
+    STATE_KEYS,
+    TYPES,
+    Model,
+    config_table,
+    model_mistakes,
+    model_of,
+)
 
 LAYERS = Kind(words="a whole number from 1 to 10,000", rule=COUNT.rule | {"maximum": 10_000})
 LIST = Kind(words="a list", rule={"type": "array"})
@@ -27,7 +37,16 @@ OTHER_FILES = {  # a key that gives a file away
     "peft_type": "an adapter's configuration, without the model that it changes",
     "image_processor_type": "a configuration of a processor of images",
 }
-SIZES = ("hidden_size", "num_hidden_layers", "n_embd", "n_embed", "n_layer", "n_layers", "num_layers", "d_model")
+SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "n_embd",
+    "n_embed",
+    "n_layer",
+    "n_layers",
+    "num_layers",
+    "d_model",
+)
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 ACTIVATION = r"(\w+_)?act(_fn)?|\w*activation(_function)?"
 HEADLESS = r".*(Classification|Reward\w*|MaskedLM|QuestionAnswering|(?<!LMHead)Model)"
@@ -52,7 +71,10 @@ def model_of_config(source) -> Model:
     """The model of a config.json. Warns where the family is unknown; raises as `read_config` does."""
     found = read_config(source)
     if not found.known_family or found.unknown:
-        said = [*found.notes, f"taken: {', '.join(f'{theirs} as {ours}' for theirs, ours in found.taken.items())}"]
+        said = [
+            *found.notes,
+            f"taken: {', '.join(f'{theirs} as {ours}' for theirs, ours in found.taken.items())}",
+        ]
         said += [f"not understood: {', '.join(found.unknown)}"] if found.unknown else []
         warnings.warn(f"{found.model.name}: {'; '.join(said)}", stacklevel=3)
     return found.model
@@ -77,14 +99,18 @@ def read_config(source) -> Config:
     keys["name"] = name
     for line in model_mistakes(keys):
         theirs = [their for their, ours in reader.taken.items() if line.split()[0] in ours]
-        found.append(f"{line} ({', '.join(reader.spelled.get(key, key) for key in theirs)})" if theirs else line)
+        found.append(
+            f"{line} ({', '.join(reader.spelled.get(key, key) for key in theirs)})" if theirs else line
+        )
     refuse(name, found)
     assumed = ", ".join(f"{key} = {str(value).lower()}" for key, value in reader.assumed.items())
     notes += [f"taken as the family has it: {assumed}"] if assumed else []
     notes += [] if reader.given.get("dtype") else ["no dtype is given: 16 bits a parameter"]
     return Config(
         model=model_of(keys, name),
-        taken={reader.spelled[key]: ", ".join(ours) for key, ours in reader.taken.items() if key in reader.given},
+        taken={
+            reader.spelled[key]: ", ".join(ours) for key, ours in reader.taken.items() if key in reader.given
+        },
         unknown=unknown,
         notes=(*notes, *family.get("notes", ())),
         known_family=family is not _families()["unknown"],
@@ -101,7 +127,7 @@ def _opened(source) -> tuple[dict, str]:
         place = Path(source)
         place = place / "config.json" if place.is_dir() else place
         source = read_json(place)
-    sized = {*SIZES, *_table()["keys"]["text"]} & source.keys()
+    sized = {*SIZES, *config_table()["keys"]["text"]} & source.keys()
     other = [what for key, what in OTHER_FILES.items() if key in source] or ["no configuration of a model"]
     if not sized or not all(isinstance(key, str) for key in source):
         takes = "a config.json with hidden_size, num_hidden_layers and the like is taken"
@@ -115,7 +141,7 @@ def _opened(source) -> tuple[dict, str]:
 
 def _text_of(given: dict) -> tuple[dict, list, Mistakes]:
     """The text model of a configuration, what is left out beside it, and what is wrong around it."""
-    table, found = _table()["keys"], Mistakes()
+    table, found = config_table()["keys"], Mistakes()
     beside = [key for key in given if re.fullmatch(table["towers"], key) and given[key]]
     notes = [f"the text model only, without {', '.join(beside)}"] if beside else []
     inner = [key for key in table["text"] if given.get(key) is not None]
@@ -141,28 +167,29 @@ def _uncountable(given: dict, text: dict, kind) -> list[str]:
     """What a configuration is that has no count here, by its type and the names of its classes."""
     found = [f"model_type takes a text, got {kind!r}"] if not isinstance(kind, (str, type(None))) else []
     for each in (kind, given.get("model_type")):
-        for pattern, why in _table()["refused"].items():
+        for pattern, why in config_table()["refused"].items():
             if isinstance(each, str) and re.fullmatch(pattern, each):
-                found.append(f"model_type takes a family that can be counted, got {each!r}: {why} would be wrong")
+                found.append(
+                    f"model_type takes a family that can be counted, got {each!r}: {why} would be wrong"
+                )
     if given.get("is_encoder_decoder") or text.get("is_encoder_decoder"):
-        found.append("is_encoder_decoder takes false, got True: an encoder's count and cache would be missing")
+        found.append(
+            "is_encoder_decoder takes false, got True: an encoder's count and cache would be missing"
+        )
     classes = text.get("architectures") or []
     for name in classes if isinstance(classes, list) and text.keys() == given.keys() else []:
         if re.fullmatch(HEADLESS, str(name)) and kind not in ("chatglm",):
-            found.append(f"architectures takes a model with an unembedding, got {name!r}: the count would differ")
+            found.append(
+                f"architectures takes a model with an unembedding, got {name!r}: the count would differ"
+            )
     return list(dict.fromkeys(found))
 
 
 # ---- families ----------------------------------------------------------------------------------
 @cache
-def _table() -> dict:
-    return read_toml(data_file("config_families.toml"))
-
-
-@cache
 def _families() -> dict[str, dict]:
     """The families by model_type, each with what it takes over from others."""
-    table, whole, by_type = _table()["families"], {}, {}
+    table, whole, by_type = config_table()["families"], {}, {}
     for name, own in table.items():  # a family stands below the one that it is like
         base = whole.get(own.get("like"), {})
         merged = {key: base[key] | own.get(key, {}) for key in base if isinstance(base[key], dict)}
@@ -175,10 +202,19 @@ def _families() -> dict[str, dict]:
 def _reads(family: dict) -> set:
     """The keys that a family knows."""
     rules = family.get("when", ())
-    told = [*family["model"].values(), *family["default"].values(), *(x for r in rules for x in r["set"].values())]
+    told = [
+        *family["model"].values(),
+        *family["default"].values(),
+        *(x for r in rules for x in r["set"].values()),
+    ]
     words = {word for formula in told if isinstance(formula, str) for word in formula.split()}
-    asked = {key for rule in rules for key in rule["if"]}
-    return words | asked | {*family["default"], *family["values"], *family["bias"], *family["unused"], "dtype"}
+    words |= {key for rule in rules for key in rule["if"]}
+    words |= {key for rule in (family["mixing"], family.get("mlps")) for key in PLACED.get(rule, "").split()}
+    return (
+        words
+        | {"layer_types", "mlp_layer_types", "dtype"}
+        | {*family["default"], *family["values"], *family["bias"], *family["unused"]}
+    )
 
 
 def _reader(text: dict, family: dict, found: Mistakes) -> "_Reader":
@@ -192,7 +228,7 @@ def _reader(text: dict, family: dict, found: Mistakes) -> "_Reader":
         clash = [key for key in inner.keys() & flat.keys() & family["reads"] if inner[key] != flat[key]]
         found += [f"{key} takes one value, got {flat[key]!r} and {inner[key]!r} in {part}" for key in clash]
         flat = {**inner, **flat}
-    canon = {other: key for key, others in _table()["alias"].items() for other in others}
+    canon = {other: key for key, others in config_table()["alias"].items() for other in others}
     given, spelled = {}, {}
     for key, value in flat.items():
         one = canon.get(key, key)
@@ -215,6 +251,7 @@ class _Reader:
     flat: dict
     taken: dict = field(default_factory=dict)
     assumed: dict = field(default_factory=dict)
+    told: set = field(default_factory=set)
     into: str = ""
 
     def value(self, key: str, kind: Kind = WHOLE, default=None):
@@ -224,19 +261,21 @@ class _Reader:
         default = self.family["default"].get(key, default)
         got = self.given.get(key)
         if got is not None and got != "auto":
-            return got if not self.wrong(kind.mistake(self.spelled[key], got)) else 1
+            return got if not self.wrong(kind.mistake(self.spelled[key], got), key) else 1
         if isinstance(default, str) and kind is not TEXT:
             return self.formula(default)
         if default is None:
-            self.wrong(f"{key} takes {kind.words}, got nothing")
+            self.wrong(f"{key} takes {kind.words}, got nothing", key)
             return 1
         if default or key == "tie_word_embeddings":
             self.assumed[key] = default
         return default
 
-    def wrong(self, line) -> bool:
-        """Keeps a mistake once."""
-        self.found += [line] if line and line not in self.found else []
+    def wrong(self, line, key=None) -> bool:
+        """Keeps a mistake, one for a key; whether there is one."""
+        if line and (key or line) not in self.told:
+            self.told.add(key or line)
+            self.found.append(line)
         return bool(line)
 
     def formula(self, text: str, kind: Kind = WHOLE):
@@ -246,7 +285,9 @@ class _Reader:
         total = read(first)
         for sign, other in zip(rest[::2], map(read, rest[1::2])):
             if sign == "/" and (not other or total % other):
-                self.found += [] if self.found else [f"{text} takes numbers that divide, got {total} / {other}"]
+                self.found += (
+                    [] if self.found else [f"{text} takes numbers that divide, got {total} / {other}"]
+                )
                 return 1
             total = {"*": total * other, "+": total + other, "/": total // max(other, 1)}[sign]
         return total
@@ -292,8 +333,21 @@ class _Reader:
 KINDS = {"full_attention": "full", "attention": "full", "sliding_attention": "window"}
 KINDS |= {"chunked_attention": "chunk", "linear_attention": "state", "mamba": "state"}
 LETTERS = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}  # of a hybrid_override_pattern
-BLOCKS = {word: (KINDS[word], "none") for word in ("mamba", "linear_attention", "attention", "full_attention")}
+BLOCKS = {
+    word: (KINDS[word], "none") for word in ("mamba", "linear_attention", "attention", "full_attention")
+}
 BLOCKS |= {"mlp": ("none", "dense"), "moe": ("none", "experts")}  # layers that either mix or have an MLP
+PLACED = {  # keys that a rule reads, beside those with a default
+    "window": "sliding_window",
+    "every": "sliding_window",
+    "local": "sliding_window attention_types attention_layers",
+    "chunk": "no_rope_layers no_rope_layer_interval",
+    "indices": "attn_layer_indices",
+    "flags": "attn_type_list",
+    "pattern": "hybrid_override_pattern",
+    "step": "moe_layers mlp_only_layers",
+    "range": "moe_layer_end_index",
+}
 OTHERS = {"full": (), "window": ("window",), "every": ("window",), "local": ("window",), "chunk": ("chunk",)}
 
 
@@ -358,10 +412,14 @@ def _mixing(r: _Reader, layers: int) -> list[str]:
 def _local(r: _Reader, layers: int) -> list[str]:
     """GPT-Neo's `[[["global", "local"], 12]]`."""
     try:
-        words = [word for part, times in r.value("attention_types", LIST) for word in part * min(times, layers)]
+        words = [
+            word for part, times in r.value("attention_types", LIST) for word in part * min(times, layers)
+        ]
         r.given["attention_layers"], r.spelled["attention_layers"] = words, "attention_types"
     except (TypeError, ValueError):
-        r.wrong(f"attention_types takes a list of [kinds, times], got {_short(r.given.get('attention_types'))}")
+        r.wrong(
+            f"attention_types takes a list of [kinds, times], got {_short(r.given.get('attention_types'))}"
+        )
         return ["full"] * layers
     kinds = {"global": "full", "local": "window"}
     return [kinds[word] for word in _list(r, "attention_layers", layers, kinds)]
@@ -387,7 +445,11 @@ def _mlps(r: _Reader, layers: int) -> list[str]:
     elif rule == "step" and r.given.get("moe_layers"):
         routed = r.value("moe_layers", LIST)
     elif rule == "step":
-        step = "interleave_moe_layer_step" if "interleave_moe_layer_step" in r.family["default"] else "decoder_sparse_step"
+        step = (
+            "interleave_moe_layer_step"
+            if "interleave_moe_layer_step" in r.family["default"]
+            else "decoder_sparse_step"
+        )
         n, dense = r.value(step), r.value("mlp_only_layers", LIST, [])
         routed = [i for i in every if n and (i + 1) % n == 0 and i not in dense]
     return ["experts" if i in routed else "dense" for i in every]
@@ -396,7 +458,11 @@ def _mlps(r: _Reader, layers: int) -> list[str]:
 def _list(r: _Reader, key: str, layers: int, known) -> list:
     """A list with an entry a layer, each one of the known."""
     got = r.value(key, LIST)
-    if isinstance(got, list) and len(got) == layers and all(type(x) in (str, int) and x in known for x in got):
+    if (
+        isinstance(got, list)
+        and len(got) == layers
+        and all(type(x) in (str, int) and x in known for x in got)
+    ):
         return got
     words = ", ".join(map(str, known))
     r.wrong(f"{r.spelled.get(key, key)} takes a list of {layers} entries of {words}, got {_short(got)}")
@@ -432,19 +498,25 @@ def _shortest(kinds: list[str]) -> list[str]:
 # ---- what was not read, and bytes ---------------------------------------------------------------
 def _leftover(text: dict, r: _Reader) -> tuple[str, ...]:
     """Keys that nothing took: those that may change a count or the cache are mistakes, the rest is returned."""
-    table, family, unknown = _table()["keys"], r.family, []
-    canon = {spelling: one for one, others in _table()["alias"].items() for spelling in (one, *others)}
+    table, family, unknown = config_table()["keys"], r.family, []
+    canon = {spelling: one for one, others in config_table()["alias"].items() for spelling in (one, *others)}
     neutral = "|".join([*table["neutral"], table["towers"], *table["text"], "quantization_config"])
     for key, value in r.flat.items():
         one = canon.get(key, key)
         allowed = family["values"].get(one, family["values"].get(key))
         if allowed is not None and value is not None and not _among(value, allowed):
             takes = " or ".join(map(repr, allowed)) or "null"
-            r.wrong(f"{key} takes {takes} ({family['name']}), got {_short(value)}: the count would be another")
+            r.wrong(
+                f"{key} takes {takes} ({family['name']}), got {_short(value)}: the count would be another"
+            )
         active = re.fullmatch(ACTIVATION, key) and allowed is None and value is not None
         if active and not _among(value, table["activations"]):
             r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {_short(value)}")
-        read = {one, key} & {*r.taken, *family["reads"]} or re.fullmatch(neutral, key) or re.fullmatch(neutral, one)
+        read = (
+            {one, key} & {*r.taken, *family["reads"]}
+            or re.fullmatch(neutral, key)
+            or re.fullmatch(neutral, one)
+        )
         if read or not value:
             continue
         if re.search(table["structure"], key):
@@ -520,7 +592,11 @@ def _compressed(told):
     (group,) = told["config_groups"].values()
     weights = group["weights"]
     scales = {"group": 2 / (weights.get("group_size") or 1), "channel": 0, "tensor": 0, "block": 0}
-    zeros = 0 if weights.get("symmetric", True) else weights["num_bits"] / 8 / (weights.get("group_size") or math.inf)
+    zeros = (
+        0
+        if weights.get("symmetric", True)
+        else weights["num_bits"] / 8 / (weights.get("group_size") or math.inf)
+    )
     skipped = any("attn" in name for name in told.get("ignore") or ())
     return weights["num_bits"] / 8 + scales[weights["strategy"]] + zeros, skipped
 
@@ -529,7 +605,7 @@ QUANTISED = {"fp8": _fp8, "mxfp4": lambda told: (4.25 / 8, True), "gptq": _group
 QUANTISED |= {"bitsandbytes": _blocked, "compressed-tensors": _compressed}
 
 
-# ---- shipped configurations ------------------------------------------------------------------------
+# ---- shipped configurations ---------------------------------------------------------------------
 def shipped_models() -> list[str]:
     """The names of the configurations in `data/configs.csv`, as their publishers give them."""
     return [row["name"] for row in read_csv("configs.csv")]
@@ -539,5 +615,13 @@ def shipped_model(name: str) -> Config:
     """A shipped configuration by its whole name or what stands after the slash, in any case.
 
     Raises BadInput that names the nearest known ones.
+
+    >>> shipped_model("mixtral-8x7b-v0.1").model.top_k
+    2
     """
-    return read_config(read_shipped(name))
+    rows = read_csv("configs.csv")
+    known = {each.lower(): row for row in rows for each in (row["name"], row["name"].split("/")[-1])}
+    row = known.get(str(name).lower())
+    if row is None:
+        raise BadInput(f"unknown model {name!r}; {nearest(name, [row['name'] for row in rows])}")
+    return read_config(read_json(data_file(f"configs/{row['file']}")) | {"_name_or_path": row["name"]})
