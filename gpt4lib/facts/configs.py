@@ -27,55 +27,33 @@ from .models import (
     model_of,
 )
 
-LAYERS = Kind(words="a whole number from 1 to 10,000", rule=COUNT.rule | {"maximum": 10_000})
-LIST = Kind(words="a list", rule={"type": "array"})
-OTHER_FILES = {  # a key that gives a file away
-    "weight_map": "the index of a model's weights",
-    "added_tokens_decoder": "a tokenizer's configuration",
-    "tokenizer_class": "a tokenizer's configuration",
-    "_from_model_config": "a configuration of generation",
-    "peft_type": "an adapter's configuration, without the model that it changes",
-    "image_processor_type": "a configuration of a processor of images",
-}
-SIZES = (
-    "hidden_size",
-    "num_hidden_layers",
-    "n_embd",
-    "n_embed",
-    "n_layer",
-    "n_layers",
-    "num_layers",
-    "d_model",
-)
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-ACTIVATION = r"(\w+_)?act(_fn)?|\w*activation(_function)?"
-HEADLESS = r".*(Classification|Reward\w*|MaskedLM|QuestionAnswering|(?<!LMHead)Model)"
+_LIST = Kind(words="a list", rule={"type": "array"})
+_LAYERS = Kind(words="a whole number from 1 to 10,000", rule=COUNT.rule | {"maximum": 10_000})
+_LARGEST = 10**12  # of any number that is read
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What a config.json says: the model, and how it was read.
 
-    `taken` holds their keys and the keys of `Model` that they set, `unknown` keys that were not understood and
-    whose names do not speak of structure, `notes` what was assumed and what is left out.
+    `taken` holds their keys and the keys of `Model` that they set; `unknown` are keys that nothing here knows
+    and whose names do not speak of structure; `notes` say what was assumed and what is left out.
     """
 
     model: Model
-    taken: dict
+    taken: dict[str, str]
     unknown: tuple[str, ...]
     notes: tuple[str, ...]
     known_family: bool
 
 
 def model_of_config(source) -> Model:
-    """The model of a config.json. Warns where the family is unknown; raises as `read_config` does."""
+    """The model of a config.json. Warns of an unknown family or key; raises as `read_config` does."""
     found = read_config(source)
-    if not found.known_family or found.unknown:
-        said = [
-            *found.notes,
-            f"taken: {', '.join(f'{theirs} as {ours}' for theirs, ours in found.taken.items())}",
-        ]
-        said += [f"not understood: {', '.join(found.unknown)}"] if found.unknown else []
+    said = [] if found.known_family else [*found.notes, f"taken: {', '.join(found.taken)}"]
+    said += [f"not understood: {', '.join(found.unknown)}"] if found.unknown else []
+    if said:
         warnings.warn(f"{found.model.name}: {'; '.join(said)}", stacklevel=3)
     return found.model
 
@@ -83,172 +61,169 @@ def model_of_config(source) -> Model:
 def read_config(source) -> Config:
     """A Hugging Face configuration: a mapping, the path of a config.json, or the folder that holds it.
 
-    Raises BadInput that lists every mistake: a value, a key that speaks of structure and is not known, sizes
-    that do not divide, a structure that cannot be counted and what would be wrong with it.
+    Raises BadInput that lists every mistake: a wrong value, a key that speaks of structure and is not known,
+    sizes that do not divide, a structure that has no count here and what would be wrong with it.
     """
     given, name = _opened(source)
-    text, notes, found = _text_of(given)
-    kind = text.get("model_type") or given.get("model_type")
-    family = _families().get(kind if isinstance(kind, str) else None) or _families()["unknown"]
-    found += _uncountable(given, text, kind)
+    found = Mistakes()
+    text, notes = _text_of(given, found)
+    kind = text.get("model_type", given.get("model_type"))
+    _refuse_uncountable(given, text, kind, found)
     refuse(name, found)
-    reader = _reader(text, family, found)
-    keys = reader.model() | _released(text.get("quantization_config"), reader.given.get("dtype"), found)
-    unknown = _leftover(text, reader)
+    family = _families().get(kind) or _families()["unknown"]
+    r = _reader(text, family, found)
+    keys = _model_keys(r) | _released(r, notes) | {"name": name}
+    unknown = _leftover(r)
     refuse(name, found)
-    keys["name"] = name
     for line in model_mistakes(keys):
-        theirs = [their for their, ours in reader.taken.items() if line.split()[0] in ours]
-        found.append(
-            f"{line} ({', '.join(reader.spelled.get(key, key) for key in theirs)})" if theirs else line
-        )
+        theirs = [r.spelled.get(key, key) for key, ours in r.taken.items() if line.split()[0] in ours]
+        found.append(f"{line} ({', '.join(theirs)})" if theirs else line)
     refuse(name, found)
-    assumed = ", ".join(f"{key} = {str(value).lower()}" for key, value in reader.assumed.items())
+    assumed = ", ".join(f"{key} = {str(value).lower()}" for key, value in r.assumed.items())
     notes += [f"taken as the family has it: {assumed}"] if assumed else []
-    notes += [] if reader.given.get("dtype") else ["no dtype is given: 16 bits a parameter"]
     return Config(
         model=model_of(keys, name),
-        taken={
-            reader.spelled[key]: ", ".join(ours) for key, ours in reader.taken.items() if key in reader.given
-        },
+        taken={r.spelled[key]: ", ".join(ours) for key, ours in r.taken.items() if key in r.given},
         unknown=unknown,
         notes=(*notes, *family.get("notes", ())),
-        known_family=family is not _families()["unknown"],
+        known_family=family["name"] != "unknown",
     )
 
 
-# ---- the file and its text model --------------------------------------------------------------
+# ---- the file and its text model ---------------------------------------------------------------
 def _opened(source) -> tuple[dict, str]:
     """The mapping of a source, and the model's name."""
-    place = None
+    table, place = config_table()["files"], None
     if not isinstance(source, Mapping):
         if not isinstance(source, (str, Path)) or not str(source):
             raise BadInput(f"a config.json, its folder or its mapping is taken, got {source!r}")
         place = Path(source)
         place = place / "config.json" if place.is_dir() else place
         source = read_json(place)
-    sized = {*SIZES, *config_table()["keys"]["text"]} & source.keys()
-    other = [what for key, what in OTHER_FILES.items() if key in source] or ["no configuration of a model"]
-    if not sized or not all(isinstance(key, str) for key in source):
+    if not source.keys() & {*table["sizes"], *table["text"]} or not all(
+        isinstance(key, str) for key in source
+    ):
+        what = [said for key, said in table["others"].items() if key in source] or [
+            "no configuration of a model"
+        ]
         takes = "a config.json with hidden_size, num_hidden_layers and the like is taken"
-        raise BadInput(f"{place or 'the mapping'} is {other[0]}; {takes}")
+        raise BadInput(f"{place or 'the mapping'} is {what[0]}; {takes}")
     said, kind = source.get("_name_or_path"), source.get("model_type")
+    said = None if re.match(r"[./~]|.*[\\:]", str(said)) else said  # a place, and no name
     stem = place and (place.resolve().parent.name if place.stem == "config" else place.stem)
-    said = None if isinstance(said, str) and re.match(r"[./~]|.*[\\:]", said) else said  # a place, no name
     names = [name for name in (said, stem, kind) if isinstance(name, str) and name.strip()]
     return dict(source), names[0] if names else "config.json"
 
 
-def _text_of(given: dict) -> tuple[dict, list, Mistakes]:
-    """The text model of a configuration, what is left out beside it, and what is wrong around it."""
-    table, found = config_table()["keys"], Mistakes()
-    beside = [key for key in given if re.fullmatch(table["towers"], key) and given[key]]
+def _text_of(given: dict, found: Mistakes) -> tuple[dict, list]:
+    """The text model of a configuration, and notes on what is left out beside it."""
+    table = config_table()["files"]
+    beside = [key for key, value in given.items() if re.fullmatch(table["towers"], key) and value]
     notes = [f"the text model only, without {', '.join(beside)}"] if beside else []
-    inner = [key for key in table["text"] if given.get(key) is not None]
-    if not inner:
-        return dict(given), notes, found
-    if not isinstance(given[inner[0]], Mapping):
-        found.append(f"{inner[0]} takes the mapping of a text model, got {given[inner[0]]!r}")
-        return {}, notes, found
-    text = dict(given[inner[0]])
+    inner = next((key for key in table["text"] if given.get(key) is not None), None)
+    if inner is None:
+        return given, notes
+    if not isinstance(given[inner], Mapping):
+        found.append(f"{inner} takes the mapping of a text model, got {_short(given[inner])}")
+        return {}, notes
+    text = dict(given[inner])
     for key in ("tie_word_embeddings", "dtype", "torch_dtype", "quantization_config"):
         outer = given.get(key)
         if outer is not None and text.setdefault(key, outer) != outer and key == "tie_word_embeddings":
-            found.append(f"{key} takes one value, got {text[key]!r} in {inner[0]} and {outer!r} beside it")
+            found.append(f"{key} takes one value, got {text[key]!r} in {inner} and {outer!r} beside it")
     neutral = "|".join([table["wrapper"], table["towers"], *table["text"], *table["neutral"]])
-    for key, value in given.items():
-        known = re.fullmatch(neutral, key) or text.get(key) == value
-        if not known and value and re.search(table["structure"], key):
-            found.append(_structural(key, value, "a model around a text model"))
-    return text, notes, found
+    strange = [key for key, value in given.items() if value and not re.fullmatch(neutral, key)]
+    strange = [key for key in strange if re.search(table["structure"], key) and text.get(key) != given[key]]
+    found += [_structural(key, given[key], "a model around a text model") for key in strange]
+    return text, notes
 
 
-def _uncountable(given: dict, text: dict, kind) -> list[str]:
-    """What a configuration is that has no count here, by its type and the names of its classes."""
-    found = [f"model_type takes a text, got {kind!r}"] if not isinstance(kind, (str, type(None))) else []
-    for each in (kind, given.get("model_type")):
-        for pattern, why in config_table()["refused"].items():
-            if isinstance(each, str) and re.fullmatch(pattern, each):
-                found.append(
-                    f"model_type takes a family that can be counted, got {each!r}: {why} would be wrong"
-                )
+def _refuse_uncountable(given: dict, text: dict, kind, found: Mistakes) -> None:
+    """Keeps as a mistake what has no count here by its type or the names of its classes."""
+    table = config_table()
+    if not isinstance(kind, (str, type(None))):
+        found.append(f"model_type takes a text, got {kind!r}")
+    for each in dict.fromkeys((str(kind), str(given.get("model_type")))):
+        whys = [why for pattern, why in table["refused"].items() if re.fullmatch(pattern, each)]
+        found += [
+            f"model_type takes a family that has a count here, got {each!r}: {why} would be wrong"
+            for why in whys
+        ]
     if given.get("is_encoder_decoder") or text.get("is_encoder_decoder"):
         found.append(
-            "is_encoder_decoder takes false, got True: an encoder's count and cache would be missing"
+            "is_encoder_decoder takes false, got true: an encoder's weights and cache would be missing"
         )
-    classes = text.get("architectures") or []
-    for name in classes if isinstance(classes, list) and text.keys() == given.keys() else []:
-        if re.fullmatch(HEADLESS, str(name)) and kind not in ("chatglm",):
+    names = given.get("architectures") or []
+    for name in names if isinstance(names, list) and text is given else []:
+        if re.fullmatch(table["files"]["headless"], str(name)) and kind != "chatglm":
             found.append(
                 f"architectures takes a model with an unembedding, got {name!r}: the count would differ"
             )
-    return list(dict.fromkeys(found))
 
 
-# ---- families ----------------------------------------------------------------------------------
+# ---- families ------------------------------------------------------------------------------------
 @cache
 def _families() -> dict[str, dict]:
     """The families by model_type, each with what it takes over from others."""
-    table, whole, by_type = config_table()["families"], {}, {}
-    for name, own in table.items():  # a family stands below the one that it is like
+    whole, by_type = {}, {}
+    for name, own in config_table()["families"].items():  # a family stands below the one that it is like
         base = whole.get(own.get("like"), {})
-        merged = {key: base[key] | own.get(key, {}) for key in base if isinstance(base[key], dict)}
-        whole[name] = {"default": {}, "values": {}, "bias": {}, "unused": []} | base | own | merged
-        whole[name] |= {"name": name, "reads": _reads(whole[name])}
+        merged = {key: base.get(key, {}) | own.get(key, {}) for key in ("model", "default", "values", "bias")}
+        family = {"unused": [], "when": [], "mlps": {"never": True}} | base | own | merged
+        whole[name] = family | {"name": name, "reads": _reads(family)}
         by_type |= dict.fromkeys(own["types"], whole[name])
     return by_type
 
 
 def _reads(family: dict) -> set:
     """The keys that a family knows."""
-    rules = family.get("when", ())
-    told = [
-        *family["model"].values(),
-        *family["default"].values(),
-        *(x for r in rules for x in r["set"].values()),
-    ]
-    words = {word for formula in told if isinstance(formula, str) for word in formula.split()}
-    words |= {key for rule in rules for key in rule["if"]}
-    words |= {key for rule in (family["mixing"], family.get("mlps")) for key in PLACED.get(rule, "").split()}
-    return (
-        words
-        | {"layer_types", "mlp_layer_types", "dtype"}
-        | {*family["default"], *family["values"], *family["bias"], *family["unused"]}
-    )
+    told = [*family["model"].values(), *family["default"].values(), *family["unused"]]
+    told += [text for rule in (family["mixing"], family["mlps"]) for text in rule.values()]
+    told += [text for rule in family["when"] for text in (*rule["if"], *rule["set"].values())]
+    words = {word for text in told if isinstance(text, str) for word in text.split()}
+    limit = {_LIMITS[family["mixing"]["other"]]} if family["mixing"].get("other") in _LIMITS else set()
+    named = {*family["default"], *family["values"], *family["bias"]}
+    return words | limit | named | {"layer_types", "mlp_layer_types", "dtype"}
+
+
+def _canonical() -> dict[str, str]:
+    """One spelling for each other one."""
+    return {other: key for key, others in config_table()["alias"].items() for other in others}
 
 
 def _reader(text: dict, family: dict, found: Mistakes) -> "_Reader":
     """A reader of a text model by its family, with every key under one spelling."""
-    flat = {key: value for key, value in text.items() if key not in family.get("inside", ())}
+    flat = dict(text)
     for part in family.get("inside", ()):
-        inner = text.get(part) or {}
+        inner = flat.pop(part, None) or {}
         if not isinstance(inner, Mapping):
-            found.append(f"{part} takes a mapping, got {inner!r}")
+            found.append(f"{part} takes a mapping, got {_short(inner)}")
             continue
         clash = [key for key in inner.keys() & flat.keys() & family["reads"] if inner[key] != flat[key]]
         found += [f"{key} takes one value, got {flat[key]!r} and {inner[key]!r} in {part}" for key in clash]
         flat = {**inner, **flat}
-    canon = {other: key for key, others in config_table()["alias"].items() for other in others}
+    canon = _canonical()
     given, spelled = {}, {}
     for key, value in flat.items():
         one = canon.get(key, key)
-        if value is not None and (given.get(one) or value) != value:
+        if value is None:
+            spelled.setdefault(one, key)
+        elif one in given and given[one] != value:
             found.append(f"{key} takes the value of {spelled[one]} = {given[one]!r}, got {value!r}")
-        given[one] = value if given.get(one) is None else given[one]
-        spelled[one] = key if value is not None or one not in spelled else spelled[one]
-    given = {key: value for key, value in given.items() if value is not None}
-    return _Reader(family=family, given=given, spelled=spelled, found=found, flat=flat)
+        else:
+            given[one], spelled[one] = value, key
+    return _Reader(family=family, flat=flat, given=given, spelled=spelled, found=found)
 
 
 @dataclass
 class _Reader:
-    """Reads keys under one spelling, keeps what it took, and goes on with 1 where a value is wrong."""
+    """Reads keys, keeps which key of a model each went `into`, and goes on with 1 where a value is wrong."""
 
     family: dict
+    flat: dict
     given: dict
     spelled: dict
     found: Mistakes
-    flat: dict
     taken: dict = field(default_factory=dict)
     assumed: dict = field(default_factory=dict)
     told: set = field(default_factory=set)
@@ -257,16 +232,20 @@ class _Reader:
     def value(self, key: str, kind: Kind = WHOLE, default=None):
         """A key's value, or what the family takes where the file leaves it out."""
         ours = self.taken.setdefault(key, [])
-        ours += [self.into] if self.into and self.into not in ours else []
+        ours += [self.into] if self.into not in ours else []
         default = self.family["default"].get(key, default)
+        stand_in = [] if kind is _LIST else 1
         got = self.given.get(key)
         if got is not None and got != "auto":
-            return got if not self.wrong(kind.mistake(self.spelled[key], got), key) else 1
-        if isinstance(default, str) and kind is not TEXT:
+            line = kind.mistake(self.spelled[key], got)
+            if type(got) is int and got > _LARGEST:
+                line = f"{self.spelled[key]} takes at most {_LARGEST:.0e}, got {got}"
+            return stand_in if self.wrong(line, key) else got
+        if isinstance(default, str):
             return self.formula(default)
         if default is None:
             self.wrong(f"{key} takes {kind.words}, got nothing", key)
-            return 1
+            return stand_in
         if default or key == "tie_word_embeddings":
             self.assumed[key] = default
         return default
@@ -280,205 +259,133 @@ class _Reader:
 
     def formula(self, text: str, kind: Kind = WHOLE):
         """`hidden_size / num_attention_heads`, worked out from left to right."""
-        first, *rest = (int(word) if word.isdigit() else word for word in text.split())
-        read = lambda word: self.value(word, kind) if isinstance(word, str) else word
-        total = read(first)
-        for sign, other in zip(rest[::2], map(read, rest[1::2])):
+        words = text.split()
+        total, *rest = (int(word) if word.isdigit() else self.value(word, kind) for word in words[::2])
+        for sign, other in zip(words[1::2], rest, strict=True):
             if sign == "/" and (not other or total % other):
-                self.found += (
-                    [] if self.found else [f"{text} takes numbers that divide, got {total} / {other}"]
-                )
+                if not self.found:
+                    self.wrong(f"{text} takes numbers that divide, got {total} / {other}")
                 return 1
-            total = {"*": total * other, "+": total + other, "/": total // max(other, 1)}[sign]
+            total = {"*": total * other, "+": total + other, "/": total // (other or 1)}[sign]
         return total
 
-    def model(self) -> dict:
-        """The keys of a model file."""
-        family, drop = self.family, set(self.family.get("drop", ()))
-        plan = dict(family["model"])
-        for rule in family.get("when", ()):
-            holds = [self.given_as(key, value) for key, value in rule["if"].items()]
-            plan |= rule["set"] if all(holds) else {}
-        self.into = "layers"
-        layers = self.formula(plan["layers"], LAYERS)
-        kinds, mlps = _placed(self, layers) if not self.found else (["full"], ["dense"])
-        drop |= set() if "experts" in mlps else {"n_experts", *EXPERT_KEYS}
-        drop |= set() if "dense" in mlps else {"d_ff"}
-        drop |= set() if family.get("state") in kinds else set(STATE_KEYS)
-        keys = {"layer_kinds": _shortest(kinds)} | _mlp_keys(mlps)
-        keys |= {k: _limit(self, k) for k in ("window", "chunk") if k in kinds}
-        for key, told in plan.items():
-            if key not in drop:
-                self.into = key
-                formula = isinstance(told, str) and TYPES[key] is not str
-                keys[key] = self.formula(told, MODEL_KEYS[key]) if formula else told
-        self.into = "biases"
-        flags = [flag for flag in family["bias"] if flag == "always" or self.value(flag, FLAG, False) is True]
-        biased = {matrix for flag in flags for matrix in family["bias"][flag]}
-        keys["biases"] = [matrix for matrix in BIASED if matrix in biased]
-        if not keys["biases"]:
-            del keys["biases"]
-        if keys.get("d_embedding") == keys["d_model"]:
-            del keys["d_embedding"]
-        return keys
-
-    def given_as(self, key, value) -> bool:
-        """Whether a key has this value, off where nobody says."""
-        if isinstance(value, bool):
-            return self.value(key, FLAG, False) is value
-        return self.value(key) == value
+    def holds(self, conditions: dict) -> bool:
+        """Whether each key has its value; a flag that nobody gives is off."""
+        kinds = {key: FLAG if isinstance(value, bool) else WHOLE for key, value in conditions.items()}
+        default = {key: False if kind is FLAG else None for key, kind in kinds.items()}
+        got = {key: self.value(key, kind, default[key]) for key, kind in kinds.items()}
+        return got == conditions
 
 
-# ---- kinds of layers ---------------------------------------------------------------------------
-KINDS = {"full_attention": "full", "attention": "full", "sliding_attention": "window"}
-KINDS |= {"chunked_attention": "chunk", "linear_attention": "state", "mamba": "state"}
-LETTERS = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}  # of a hybrid_override_pattern
-BLOCKS = {
-    word: (KINDS[word], "none") for word in ("mamba", "linear_attention", "attention", "full_attention")
-}
-BLOCKS |= {"mlp": ("none", "dense"), "moe": ("none", "experts")}  # layers that either mix or have an MLP
-PLACED = {  # keys that a rule reads, beside those with a default
-    "window": "sliding_window",
-    "every": "sliding_window",
-    "local": "sliding_window attention_types attention_layers",
-    "chunk": "no_rope_layers no_rope_layer_interval",
-    "indices": "attn_layer_indices",
-    "flags": "attn_type_list",
-    "pattern": "hybrid_override_pattern",
-    "step": "moe_layers mlp_only_layers",
-    "range": "moe_layer_end_index",
-}
-OTHERS = {"full": (), "window": ("window",), "every": ("window",), "local": ("window",), "chunk": ("chunk",)}
+# ---- the keys of a model file -----------------------------------------------------------------------
+def _model_keys(r: _Reader) -> dict:
+    """The keys of a model file that a configuration stands for."""
+    family, plan = r.family, dict(r.family["model"])
+    for rule in family["when"]:
+        r.into = next(iter(rule["set"]))
+        plan |= rule["set"] if r.holds(rule["if"]) else {}
+    r.into = "layers"
+    layers = r.formula(plan["layers"], _LAYERS)
+    kinds, mlps = _layers(r, layers) if not r.found else (["full"], ["dense"])
+    drop = set(family.get("drop", ()))
+    drop |= set() if "experts" in mlps else {"n_experts", *EXPERT_KEYS}
+    drop |= set() if "dense" in mlps else {"d_ff"}
+    drop |= set() if family.get("state") in kinds else set(STATE_KEYS)
+    keys = {"layer_kinds": _shortest(kinds)} | _mlp_keys(mlps)
+    keys |= {kind: _limit(r, kind) for kind in _LIMITS if kind in kinds}
+    for r.into, told in plan.items():
+        if r.into not in drop:
+            formula = isinstance(told, str) and TYPES[r.into] is not str
+            keys[r.into] = r.formula(told, MODEL_KEYS[r.into]) if formula else told
+    r.into = "biases"
+    flags = [flag for flag in family["bias"] if flag == "always" or r.value(flag, FLAG, False) is True]
+    biased = {matrix for flag in flags for matrix in family["bias"][flag]}
+    keys["biases"] = [matrix for matrix in BIASED if matrix in biased] or False
+    if keys.get("d_embedding") == keys["d_model"]:
+        del keys["d_embedding"]
+    return keys
 
 
-def _placed(r: _Reader, layers: int) -> tuple[list, list]:
+_KINDS = {"full_attention": "full", "attention": "full", "sliding_attention": "window"}
+_KINDS |= {"chunked_attention": "chunk", "linear_attention": "state", "mamba": "state"}
+_LIMITS = {"window": "sliding_window", "chunk": "attention_chunk_size"}
+_LETTERS = {
+    "M": "mamba",
+    "*": "attention",
+    "-": "mlp",
+    "E": "moe",
+}  # of a pattern of layers that do one thing
+_BLOCKS = {word: (kind, "none") for word, kind in _KINDS.items() if kind in ("full", "state")}
+_BLOCKS |= {"mlp": ("none", "dense"), "moe": ("none", "experts")}
+
+
+def _layers(r: _Reader, layers: int) -> tuple[list, list]:
     """What mixes the tokens in each layer, and what follows."""
-    r.into = "layer_kinds"
-    if r.family["mixing"] == "pattern":
-        if "hybrid_override_pattern" in r.given:
-            letters = r.value("hybrid_override_pattern", TEXT)
-            words = [LETTERS.get(letter, letter) for letter in str(letters)]
-            r.given["layer_types"], r.spelled["layer_types"] = words, "hybrid_override_pattern"
-        words = _list(r, "layer_types", layers, BLOCKS)
-        kinds, mlps = map(list, zip(*(BLOCKS[word] for word in words)))
-    else:
-        others = OTHERS.get(r.family["mixing"], ("state",))
-        if "layer_types" in r.given:
-            known = [word for word, kind in KINDS.items() if kind in ("full", *others)]
-            kinds = [KINDS[word] for word in _list(r, "layer_types", layers, known)]
-        else:
-            kinds = _mixing(r, layers)
-        r.into = "mlp_kinds"
-        mlps = _mlps(r, layers)
-    return [r.family.get("state") if kind == "state" else kind for kind in kinds], mlps
-
-
-def _mixing(r: _Reader, layers: int) -> list[str]:
-    """What mixes the tokens in each layer by the family's rule, where no list says it."""
     rule, every = r.family["mixing"], range(layers)
-    period = lambda key: max(1, r.value(key))
-    if rule in ("window", "every", "local") and not _limit(r, "window") or rule == "full":
-        return ["full"] * layers
-    if rule == "window":
-        first = r.value("max_window_layers") if "max_window_layers" in r.family["default"] else 0
-        return ["window" if i >= first else "full" for i in every]
-    if rule == "every":
-        letters = r.given.get("sliding_window_pattern")
-        if isinstance(letters, str) and re.fullmatch("[LG]+", letters):
-            r.taken.setdefault("sliding_window_pattern", ["layer_kinds"])
-            return ["window" if letters[i % len(letters)] == "L" else "full" for i in every]
-        n = period("sliding_window_pattern")
-        return ["window" if (i + 1) % n else "full" for i in every]
-    if rule == "chunk":
-        flags = _list(r, "no_rope_layers", layers, (0, 1)) if r.given.get("no_rope_layers") else None
-        n = 4 if flags else r.value("no_rope_layer_interval", WHOLE, 4) or layers
-        local = [bool(flags[i] if flags else (i + 1) % n) and _limit(r, "chunk") for i in every]
-        return ["chunk" if each else "full" for each in local]
-    if rule == "local":
-        return _local(r, layers)
-    if rule == "interval":
-        n = period("full_attention_interval")
-        return ["state" if (i + 1) % n else "full" for i in every]
-    if rule == "period":
-        n, first = period("attn_layer_period"), r.value("attn_layer_offset")
-        return ["full" if i % n == first else "state" for i in every]
-    if rule == "indices":
-        full = r.value("attn_layer_indices", LIST, [])
-        return ["full" if i in full else "state" for i in every]
-    flags = _list(r, "attn_type_list" if rule == "flags" else "layer_types", layers, (0, 1))
-    return ["full" if flag else "state" for flag in flags]
+    other, r.into = rule.get("other", "full"), "layer_kinds"
+    if "pattern" in rule:
+        if rule["pattern"] in r.given:
+            r.given["layer_types"] = [_LETTERS.get(x, x) for x in str(r.value(rule["pattern"], TEXT))]
+            r.spelled["layer_types"] = rule["pattern"]
+        kinds, mlps = zip(*(_BLOCKS[word] for word in _list(r, "layer_types", layers, _BLOCKS)), strict=True)
+    else:
+        if "layer_types" in r.given:
+            known = [word for word, kind in _KINDS.items() if kind in ("full", other)]
+            kinds = [_KINDS[word] for word in _list(r, "layer_types", layers, known)]
+        elif other == "full" or (other in _LIMITS and not _limit(r, other)):
+            kinds = ["full"] * layers
+        else:
+            r.into = "layer_kinds"
+            kinds = ["full" if each else other for each in _chosen(r, rule, layers)]
+        r.into = "mlp_kinds"
+        routed = "never" not in r.family["mlps"] and r.value("num_experts")
+        if routed and "mlp_layer_types" in r.given:
+            chosen = [word == "sparse" for word in _list(r, "mlp_layer_types", layers, ("dense", "sparse"))]
+        else:
+            chosen = _chosen(r, r.family["mlps"], layers) if routed else [False for _ in every]
+        mlps = ["experts" if each else "dense" for each in chosen]
+    return [r.family.get("state") if kind == "state" else kind for kind in kinds], list(mlps)
 
 
-def _local(r: _Reader, layers: int) -> list[str]:
-    """GPT-Neo's `[[["global", "local"], 12]]`."""
-    try:
-        words = [
-            word for part, times in r.value("attention_types", LIST) for word in part * min(times, layers)
-        ]
-        r.given["attention_layers"], r.spelled["attention_layers"] = words, "attention_types"
-    except (TypeError, ValueError):
-        r.wrong(
-            f"attention_types takes a list of [kinds, times], got {_short(r.given.get('attention_types'))}"
-        )
-        return ["full"] * layers
-    kinds = {"global": "full", "local": "window"}
-    return [kinds[word] for word in _list(r, "attention_layers", layers, kinds)]
-
-
-def _mlps(r: _Reader, layers: int) -> list[str]:
-    """What follows the mixing in each layer."""
-    rule, every = r.family.get("mlps", "dense"), range(layers)
-    if rule == "dense" or not r.value("num_experts"):
-        return ["dense"] * layers
-    if "mlp_layer_types" in r.given:
-        words = {"dense": "dense", "sparse": "experts"}
-        return [words[word] for word in _list(r, "mlp_layer_types", layers, words)]
-    routed = every
-    if rule == "first":
-        routed = every[r.value("first_k_dense_replace") :]
-    elif rule == "period":
-        n, first = max(1, r.value("expert_layer_period")), r.value("expert_layer_offset")
-        routed = [i for i in every if i % n == first]
-    elif rule == "range":
-        last, n = r.value("moe_layer_end_index", WHOLE, layers - 1), max(1, r.value("moe_layer_interval"))
-        routed = [i for i in every if r.value("moe_layer_start_index") <= i <= last and (i + 1) % n == 0]
-    elif rule == "step" and r.given.get("moe_layers"):
-        routed = r.value("moe_layers", LIST)
-    elif rule == "step":
-        step = (
-            "interleave_moe_layer_step"
-            if "interleave_moe_layer_step" in r.family["default"]
-            else "decoder_sparse_step"
-        )
-        n, dense = r.value(step), r.value("mlp_only_layers", LIST, [])
-        routed = [i for i in every if n and (i + 1) % n == 0 and i not in dense]
-    return ["experts" if i in routed else "dense" for i in every]
+def _chosen(r: _Reader, rule: dict, layers: int) -> list[bool]:
+    """Which layers a rule chooses: by a list, by their places, or every so many, with a first and a last."""
+    whole = lambda name, default: (
+        r.value(rule[name]) if isinstance(rule.get(name), str) else rule.get(name, default)
+    )
+    if "list" in rule and (r.given.get(rule["list"]) or "every" not in rule):
+        words = rule.get("words", {})
+        return [words[str(x)] for x in _list(r, rule["list"], layers, words)]
+    if "places" in rule and (r.given.get(rule["places"]) or "every" not in rule):
+        places = r.value(rule["places"], _LIST)
+        return [i in places for i in range(layers)]
+    n = max(1, whole("every", 1))
+    offset, last = whole("offset", n - 1), layers - 1
+    if rule.get("last") in r.given:
+        last = r.value(rule["last"])
+    but = r.value(rule["but"], _LIST, []) if "but" in rule else ()
+    chosen = range(whole("first", 0), min(last + 1, whole("before", layers)))
+    return [i in chosen and i % n == offset and i not in but for i in range(layers)]
 
 
 def _list(r: _Reader, key: str, layers: int, known) -> list:
     """A list with an entry a layer, each one of the known."""
-    got = r.value(key, LIST)
-    if (
-        isinstance(got, list)
-        and len(got) == layers
-        and all(type(x) in (str, int) and x in known for x in got)
-    ):
+    got, known = r.value(key, _LIST), list(known)
+    fine = isinstance(got, list) and len(got) == layers
+    if fine and all(type(x) in (str, int) and str(x) in known for x in got):
         return got
-    words = ", ".join(map(str, known))
-    r.wrong(f"{r.spelled.get(key, key)} takes a list of {layers} entries of {words}, got {_short(got)}")
-    return list(known)[:1] * layers
+    takes = f"a list of {layers} entries of {', '.join(known)}"
+    r.wrong(f"{r.spelled.get(key, key)} takes {takes}, got {_short(got)}", key)
+    return known[:1] * layers
 
 
 def _limit(r: _Reader, kind: str) -> int:
-    """Tokens of a window or chunk, 0 for none; here null means none whatever the family has."""
-    if kind == "window" and "use_sliding_window" in r.family["default"]:
-        if r.value("use_sliding_window", FLAG) is False:
-            r.taken.setdefault("sliding_window", [])
-            return 0
-    key = {"window": "sliding_window", "chunk": "attention_chunk_size"}[kind]
+    """Tokens of a window or chunk, 0 for none; null means none whatever the family has."""
     r.into = kind
-    off = key in r.spelled and key not in r.given
-    return 0 if off else r.value(key, WHOLE, 0)
+    asked = kind == "window" and "use_sliding_window" in r.family["default"]
+    if asked and not r.value("use_sliding_window", FLAG):
+        return 0
+    off = _LIMITS[kind] in r.spelled and _LIMITS[kind] not in r.given
+    return 0 if off else r.value(_LIMITS[kind], WHOLE, 0)
 
 
 def _mlp_keys(mlps: list[str]) -> dict:
@@ -495,32 +402,31 @@ def _shortest(kinds: list[str]) -> list[str]:
     return kinds[: next(fits)]
 
 
-# ---- what was not read, and bytes ---------------------------------------------------------------
-def _leftover(text: dict, r: _Reader) -> tuple[str, ...]:
-    """Keys that nothing took: those that may change a count or the cache are mistakes, the rest is returned."""
-    table, family, unknown = config_table()["keys"], r.family, []
-    canon = {spelling: one for one, others in config_table()["alias"].items() for spelling in (one, *others)}
-    neutral = "|".join([*table["neutral"], table["towers"], *table["text"], "quantization_config"])
+# ---- what was not read ------------------------------------------------------------------------------
+def _leftover(r: _Reader) -> tuple[str, ...]:
+    """Keys that nothing took: what may change a count or the cache is a mistake, the rest is returned."""
+    table, canon = config_table()["files"], _canonical()
+    family, unknown = r.family, []
+    neutral = "|".join([*table["neutral"], table["towers"], "quantization_config"])
     for key, value in r.flat.items():
-        one = canon.get(key, key)
-        allowed = family["values"].get(one, family["values"].get(key))
+        names = {key, canon.get(key, key)}
+        allowed = next((family["values"][name] for name in names if name in family["values"]), None)
         if allowed is not None and value is not None and not _among(value, allowed):
             takes = " or ".join(map(repr, allowed)) or "null"
             r.wrong(
-                f"{key} takes {takes} ({family['name']}), got {_short(value)}: the count would be another"
+                f"{key} takes {takes} ({family['name']}), got {_short(value)}: the count would differ", key
             )
-        active = re.fullmatch(ACTIVATION, key) and allowed is None and value is not None
+        active = re.fullmatch(table["activation"], key) and allowed is None and value is not None
         if active and not _among(value, table["activations"]):
-            r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {_short(value)}")
-        read = (
-            {one, key} & {*r.taken, *family["reads"]}
-            or re.fullmatch(neutral, key)
-            or re.fullmatch(neutral, one)
-        )
-        if read or not value:
+            r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {_short(value)}", key)
+        if (
+            not value
+            or names & {*r.taken, *family["reads"]}
+            or any(re.fullmatch(neutral, name) for name in names)
+        ):
             continue
         if re.search(table["structure"], key):
-            r.wrong(_structural(key, value, family["name"]))
+            r.wrong(_structural(key, value, family["name"]), key)
         else:
             unknown.append(key)
     return tuple(unknown)
@@ -542,28 +448,29 @@ def _short(value) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _released(told, dtype, found: Mistakes) -> dict:
+# ---- bytes ----------------------------------------------------------------------------------------------
+def _released(r: _Reader, notes: list) -> dict:
     """Bytes of a parameter as released: by the dtype, and by how the matrices are quantised."""
-    plain = BYTES.get(str(dtype).removeprefix("torch."), 2.0)
-    if dtype is not None and str(dtype).removeprefix("torch.") not in BYTES:
-        found.append(f"dtype takes one of {', '.join(BYTES)}, got {dtype!r}: bytes would be wrong")
+    dtype, told = r.given.get("dtype"), r.given.get("quantization_config")
+    plain = _BYTES.get(str(dtype).removeprefix("torch."), 2.0 if dtype is None else 0)
+    if not plain:
+        r.wrong(f"dtype takes one of {', '.join(_BYTES)}, got {dtype!r}: bytes of the weights would be wrong")
+    notes += ["no dtype is given: 16 bits a parameter"] if dtype is None else []
     sizes = {"matrix_bytes": plain, "expert_bytes": plain, "other_bytes": plain}
     if not told:
         return sizes
-    if not isinstance(told, Mapping):
-        found.append(f"quantization_config takes a mapping, got {_short(told)}")
-        return sizes
-    method = told.get("quant_method") or ("bitsandbytes" if "load_in_4bit" in told else None)
-    if method not in QUANTISED:
-        takes = f"one of {', '.join(QUANTISED)}"
-        found.append(f"quant_method takes {takes}, got {method!r}: bytes of the weights would be wrong")
+    method = told.get("quant_method") if isinstance(told, Mapping) else told
+    method = "bitsandbytes" if isinstance(told, Mapping) and "load_in_4bit" in told else method
+    if not isinstance(told, Mapping) or method not in _QUANTISED:
+        takes = f"one of {', '.join(_QUANTISED)}"
+        r.wrong(f"quant_method takes {takes}, got {_short(method)}: bytes of the weights would be wrong")
         return sizes
     try:
-        bytes_each, only_experts = QUANTISED[method](told)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError, BadInput) as error:
-        found.append(f"quantization_config takes the keys of {method}, got {_short(dict(told))} ({error})")
+        each, only_experts = _QUANTISED[method](told)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        r.wrong(f"quantization_config takes the keys of {method}, got {_short(dict(told))} ({error!r})")
         return sizes
-    return sizes | {"expert_bytes": bytes_each} | ({} if only_experts else {"matrix_bytes": bytes_each})
+    return sizes | {"expert_bytes": each} | ({} if only_experts else {"matrix_bytes": each})
 
 
 # Bytes of a quantised parameter with its scales and zero points, and whether experts alone are quantised.
@@ -573,39 +480,33 @@ def _fp8(told):
 
 
 def _grouped(told):
-    bits = told.get("bits") or told["w_bit"]
+    bits = told["bits"] if "bits" in told else told["w_bit"]
     group = told["group_size"] if "group_size" in told else told["q_group_size"]
-    if bits not in (2, 3, 4, 8):
-        raise BadInput(f"bits takes 2, 3, 4 or 8, got {bits!r}")
     zeros = bits / 8 if told.get("zero_point", True) else 0
-    return bits / 8 + ((2 + zeros) / group if group > 0 else 0), False
+    return {2: 0.25, 3: 0.375, 4: 0.5, 8: 1.0}[bits] + ((2 + zeros) / group if group > 0 else 0), False
 
 
-def _blocked(told):
+def _blocks(told):
     if told.get("load_in_8bit"):
         return 1.0, False
-    double = 1 / 64 + 4 / (64 * 256)
-    return 0.5 + (double if told.get("bnb_4bit_use_double_quant") else 4 / 64), False
+    scales = 1 / 64 + 4 / (64 * 256) if told.get("bnb_4bit_use_double_quant") else 4 / 64
+    return 0.5 + scales, False
 
 
 def _compressed(told):
-    (group,) = told["config_groups"].values()
-    weights = group["weights"]
-    scales = {"group": 2 / (weights.get("group_size") or 1), "channel": 0, "tensor": 0, "block": 0}
-    zeros = (
-        0
-        if weights.get("symmetric", True)
-        else weights["num_bits"] / 8 / (weights.get("group_size") or math.inf)
-    )
-    skipped = any("attn" in name for name in told.get("ignore") or ())
-    return weights["num_bits"] / 8 + scales[weights["strategy"]] + zeros, skipped
+    (part,) = told["config_groups"].values()
+    weights = part["weights"]
+    group, own = weights.get("group_size") or math.inf, weights["num_bits"] / 8
+    scales = {"group": 2 / group, "channel": 0, "tensor": 0}[weights["strategy"]]
+    zeros = 0 if weights.get("symmetric", True) else own / group
+    return own + scales + zeros, any("attn" in name for name in told.get("ignore") or ())
 
 
-QUANTISED = {"fp8": _fp8, "mxfp4": lambda told: (4.25 / 8, True), "gptq": _grouped, "awq": _grouped}
-QUANTISED |= {"bitsandbytes": _blocked, "compressed-tensors": _compressed}
+_QUANTISED = {"fp8": _fp8, "mxfp4": lambda told: (4.25 / 8, True), "gptq": _grouped, "awq": _grouped}
+_QUANTISED |= {"bitsandbytes": _blocks, "compressed-tensors": _compressed}
 
 
-# ---- shipped configurations ---------------------------------------------------------------------
+# ---- shipped configurations -------------------------------------------------------------------------------
 def shipped_models() -> list[str]:
     """The names of the configurations in `data/configs.csv`, as their publishers give them."""
     return [row["name"] for row in read_csv("configs.csv")]

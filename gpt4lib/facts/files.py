@@ -13,7 +13,6 @@ from pathlib import Path
 
 from ..spine.errors import BadInput, pick
 
-
 BINARY = (  # from which byte on, how, and what the file is
     (0, b"\x1f\x8b", "packed with gzip"),
     (0, b"PK\x03\x04", "a zip archive or a file of weights"),
