@@ -169,7 +169,7 @@ def _families() -> dict[str, dict]:
     for name, own in config_table()["families"].items():  # a family stands below the one that it is like
         base = whole.get(own.get("like"), {})
         merged = {key: base.get(key, {}) | own.get(key, {}) for key in ("model", "default", "values", "bias")}
-        family = {"unused": [], "when": [], "mlps": {"never": True}} | base | own | merged
+        family = {"unused": [], "needs": [], "when": [], "mlps": {"never": True}} | base | own | merged
         whole[name] = family | {"name": name, "reads": _reads(family)}
         by_type |= dict.fromkeys(own["types"], whole[name])
     return by_type
@@ -233,7 +233,8 @@ class _Reader:
         """A key's value, or what the family takes where the file leaves it out."""
         ours = self.taken.setdefault(key, [])
         ours += [self.into] if self.into not in ours else []
-        default = self.family["default"].get(key, default)
+        known = {} if key in self.family["needs"] else self.family["default"]
+        default = known.get(key, default)
         stand_in = [] if kind is _LIST else 1
         got = self.given.get(key)
         if got is not None and got != "auto":
@@ -242,7 +243,7 @@ class _Reader:
                 line = f"{self.spelled[key]} takes at most {_LARGEST:.0e}, got {got}"
             return stand_in if self.wrong(line, key) else got
         if isinstance(default, str):
-            return self.formula(default)
+            default = self.formula(default)
         if default is None:
             self.wrong(f"{key} takes {kind.words}, got nothing", key)
             return stand_in
@@ -384,8 +385,10 @@ def _limit(r: _Reader, kind: str) -> int:
     asked = kind == "window" and "use_sliding_window" in r.family["default"]
     if asked and not r.value("use_sliding_window", FLAG):
         return 0
-    off = _LIMITS[kind] in r.spelled and _LIMITS[kind] not in r.given
-    return 0 if off else r.value(_LIMITS[kind], WHOLE, 0)
+    key = _LIMITS[kind]
+    if key not in r.spelled and key not in r.family["default"]:
+        r.assumed[key] = "none"
+    return 0 if key in r.spelled and key not in r.given else r.value(key, WHOLE, 0)
 
 
 def _mlp_keys(mlps: list[str]) -> dict:
