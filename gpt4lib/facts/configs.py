@@ -1,6 +1,6 @@
 """Configurations: a Hugging Face config.json read into a `Model`.
 
-The families stand in `data/config_families.toml`. Nothing that changes a count or a cache is passed over in
+The families stand in `data/configs/families.toml`. Nothing that changes a count or a cache is passed over in
 silence: a key that speaks of structure and is not known to its family is refused by name.
 """
 
@@ -193,16 +193,16 @@ def _canonical() -> dict[str, str]:
 
 def _reader(text: dict, family: dict, found: Mistakes) -> "_Reader":
     """A reader of a text model by its family, with every key under one spelling."""
-    flat = dict(text)
+    flat, canon = dict(text), _canonical()
     for part in family.get("inside", ()):
         inner = flat.pop(part, None) or {}
         if not isinstance(inner, Mapping):
             found.append(f"{part} takes a mapping, got {_short(inner)}")
             continue
-        clash = [key for key in inner.keys() & flat.keys() & family["reads"] if inner[key] != flat[key]]
+        clash = [key for key in inner.keys() & flat.keys() if inner[key] != flat[key]]
+        clash = [key for key in clash if canon.get(key, key) in family["reads"]]
         found += [f"{key} takes one value, got {flat[key]!r} and {inner[key]!r} in {part}" for key in clash]
         flat = {**inner, **flat}
-    canon = _canonical()
     given, spelled = {}, {}
     for key, value in flat.items():
         one = canon.get(key, key)
@@ -422,15 +422,10 @@ def _leftover(r: _Reader) -> tuple[str, ...]:
         active = re.fullmatch(table["activation"], key) and allowed is None and value is not None
         if active and not _among(value, table["activations"]):
             r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {_short(value)}", key)
-        if (
-            not value
-            or names & {*r.taken, *family["reads"]}
-            or any(re.fullmatch(neutral, name) for name in names)
-        ):
-            continue
-        if re.search(table["structure"], key):
+        known = names & {*r.taken, *family["reads"]} or any(re.fullmatch(neutral, name) for name in names)
+        if value and not known and re.search(table["structure"], key):
             r.wrong(_structural(key, value, family["name"]), key)
-        else:
+        elif value and not known:
             unknown.append(key)
     return tuple(unknown)
 

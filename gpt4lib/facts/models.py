@@ -177,8 +177,8 @@ STATE_NEEDS = {  # beside n_state_heads, d_state_head and d_state
 
 @cache
 def config_table() -> dict:
-    """How the configurations of others are read: `data/config_families.toml`."""
-    return read_toml(data_file("config_families.toml"))
+    """How the configurations of others are read: `data/configs/families.toml`."""
+    return read_toml(data_file("configs/families.toml"))
 
 
 @cache

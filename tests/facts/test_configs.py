@@ -156,6 +156,41 @@ def test_null_means_no_window_whatever_the_family_has():
     assert read_config(config).model.layer_kinds == ("full",)
 
 
+def test_a_number_of_the_family_stands_for_auto_and_for_widths_that_no_layer_has():
+    jamba, moe = stored("ai21labs/Jamba-v0.1"), stored("Qwen/Qwen3-30B-A3B")
+    assert (
+        read_config(jamba | {"mamba_dt_rank": "auto"}).model == read_config(jamba).model
+    )  # hidden_size / 16
+    without = {key: value for key, value in moe.items() if key != "intermediate_size"}
+    assert read_config(without).model == read_config(moe).model
+
+
+def test_no_window_is_assumed_aloud_and_no_number_of_heads_at_all():
+    mistral = LLAMA | {"model_type": "mistral"}
+    assert any("sliding_window = none" in note for note in read_config(mistral).notes)
+    del mistral["num_key_value_heads"]
+    assert "num_key_value_heads takes a positive whole number, got nothing" in refused(mistral)
+
+
+def test_a_model_around_a_text_model_is_read_by_its_text_model():
+    around = {
+        "model_type": "internvl_chat",
+        "architectures": ["InternVLChatModel"],
+        "vision_config": {"a": 1},
+    }
+    found = read_config(around | {"llm_config": LLAMA, "tie_word_embeddings": False})
+    assert parameters(found.model) == parameters(read_config(LLAMA).model) and found.known_family
+    assert "num_memory_layers is not known for a model around" in refused(
+        around | {"llm_config": LLAMA, "num_memory_layers": 3}
+    )
+
+
+def test_a_size_that_stands_inside_and_outside_says_one_thing():
+    config = stored("databricks/dbrx-instruct")
+    assert "kv_n_heads takes one value, got 4 and 8 in attn_config" in refused(config | {"kv_n_heads": 4})
+    assert "attn_config takes a mapping, got 3" in refused(config | {"attn_config": 3})
+
+
 # ---- bytes as released ----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("quantised", "matrices", "experts"),
