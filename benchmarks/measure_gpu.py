@@ -29,6 +29,7 @@ FLUSH_BYTES = 256 * 2**20  # more than any card caches
 # Rows of hardware.csv, and a part of the card's own name.
 GUESSES = {"A100-SXM 40GB": "A100-SXM4-40GB", "A100-SXM 80GB": "A100-SXM4-80GB", "H200-SXM": "H200"}
 GUESSES |= {"H100-SXM 80GB": "H100 80GB HBM3", "H100-PCIe 80GB": "H100 PCIe", "B200-SXM": "B200"}
+GUESSES = {"GB200": "GB200"} | GUESSES  # before the B200, whose name it holds
 GUESSES |= {"V100-SXM2 32GB": "V100-SXM2-32GB", "MI300X": "MI300X", "MI250X": "MI250X"}
 
 

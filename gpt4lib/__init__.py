@@ -16,7 +16,7 @@ _HOME = {  # module: what notebooks take from it; a dot is the module itself
     "spine.stated": "stated",
     "spine.text": "fmt number written",
     "facts.files": "data_file published read_csv read_toml sources",
-    "facts.devices": "devices hardware",
+    "facts.devices": "Device devices hardware",
     "facts.models": "Model model_of published_model published_models",
     "facts.given": "given look_up",
     "chapters.index": "find_law symbols",

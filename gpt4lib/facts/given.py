@@ -102,7 +102,8 @@ def _of_data_sheet(key):
         raise BadInput(f"{name} has no figure {figure!r}; it takes one of {', '.join(DEVICE_UNITS)}")
     value = stated(f"={getattr(device, figure)!r} {DEVICE_UNITS[figure]}")
     meaning = f"{figure.split('_')[0].upper()} figure of the {name}"
-    return Input("hardware", key, meaning, value, device.source)
+    source = device.memory_source if figure == "memory_bytes" else device.source
+    return Input("hardware", key, meaning, value, source)
 
 
 def fact_schema(name: str) -> dict:

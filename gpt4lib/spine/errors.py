@@ -20,12 +20,12 @@ def nearest(name, known) -> str:
     return f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(lowered.values())}"
 
 
-def pick(name: str, known, kind: str) -> str:
-    """`name` if it is known. Raises BadInput that names the nearest known ones."""
+def pick(name: str, known, kind: str, hint=nearest) -> str:
+    """`name` if it is known. Raises BadInput that says by `hint(name, known)` what there is."""
     known = list(known)
     if name in known:
         return name
-    raise BadInput(f"unknown {kind} {name!r}; {nearest(name, known)}")
+    raise BadInput(f"unknown {kind} {name!r}; {hint(name, known)}")
 
 
 def positive(name: str, value) -> None:

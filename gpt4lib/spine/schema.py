@@ -60,7 +60,7 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Name(Kind):
-    """One of the names that `names` lists when asked; the answer to another one gives the nearest.
+    """One of the names that `names` lists when asked; the answer to another one gives a `hint`, the nearest.
 
     >>> Name(kind="fruit", names=lambda: ["apple", "pear"])("aple")
     'a known fruit (nearest known: apple, pear)'
@@ -68,6 +68,7 @@ class Name(Kind):
 
     kind: str
     names: Callable[[], Iterable[str]]
+    hint: Callable[[str, Iterable[str]], str] = nearest
     words: str = ""
     rule: dict | None = None
 
@@ -78,7 +79,9 @@ class Name(Kind):
     def __call__(self, value):
         if value is None:
             return f"the name of a known {self.kind}"
-        return None if fits(value, self.limits()) else f"a known {self.kind} ({nearest(value, self.names())})"
+        return (
+            None if fits(value, self.limits()) else f"a known {self.kind} ({self.hint(value, self.names())})"
+        )
 
 
 class Reference(Name):
@@ -88,13 +91,13 @@ class Reference(Name):
         """What is wrong with a reference: it is no text, or nothing is kept under it."""
         if not isinstance(value, str) or not value:
             return f"{key} takes {self(None)}, got {value!r}"
-        return self(value) and f"unknown {self.kind} {value!r}; {nearest(value, self.names())}"
+        return self(value) and f"unknown {self.kind} {value!r}; {self.hint(value, self.names())}"
 
 
 # ---- rules: the part of JSON Schema that the tables use ---------------------------------------
 _TYPES = {
     "integer": lambda x: type(x) is int,
-    "number": lambda x: type(x) in (int, float) and math.isfinite(x),
+    "number": lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x),
     "string": lambda x: isinstance(x, str),
     "boolean": lambda x: isinstance(x, bool),
     "array": lambda x: isinstance(x, list),

@@ -71,7 +71,8 @@ def runs() -> tuple[PublishedRun, ...]:
 @cache
 def _columns() -> dict:
     each = [step_inputs(r.shape, r.cluster, r.seq, r.recipe) | asdict(r.layout) for r in runs()]
-    return {name: np.array([x[name] for x in each], dtype=float) for name in each[0] if name != "recompute"}
+    words = ("recompute", "stage_layers")
+    return {name: np.array([x[name] for x in each], dtype=float) for name in each[0] if name not in words}
 
 
 def predicted(efficiency: Efficiency) -> np.ndarray:

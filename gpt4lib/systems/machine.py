@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class DoesNotFit(BadInput):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """GPUs of `data/hardware.csv` and how they share the work; rates per GPU and one way, shares from 0 to 1.
+    """GPUs, by name or described, and how they share the work; rates per GPU and one way, shares from 0 to 1.
 
     Each stage has `tensor` x `expert` GPUs. `micro_batches` (default: one a stage) are under way at once.
     `divide_cache` splits the cache by sequences; otherwise by heads, and a head that is shared is copied.
@@ -39,7 +40,7 @@ class Server:
     products, `layer_seconds` is added in every layer. NVLink defaults to the data sheet's.
     """
 
-    gpu: str = "A100-SXM 80GB"
+    gpu: str | Device = "A100-SXM 80GB"
     tensor: int = 8
     pipeline: int = 1
     expert: int = 1
@@ -89,7 +90,10 @@ def one_way(gpu: Device, given: float | None) -> float:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to split a model over a cluster, and a batch of sequences over micro-batches."""
+    """One way to split a model over a cluster, and a batch of sequences over micro-batches.
+
+    `stage_layers` are the layers of each pipeline stage; None where all have the same.
+    """
 
     tensor: int = 1
     pipeline: int = 1
@@ -101,13 +105,46 @@ class Layout:
     recompute: str = "none"
     sequence: bool = False
     zero: int = 0
+    stage_layers: tuple[int, ...] | None = None
+
+
+def stage_mistakes(stages, layers: int, chunks: int = 1) -> list[str]:
+    """What is wrong with a list of the layers of each stage of a model."""
+    if not (isinstance(stages, (list, tuple)) and stages and all(type(x) is int and x > 0 for x in stages)):
+        return [f"stage_layers takes a list of positive whole numbers, got {stages!r}"]
+    total, full = sum(stages), max(stages)
+    clashes = {
+        f"stage_layers takes layers = {layers} in all, got {total}": total != layers,
+        f"chunks takes a divisor of every stage's layers, or of the fullest's {full} if none lacks more than "
+        f"a chunk of them, got {chunks}": chunks_clash(stages, chunks),
+    }
+    return [line for line, clash in clashes.items() if clash]
+
+
+def chunks_clash(stages, chunks):
+    """Whether stages do not fall into chunks: equal ones in each, or one chunk short, as Llama 3's ends."""
+    full, least = max(stages), min(stages)
+    return (gcd(*stages) % chunks > 0) & ((full % chunks > 0) | (full - least > full // chunks))
+
+
+def filled_stages(layers: int, pipeline: int, first_fewer: int = 0, last_fewer: int = 0) -> tuple[int, ...]:
+    """Equal stages, but for fewer layers on the first and the last, and on the last if they do not divide.
+
+    >>> filled_stages(126, 16, 1, 1)[::5], filled_stages(61, 16)[12:], filled_stages(6, 4)
+    ((7, 8, 8, 7), (4, 4, 4, 1), (2, 2, 1, 1))
+    """
+    full, found = -(-(layers + first_fewer + last_fewer) // pipeline), ()
+    for behind in reversed(range(pipeline)):
+        wanted = full if found else full - first_fewer
+        found += (min(wanted, layers - sum(found) - behind),)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """GPUs of `data/hardware.csv`, nodes joined by NVLink (default: the sheet's); rates of a GPU, one way."""
+    """GPUs by name or described, nodes joined by NVLink (default: the sheet's); rates of a GPU, one way."""
 
-    device: str
+    device: str | Device
     n_gpus: int
     nic_bytes_per_s: float
     gpus_per_node: int = 8

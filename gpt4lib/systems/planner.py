@@ -17,8 +17,8 @@ from ..facts.models import Model
 from ..spine.errors import BadInput, pick, positive
 from ..spine.text import fmt
 from .efficiency import Efficiency, fit
-from .machine import Cluster, DoesNotFit, Layout, Recipe
-from .step import before_kinds, of_kind, parts_of, step_inputs, with_ranks
+from .machine import Cluster, DoesNotFit, Layout, Recipe, chunks_clash, stage_mistakes
+from .step import STAGES, before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
 RECOMPUTE = ("none", "selective", "full")
 KIND = ("recompute", "sequence", "zero")
@@ -26,11 +26,20 @@ LAYOUT_KINDS = tuple(product(RECOMPUTE, (False, True), range(4)))
 RECIPE = Recipe()
 PIECE = 1 << 13  # layouts evaluated together: few enough for the processor's cache
 
+
+def _left_over(L, pipeline, chunks, stages, **_):
+    """Whether layers do not divide into equal stages and chunks, or given stages into chunks."""
+    clash = L % (pipeline * chunks) > 0
+    for own in stages:
+        clash = np.where(pipeline == len(own), chunks_clash(own, chunks), clash)
+    return clash
+
+
 CLASHES = {  # what rules a layout out, as a test of its columns and of what is known, and in words
     "gpus": lambda tensor, pipeline, data, n, **_: tensor * pipeline * data != n,
     "heads": lambda n_h, n_kv, tensor, **_: (n_h % tensor > 0) | (n_kv % tensor > 0) & (tensor % n_kv > 0),
     "width": lambda d_ff, d_exp, tensor, **_: (d_ff % tensor > 0) | (d_exp % tensor > 0),
-    "layers": lambda L, pipeline, chunks, **_: L % (pipeline * chunks) > 0,
+    "layers": _left_over,
     "experts": lambda E, data, expert, **_: (E % expert > 0) | (data % expert > 0),
     "batch": lambda batch, data, micro_batch, **_: batch % (data * micro_batch) > 0,
     "chunks": lambda chunks, pipeline, batch, data, micro_batch, **_: (
@@ -63,6 +72,7 @@ class NoLayout(BadInput):
 class Plan:
     """Every layout that divides model, cluster and batch: `columns` by field of `Layout`, and its results.
 
+    `stages` holds what is not split equally: the layers of each stage, once for a number of stages.
     `rejected` counts what does not divide by reason: splits of the model ("heads", "width", "layers",
     "experts"), of each batch ("batch"), and these with a micro-batch ("chunks").
     """
@@ -78,6 +88,7 @@ class Plan:
     mfu: np.ndarray
     capacity_bytes: float
     rejected: dict
+    stages: tuple = ()
 
     def __len__(self):
         return len(self.step_seconds)
@@ -96,7 +107,8 @@ class Plan:
         """The layout of one row."""
         field = {name: column[row].item() for name, column in self.columns.items()}
         field |= {"recompute": RECOMPUTE[field["recompute"]], "sequence": bool(field["sequence"])}
-        return Layout(**field)
+        uneven = {len(own): own for own in self.stages}
+        return Layout(**field, stage_layers=uneven.get(field["pipeline"]))
 
     def where(self, **fixed) -> np.ndarray:
         """Mask of the layouts with these values: `where(tensor=8, recompute="full")`."""
@@ -143,17 +155,18 @@ class Plan:
 
 
 def plan(
-    shape, cluster, *, batch_tokens, seq, recipe=RECIPE, efficiency=None, only=None, progress=None
+    shape, cluster, *, batch_tokens, seq, recipe=RECIPE, efficiency=None, only=None, stages=(), progress=None
 ) -> Plan:
     """Step time, memory and utilisation of every layout of `shape` on all GPUs of `cluster`.
 
     `batch_tokens` is one batch or several to try, each a multiple of `seq`. `only` limits the search:
-    `{"tensor": 8, "zero": (0, 1)}`. `progress(done, total)` is called now and then. Raises NoLayout where no
-    layout divides model, cluster and batch, and says what would, and BadInput for a size that cannot be.
+    `{"tensor": 8, "zero": (0, 1)}`. `stages` lists the layers of each stage, `[(7, 8, 8, 7)]`, for numbers of
+    stages that do not have as many each. `progress(done, total)` is called now and then. Raises NoLayout
+    where no layout divides model, cluster and batch, and says what would, and BadInput for a bad size.
     """
-    efficiency = efficiency or fit()
-    known, rejected = step_inputs(shape, cluster, seq, recipe), Counter()
-    searched = [name for name in Layout.__dataclass_fields__ if name != "batch"]
+    efficiency, stages = efficiency or fit(), _checked(stages, shape.layers)
+    known, rejected = step_inputs(shape, cluster, seq, recipe) | {"stages": stages}, Counter()
+    searched = [name for name in Layout.__dataclass_fields__ if name not in ("batch", "stage_layers")]
     only = {pick(name, searched, "dimension"): np.atleast_1d(x).tolist() for name, x in (only or {}).items()}
     batches = [_sequences(tokens, seq) for tokens in np.atleast_1d(batch_tokens).tolist()]
     splits = _enumerate(known, batches, only, rejected)
@@ -162,7 +175,18 @@ def plan(
         raise NoLayout(_nothing_divides(known, batches, only))
     columns, found = _evaluate(known | asdict(efficiency), splits, pieces, progress)
     task = (shape, cluster, seq, recipe, efficiency)
-    return Plan(*task, columns, *found.values(), capacity_bytes=known["memory"], rejected=dict(+rejected))
+    rest = {"capacity_bytes": known["memory"], "rejected": dict(+rejected), "stages": stages}
+    return Plan(*task, columns, *found.values(), **rest)
+
+
+def _checked(stages, layers: int, chunks: int = 1) -> tuple:
+    """Lists of the layers of each stage. Raises BadInput with every mistake in them."""
+    wrong = [line for own in stages for line in stage_mistakes(own, layers, chunks)]
+    if not wrong and len({*map(len, stages)}) < len(stages):
+        wrong = [f"stages takes one list for a number of stages, got {list(map(len, stages))}"]
+    if wrong:
+        raise BadInput("; ".join(wrong))
+    return tuple(map(tuple, stages))
 
 
 def _pieces(splits: dict, seq: int, only: dict) -> list:
@@ -186,7 +210,7 @@ def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, 
     for rows, kinds in pieces:
         piece = {name: column[rows] for name, column in splits.items()}
         floats = {name: column.astype(float) for name, column in piece.items()}
-        x = before_kinds(parts).on_arrays(with_ranks(known | floats))
+        x = before_kinds(parts).on_arrays(with_ranks(known | floats, known["stages"]))
         for kind in kinds:
             here = slice(done, done := done + len(rows))
             terms = of_kind(*kind, "experts" in parts).on_arrays(x)
@@ -205,6 +229,7 @@ def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, 
 class Explained:
     """One layout taken apart, by part in words: `seconds` make up `step_seconds`, `bytes` `memory_bytes`.
 
+    `stage` of `STAGES` is the one that needs most memory, whose `bytes` these are; "only" of a single one.
     `reasons` speak against the layout, `notes` do not; `terms` holds every letter of the laws. `mfu` counts
     attention scores, `flop_per_gpu_s` what is repeated too. A layout that does not divide has reasons only.
     """
@@ -213,6 +238,7 @@ class Explained:
     reasons: list
     notes: list | tuple = ()
     terms: dict | None = None
+    stage: str | None = None
     seconds: dict | None = None
     bytes: dict | None = None
     step_seconds: float | None = None
@@ -235,6 +261,10 @@ def explain(
     x = step_inputs(shape, cluster, seq, recipe) | asdict(efficiency or fit()) | asdict(layout)
     for name in SIZES:
         positive(name, x[name])
+    own = [] if layout.stage_layers is None else [layout.stage_layers]
+    x["stages"] = stages = _checked(own, shape.layers, layout.chunks)
+    if stages and len(*own) != layout.pipeline:
+        raise BadInput(f"stage_layers takes {layout.pipeline} stages, as pipeline says, got {len(*own)}")
     kind = (layout.recompute, layout.sequence, layout.zero)
     if kind not in LAYOUT_KINDS:
         takes = f"recompute of {RECOMPUTE}, sequence of True or False, zero of 0 to 3"
@@ -243,7 +273,9 @@ def explain(
     if reasons:
         return Explained(layout, reasons)
     parts = parts_of(x)
-    x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(with_ranks(x))
+    x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(with_ranks(x, stages))
+    most = int(x["Q_stages"].argmax())
+    x = {name: term[most].item() if isinstance(term, np.ndarray) else term for name, term in x.items()}
     if x["Q_rank"] > x["memory"]:
         reasons = [f"it needs {_excess(x['Q_rank'], x['memory'])}"]
     wide = {"tensor": layout.tensor, "expert": layout.tensor * layout.expert * (layout.expert > 1)}
@@ -252,16 +284,17 @@ def explain(
     ]
     held = {name: x[term] for name, term in BYTES.items()}
     whole = [x[term] for term in ("t_step", "Q_rank", "mfu", "flop_per_gpu_s")]
-    return Explained(layout, reasons, notes, x, _seconds(**x), held, *whole)
+    stage = STAGES[most] if layout.pipeline > 1 else "only"
+    return Explained(layout, reasons, notes, x, stage, _seconds(**x), held, *whole)
 
 
 def _seconds(
-    m, t_work, t_again, t_tensor, t_expert, t_hop, t_head, t_stage, t_pipe, t_data, t_update, **_
+    m, t_work, t_again, t_tensor, t_expert, t_hop, t_loss, t_stage, t_pipe, t_data, t_update, **_
 ) -> dict:
     """The seconds of a step by part."""
     each = {"forward and backward": t_work - t_again, "repeated": t_again, "tensor": t_tensor}
-    each |= {"expert": t_expert, "pipeline": t_hop, "loss": t_head}
-    once = {"bubble": t_pipe - m * (t_stage + t_head), "data": t_data, "optimiser": t_update}
+    each |= {"expert": t_expert, "pipeline": t_hop, "loss": t_loss}
+    once = {"bubble": t_pipe - m * (t_stage + t_loss), "data": t_data, "optimiser": t_update}
     return {name: m * seconds for name, seconds in each.items()} | once
 
 
@@ -287,8 +320,10 @@ def _enumerate(known: dict, batches: list[int], only: dict, rejected: Counter) -
         return [int(value) for value in values if value in only.get(name, (value,))]
 
     n = known["n"]
-    most = {"tensor": n, "pipeline": n, "expert": known["E"], "chunks": known["L"]}
-    every = product(*(among(name, _divisors(size)) for name, size in most.items()))
+    most = {"tensor": [n], "pipeline": [n], "expert": [known["E"]]}
+    most["chunks"] = [known["L"], *map(max, known["stages"])]
+    each = {name: sorted({d for size in sizes for d in _divisors(size)}) for name, sizes in most.items()}
+    every = product(*(among(name, values) for name, values in each.items()))
     rows = np.array([row for row in every if n % (row[0] * row[1]) == 0], dtype=int).reshape(-1, len(most))
     splits = dict(zip(most, rows.T))
     splits["data"] = n // (splits["tensor"] * splits["pipeline"])
@@ -320,12 +355,13 @@ def _sequences(tokens, seq: int) -> int:
 def _nothing_divides(known: dict, batches: list[int], only: dict) -> str:
     """Why no layout divides, and what would."""
     n, heads, layers = (known[name] for name in ("n", "n_h", "L"))
+    stages = {*_divisors(layers), *map(len, known["stages"])}
     batch = max(batches)
     if only:
         return f"no layout of {n:,} GPUs and a batch of {batch:,} sequences has {_named(only)}"
     clashes = [CLASHES[why] for why in ("heads", "width")]
     widths = [t for t in _divisors(heads) if not any(clash(**known | {"tensor": t}) for clash in clashes)]
-    replicas = {t * p for t in widths for p in _divisors(layers)}
+    replicas = {t * p for t in widths for p in stages}
     largest = max(replicas)
     least = -(-n // largest)
     if least > batch:

@@ -4,8 +4,10 @@
 
 Two chains of the laws of `gpt4lib.chapters.training_step`, for one layout or for arrays of them: the terms
 that recomputation, divided sequences and ZeRO leave alone, and the rest for layouts of one kind. Ranks stand
-in the order tensor, data (experts inside), pipeline. Stages and experts count as evenly loaded, but for the
-tables on the first stage and the loss on the last. Transfers run at the rate of their links, without latency:
+in the order tensor, data (experts inside), pipeline. Layers and experts count as alike, so that a stage of l
+of L layers is like one of L / l equal stages. The fullest sets the beat, together with the loss on the last.
+Memory is that of the stage that needs most: the first with its table, the last with its own and the loss, or
+the fullest between, which counts as the second. Transfers run at the rate of their links, without latency:
 a bound that the published runs of ZeRO stage 3 missed by far (`megatron_table2`).
 """
 
@@ -42,6 +44,7 @@ SIDES = {  # of each part's matrix products: rows, inner side, columns, and the 
 SHAPE = {"L": "layers", "d": "d_model", "V": "vocab", "n_h": "n_heads", "n_kv": "n_kv_heads"}
 SHAPE |= {"top_k": "top_k", "d_ff": "d_ff", "d_exp": "d_ff_expert", "d_shared": "d_ff_shared"}
 RANKS = {"tp": "tensor", "p": "pipeline", "dp": "data", "ep": "expert", "v": "chunks", "b": "micro_batch"}
+STAGES = ("first", "last", "fullest inner")  # whose memory counts; the last of these only if unequal
 AGAIN = {  # what the backward pass repeats: seconds, and FLOP of a token
     "none": ({}, {}),
     "selective": ({"scores": "t_scores", "softmax": "t_softmax"}, {"scores": "C_scores"}),
@@ -82,16 +85,32 @@ def _shape_inputs(s: Model, seq: int) -> dict:
     known["C_layers"] = known["C_full"] - flop["unembedding"]
     known["N_copies"] = parts["norms"] + parts["router"]
     known["N_layers"] = sum(parts[x] for x in ("attention", "mlp", "shared_experts", "biases"))
+    known["N_head"] = parts["embedding" if s.tied_embeddings else "unembedding"]
     tables = {"experts": "experts", "first": "embedding", "last": "unembedding", "positions": "positions"}
     return known | {f"N_{name}": parts[part] for name, part in tables.items()}
 
 
-def with_ranks(x: dict) -> dict:
-    """`x`, facts and layouts, with the layouts' widths by letter and their products."""
+def with_ranks(x: dict, stages=()) -> dict:
+    """`x`, facts and layouts, with widths by letter, products, and `stages`: lists of layers if unequal."""
     x = x | {letter: x[field] for letter, field in RANKS.items()}
-    tp, p, dp, ep = (x[letter] for letter in ("tp", "p", "dp", "ep"))
-    model = {"tp_ep": tp * ep, "ranks": tp * p, "ranks_experts": tp * p * ep, "dp_experts": dp / ep}
-    return x | model | {"B_tok": x["batch"] * x["T"]}
+    x |= _stages(x["L"], x["p"], stages)
+    tp, dp, ep, like = (x[letter] for letter in ("tp", "dp", "ep", "like"))
+    x |= {"tp_ep": tp * ep, "dp_experts": dp / ep, "B_tok": x["batch"] * x["T"]}
+    return x | {"ranks": tp * x["alike"], "ranks_held": tp * like, "ranks_experts": tp * like * ep}
+
+
+def _stages(L, p, stages) -> dict:
+    """`STAGES` on a first axis: each is `like` one of so many equal stages, the fullest `alike`."""
+    held = [L / p] * (3 if stages else 2)
+    for own in stages:
+        each = zip((own[0], own[-1], max(own[1:-1], default=own[0])), held)
+        held = [np.where(p == len(own), layers, equal) for layers, equal in each]
+    like = L / np.array(held)
+    alike = like.min(axis=0)
+    places = {"before": (0 * p, p - 1, p > 2), "is_first": (p > 0, p == 1, p < 0)}
+    places |= {"is_last": (p == 1, p > 0, p < 0)}
+    found = {name: np.array(each[: len(held)], dtype=float) for name, each in places.items()}
+    return found | {"like": like, "alike": alike, "x_short": 1 - alike / like[1]}
 
 
 def parts_of(x: dict) -> tuple[str, ...]:
@@ -103,6 +122,11 @@ def parts_of(x: dict) -> tuple[str, ...]:
 def over(whole, parts):
     """whole / parts."""
     return whole / parts
+
+
+def times(each, count):
+    """each * count."""
+    return each * count
 
 
 def summed(**parts):
@@ -131,9 +155,20 @@ def routed_tokens(n_tok, top_k, ep, E):
     return n_tok * top_k * ep / E
 
 
-def first_stage(N_first, N_last, N_positions, N_copies, tp, p):
-    """Parameters of the first stage beside the matrices of its layers; a single stage is the last one too."""
-    return (N_first + np.where(p > 1, 0.0, N_last)) / tp + N_positions + N_copies / p
+def beside_layers(N_first, N_last, N_head, N_positions, N_copies, tp, p, like, is_first, is_last):
+    """Parameters of a stage beside its layers' matrices; a last stage of several has a tied table again."""
+    tables = is_first * N_first + is_last * np.where(p > 1, N_head, N_last)
+    return tables / tp + is_first * N_positions + N_copies / like
+
+
+def at_ends(is_first, is_last, first, last):
+    """`first` on the first stage, `last` on the last, both where there is one stage."""
+    return is_first * first + is_last * last
+
+
+def most(each):
+    """The largest on the first axis."""
+    return each.max(axis=0)
 
 
 def attention_entries(n_h, n_kv, tp, d_qk, d_mix):
@@ -145,11 +180,11 @@ def attention_entries(n_h, n_kv, tp, d_qk, d_mix):
 def _product(part: str) -> Chain:
     """The time of a part's matrix products: their size, a rank's FLOP, and the rate at that size."""
     rows, inner, columns, divided = SIDES[part]
-    stages = {"p": 1.0} if part == "unembedding" else {}
+    stages = 1.0 if part == "unembedding" else "alike"
     return Chain(
         link("columns", over, whole=columns, parts=divided),
         link("volume", laws.product_volume, rows=rows, inner=inner),
-        link("C_mm", laws.stage_flop, C_tok=f"C_{part}", **stages),
+        link("C_mm", laws.stage_flop, C_tok=f"C_{part}", p=stages),
         link(f"t_{part}", laws.product_time),
     )
 
@@ -173,8 +208,8 @@ def _either(name: str, count: str, one: Law, more: Law) -> Chain:
 _RANK = parallelism.rank_parameters
 OWN = Chain(  # of a rank: tokens of a micro-batch, layers, and layers with experts
     link("n_own", over, whole="n_tok", parts="tp"),
-    link("L_own", over, whole="L", parts="p"),
-    link("L_routed", over, whole="routed", parts="p"),
+    link("L_own", over, whole="L", parts="alike"),
+    link("L_routed", over, whole="routed", parts="alike"),
 )
 SENT = Chain(
     link("sent_tensor", parallelism.tensor_traffic, L="L_own"),
@@ -190,15 +225,20 @@ RINGS = Chain(
     link("link_expert", in_node, ranks="ep", stride="tp", outside="link_out"),
     link("link_hop", in_node, ranks="n", stride=1.0, outside="link_out"),
 )
-HELD = Chain(  # by a rank of the first stage: parameters, then entries, micro-batches and edges
-    link("N_copy", first_stage),
-    link("N_data", _RANK, N_split="N_layers"),
-    link("N_copy", over, whole="N_copies", parts="p"),
+HELD = Chain(  # by a rank of each of `STAGES`: parameters, then entries, micro-batches and edges
+    link("N_copy", beside_layers),
+    link("N_data_held", _RANK, N_split="N_layers", ranks="ranks_held"),
+    link("N_data", most, each="N_data_held"),
+    link("N_copy", over, whole="N_copies", parts="alike"),
     link("N_inside", _RANK, N_split="N_layers"),
-    link("N_data_experts", _RANK, N_split="N_experts", ranks="ranks_experts", N_copy=0.0),
+    link("N_data_experts_held", _RANK, N_split="N_experts", ranks="ranks_experts", N_copy=0.0),
+    link("N_data_experts", most, each="N_data_experts_held"),
     link("d_att", attention_entries),
     _either("in_flight", "v", laws.flying, laws.flying_interleaved),
-    _either("Q_edge", "p", laws.edge_of_one_stage, laws.edge),
+    link("kept", laws.stage_activations, act_layer=1.0, p="like"),
+    link("first", laws.edge),
+    link("last", laws.edge_of_loss),
+    link("Q_edge", at_ends),
 )
 
 
@@ -211,7 +251,7 @@ def before_kinds(parts: tuple[str, ...]) -> Chain:
         link("n_routed", routed_tokens),
         *map(_product, parts),
         link("t_products", summed, **work),
-        _kernel("t_softmax", laws.kernels_of_scores),
+        _kernel("t_softmax", laws.kernels_of_scores, p="alike"),
         _kernel("t_mem", laws.kernels_of_loss),
         link("t_head", laws.head_time, t_mm="t_unembedding"),
         *(OWN, SENT, RINGS, HELD),
@@ -229,12 +269,14 @@ def _transfer(name: str, passes: float, cover: str, overlap: str) -> Chain:
 def _replicas(name: str, width: str, zero: int) -> Chain:
     """Collectives, optimiser and state of the parameters that `width` ranks hold alike, under ZeRO."""
     rank, mine = {"N_total": f"N_{name}", "tp": 1.0, "p": 1.0}, "N_share" if zero else f"N_{name}"
+    of_group = {"dp": width} if zero else {}
     return Chain(
         link(f"sent_{name}", TRAFFIC[zero], dp=width, **rank),
         _transfer(name, 1.0, "t_cover", "data"),
         *([link("N_share", over, whole=f"N_{name}", parts=width)] if zero else []),
         _kernel(f"t_update_{name}", laws.kernels_of_update, N_rank=mine),
-        link(f"Q_state_{name}", STATE[zero], **rank | ({"dp": width} if zero else {})),
+        link("Q_state", STATE[zero], **rank | {"N_total": 1.0} | of_group),
+        link(f"Q_state_{name}", times, each="Q_state", count=f"N_{name}_held"),
     )
 
 
@@ -242,7 +284,7 @@ def _at_work(recompute: str, sequence: bool, zero: int) -> Chain:
     """What the one layer at work computes anew, and what it gathers."""
     rank = link("N_rank", summed, dense="N_inside", experts="N_data_experts")
     anew = [link("Q_anew", laws.kept["none", sequence])] if recompute == "full" else []
-    gathered = [link("Q_gathered", laws.gathered_layer)] if zero == 3 else []
+    gathered = [link("Q_gathered", laws.gathered_layer, p="alike")] if zero == 3 else []
     held = {step.name: step.name for step in anew + gathered}
     return Chain(*([rank] if gathered else []), *anew, *gathered, link("Q_work", summed, **held))
 
@@ -254,7 +296,7 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
     runs = 2.0 + (recompute == "full")  # forward and backward, and forward again
     widths = {"data": "dp"} | ({"data_experts": "dp_experts"} if routed else {})
     return Chain(
-        _kernel("t_mem", laws.kernels[sequence]),
+        _kernel("t_mem", laws.kernels[sequence], p="alike"),
         link("t_fwd", summed, products="t_products", kernels="t_mem"),
         link("t_again", summed, **seconds),
         link("C_again", summed, **flop),
@@ -262,12 +304,14 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
         _transfer("tensor", runs, "t_work", "tensor"),
         _transfer("expert", runs, "t_work", "expert") if routed else link("t_expert", summed),
         _transfer("hop", "hops", "t_work", "pipeline"),
-        *(laws.stage_time, laws.pipeline_time, laws.whole_step if zero >= 2 else laws.last_backward),
+        *(laws.stage_time, laws.open_loss, link("t_pipe", laws.pipeline_time, t_head="t_loss")),
+        laws.whole_step if zero >= 2 else laws.last_backward,
         *(_replicas(name, width, zero) for name, width in widths.items()),
         *(link(name, summed, **{x: f"{name}_{x}" for x in widths}) for name in ("t_update", "Q_state")),
         link("t_data", summed, **{x: f"t_{x}" for x in widths}),
-        *(laws.kept[recompute, sequence], laws.stage_activations, _at_work(recompute, sequence, zero)),
-        *(laws.rank_memory, laws.step, laws.model_flop),
+        *(laws.kept[recompute, sequence], link("Q_act", times, each="act_layer", count="kept")),
+        *(_at_work(recompute, sequence, zero), link("Q_stages", laws.rank_memory)),
+        *(link("Q_rank", most, each="Q_stages"), laws.step, laws.model_flop),
         link("mfu", utilisation, t="t_step"),
         laws.machine_flop,
         link("flop_per_gpu_s", laws.rate_per_gpu),

@@ -172,14 +172,16 @@ def _kept(name: str, run: dict) -> float:
 def _kept_by_first_stage(run: dict) -> float:
     m, p, v = (run[key] for key in ("batches", "p", "m"))
     par, layer = training_step, _kept("tensor + sequence parallel", run)
-    flying = par.flying_interleaved(m=m, p=p, v=v) if v > 1 else par.flying(m=m, p=p)
+    at = {"m": m, "p": p, "before": 0}
+    flying = par.flying_interleaved(**at, v=v) if v > 1 else par.flying(**at)
     return par.stage_activations(in_flight=flying, act_layer=layer, L=run["L"], p=p)
 
 
 def _kept_at_ends(run: dict) -> float:
     ends = {"in_flight": run["p"], "n_tok": 2048 * run["b"], "d": run["h"], "tp": run["t"]}
     par = training_step
-    return par.edge(**ends) if run["p"] > 1 else par.edge_of_one_stage(**ends, act_bytes=2, V=51200)
+    loss = 0.0 if run["p"] > 1 else par.edge_of_loss.at(ends, act_bytes=2, V=51200)
+    return par.edge(**ends) + loss
 
 
 def activation_memory() -> list[Check]:

@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 from sympy import divisors
 
-from ..facts.devices import devices, hardware
+from ..facts.devices import Device, devices, hardware
 from ..facts.files import data_file, data_names, read_toml
 from ..facts.given import given
 from ..facts.models import Model, model_mistakes, model_of, published_models, read_model
 from ..spine.errors import BadInput, nearest, refuse
 from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
-from ..spine.units import unit_factor
-from ..systems.machine import PEAKS, Cluster, Recipe, Server
-from .keys import FIGURES, HOMES, KEYS, NEEDED, PLAIN, SECTIONS, SHAPE
+from ..spine.units import base_unit, unit_factor
+from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes
+from .keys import FIGURES, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, SHAPE, STAGE_KEYS
 
 __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training run: tokens, batch and what is lost. `only` limits the layouts; price in USD/GPU/second."""
+    """A training run; `only` limits layouts, `stages` lists layers if unequal; price in USD/GPU/second."""
 
     tokens: Interval
     seq: int
@@ -34,6 +34,7 @@ class Training:
     lost_share: Interval
     recipe: Recipe
     only: dict
+    stages: list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +104,18 @@ def check(mapping: dict, where: str = "case") -> Case:
     found = Mistakes(wrong(top, KEYS["file"], beside=SECTIONS, homes=HOMES).values())
     name = top.get("name", where)
     shape = _shape(mapping.get("model", {}), where if TEXT(name) else name, found)
-    for key, part in _parts(mapping):
-        beside = ["layout"] if key == "training" else []
-        found += wrong(part, KEYS[key], f"[{key}]", beside=beside, homes=HOMES).values()
     sections = {key: mapping[key] if isinstance(mapping.get(key), dict) else {} for key in PLAIN}
+    for key, part in _parts(mapping):
+        beside, keys = ["layout"] if key == "training" else [], KEYS[key]
+        if _is_own(sections, key):
+            keys, part = ({k: v for k, v in of.items() if k != "gpu"} for of in (keys, part))
+        found += wrong(part, keys, f"[{key}]", beside=beside, homes=HOMES).values()
+    if own := _own_gpu(sections["gpu"], found):
+        sections |= {key: sections[key] | {"gpu": own} for key in sections if _is_own(sections, key)}
     found += _together(**sections)
+    layout = sections["training"].get("layout", {})
+    if shape and not {"", "pipeline", "chunks", *STAGE_KEYS} & {*wrong(layout, KEYS["training.layout"])}:
+        found += [f"[training.layout] {line}" for line in stages_of(shape.layers, layout)[1]]
     if shape and sections["serving"]:
         found += serving_layout(shape, sections["serving"])
     rows = _rows(mapping.get("published", []), found)
@@ -124,6 +132,29 @@ def _parts(mapping):
                 yield "training.layout", part["layout"]
                 part = {name: value for name, value in part.items() if name != "layout"}
             yield key, part
+
+
+def _is_own(sections, key) -> bool:
+    """Whether the GPU of [cluster] or [serving] is that of [gpu]; a server's is the cluster's by default."""
+    if key not in ("cluster", "serving") or not (sections["gpu"] and sections[key]):
+        return False
+    own = sections["gpu"].get("name", OWN_GPU)
+    default = None if key == "serving" and sections["cluster"] else own
+    return sections[key].get("gpu", default) == own
+
+
+def _own_gpu(keys, found) -> Device | None:
+    """The accelerator of [gpu], None where it is not there or wrong. Two memories or none join `found`."""
+    memories = {"memory_gb", "memory_gib"} & {*keys}
+    if keys and len(memories) != 1:
+        got = "both" if memories else "neither"
+        found.append(f"[gpu] takes either memory_gb or memory_gib, got {got}")
+    if len(memories) != 1 or wrong(keys, KEYS["gpu"]):
+        return None
+    known = _in_base(keys, _OF_GPU)
+    if "interconnect_bytes_per_s" in known:
+        known["interconnect_bytes_per_s"] *= 2  # both ways, as sheets count
+    return Device(name=keys.get("name", OWN_GPU), **known)
 
 
 def _shape(asked, name, found) -> Model | None:
@@ -166,8 +197,8 @@ def _rows(rows, found) -> list[Published]:
     return read
 
 
-def _together(cluster, training, serving):
-    """What only shows between keys of [cluster], [training] and [serving]."""
+def _together(gpu, cluster, training, serving):
+    """What only shows between keys of [gpu], [cluster], [training] and [serving]."""
     found, seq = [], training.get("seq")
     batches = training.get("batch_tokens", [])
     for batch in batches if isinstance(batches, list) else [batches]:
@@ -176,13 +207,13 @@ def _together(cluster, training, serving):
             found.append(f"[training] batch_tokens takes {such}, got {batch:,}")
     if training and not cluster:
         found.append("[cluster] is missing, and [training] takes one")
-    if serving and "gpu" not in serving and "gpu" not in cluster:
-        found.append("[serving] gpu is missing, and there is no [cluster] to take it from")
+    if serving and not gpu and "gpu" not in serving and "gpu" not in cluster:
+        found.append("[serving] gpu is missing, and there is no [cluster] or [gpu] to take it from")
     for name, section in (("cluster", cluster), ("serving", serving)):
-        gpu = section.get("gpu", cluster.get("gpu"))
-        if section and gpu in [*devices()]:
-            links = {**cluster, **section} if gpu == cluster.get("gpu") else section
-            found += [f"[{name}] {line}" for line in _device(gpu, section, links)]
+        used = section.get("gpu", cluster.get("gpu"))
+        if section and (isinstance(used, Device) or used in [*devices()]):
+            links = {**cluster, **section} if used == cluster.get("gpu") else section
+            found += [f"[{name}] {line}" for line in _device(used, section, links)]
     return found
 
 
@@ -212,11 +243,21 @@ def _price(section):
     return None if hour is None else Interval(interval(hour).lo * factor, interval(hour).hi * factor)
 
 
-def _links(section):
-    """Link rates in byte/second, as far as the section gives them."""
-    units = {"nvlink_gb_per_s": ("nvlink_bytes_per_s", "GB"), "nic_gbit_per_s": ("nic_bytes_per_s", "Gb")}
-    there = {key: unit for key, unit in units.items() if key in section}
-    return {name: section[key] * unit_factor(unit, "byte") for key, (name, unit) in there.items()}
+_LINKS = {"nvlink_gb_per_s": ("nvlink_bytes_per_s", "GB"), "nic_gbit_per_s": ("nic_bytes_per_s", "Gb")}
+_OF_GPU = {  # of [gpu]: field and unit
+    **{f"memory_{unit.lower()}": ("memory_bytes", unit) for unit in ("GB", "GiB")},
+    "bandwidth_gb_per_s": ("bandwidth_bytes_per_s", "GB"),
+    **{f"{kind}_tflop_per_s": (f"{kind}_flop_per_s", "TFLOP") for kind in ("bf16", "fp8")},
+    "int8_top_per_s": ("int8_op_per_s", "TFLOP"),
+    "nvlink_gb_per_s": ("interconnect_bytes_per_s", "GB"),
+    "tdp_watt": ("tdp_watt", "watt"),
+}
+
+
+def _in_base(section, units):
+    """What a section gives of the keys of `units`, by field, in base units."""
+    there = {key: how for key, how in units.items() if key in section}
+    return {name: section[key] * unit_factor(unit, base_unit(unit)) for key, (name, unit) in there.items()}
 
 
 def _case(top, shape, sections, rows, where):
@@ -226,7 +267,7 @@ def _case(top, shape, sections, rows, where):
         about=top.get("about", ""),
         shape=shape,
         cluster=_cluster(c) if c else None,
-        training=_training(sections["training"], _price(c)) if sections.get("training") else None,
+        training=_training(sections["training"], shape, _price(c)) if sections.get("training") else None,
         serving=_serving(s, c) if s else None,
         published=tuple(rows),
     )
@@ -235,10 +276,14 @@ def _case(top, shape, sections, rows, where):
 def _cluster(c):
     reserve = c.get("reserve_gb", 0.0) * unit_factor("GB", "byte")
     size = {"n_gpus": c["n_gpus"], "gpus_per_node": c.get("gpus_per_node", 8)}
-    return Cluster(device=c["gpu"], reserve_bytes=reserve, **size, **_links(c))
+    return Cluster(device=c["gpu"], reserve_bytes=reserve, **size, **_in_base(c, _LINKS))
 
 
-def _training(t, price):
+def _training(t, shape, price):
+    only = t.get("layout", {})
+    stages = stages_of(shape.layers, only)[0]
+    if any(only.get(key) for key in STAGE_KEYS):
+        only = only | {"pipeline": [*map(len, stages)]}
     return Training(
         tokens=interval(t["tokens"]),
         seq=t["seq"],
@@ -247,14 +292,15 @@ def _training(t, price):
         mfu=interval(t["mfu"]) if "mfu" in t else None,
         lost_share=interval(t.get("lost_share", 0.0)),
         recipe=Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
-        only=t.get("layout", {}),
+        only={key: asked for key, asked in only.items() if key not in STAGE_KEYS},
+        stages=stages,
     )
 
 
 def _serving(s, c):
     same = s.get("gpu", c.get("gpu")) == c.get("gpu")
     options = {f.name: s[f.name] for f in fields(Server) if f.name in s}
-    options |= _links({**(c if same else {}), **s})
+    options |= _in_base({**(c if same else {}), **s}, _LINKS)
     return Serving(
         server=Server(**{"gpu": c.get("gpu"), **options}),
         context=s["context"],
@@ -288,6 +334,27 @@ def choice(allowed, near=None) -> str:
         return ", ".join(map(str, allowed))
     far = (lambda x: abs(x - near)) if isinstance(near, int) else allowed.index
     return "such as " + ", ".join(map(str, sorted(sorted(allowed, key=far)[:7])))
+
+
+def stages_of(layers: int, layout: dict) -> tuple[list, list[str]]:
+    """The layers of each stage as [training.layout] has them, for each number of stages; its mistakes."""
+    asked, chunks = (np.atleast_1d(layout.get(key, [])).tolist() for key in ("pipeline", "chunks"))
+    own, *fewer = (layout.get(key, 0) for key in STAGE_KEYS)
+    if own:
+        lines = [line for v in chunks or [1] for line in stage_mistakes(own, layers, v)]
+        beside = {key: x for key, x in zip(STAGE_KEYS[1:], fewer) if x}
+        lines += [f"{key} takes no value beside stage_layers, got {x}" for key, x in beside.items()]
+        other = f"pipeline takes {len(own)}, the stages of stage_layers, got {layout.get('pipeline')}"
+        return [tuple(own)], [*dict.fromkeys(lines), *([other] if asked and len(own) not in asked else [])]
+    if not any(fewer):
+        return [filled_stages(layers, p) for p in asked if layers % p and p < layers], []
+    total = layers + sum(fewer)
+    fit = [p for p in divisors(total)[1:] if total // p > max(fewer)]
+    takes = f"a divisor of {total}, the layers and those that stages have fewer ({choice(fit) or 'none'})"
+    lines = [f"pipeline takes {takes}, got {p}" for p in asked if p not in fit]
+    if not fit:
+        lines.append(f"first and last_stage_fewer take less than the layers of a stage, got {max(fewer)}")
+    return [filled_stages(layers, p, *fewer) for p in asked or fit if p in fit], lines
 
 
 def serving_layout(shape, serving: dict) -> list[str]:

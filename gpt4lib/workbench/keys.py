@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 
-from ..facts.devices import devices
+from ..facts.devices import devices, same_chip
 from ..facts.files import data_names, sources
 from ..facts.models import MODEL_KEYS, keys_schema, published_models
 from ..spine.schema import (
@@ -61,7 +61,8 @@ class Source(Kind):
         return super().__call__(value)
 
 
-GPU = Name(kind="accelerator", names=devices)
+LIST = Kind(words="a list of positive whole numbers", rule=COUNTS.rule["anyOf"][1])
+GPU = Name(kind="accelerator", names=devices, hint=same_chip)
 SOURCE = Source(words="a key of the bibliography, or a source in your own words or as a URL", rule=TEXT.rule)
 STAGE = Kind(words="a stage from 0 to 3", rule={"type": "integer", "minimum": 0, "maximum": 3})
 LOST = Kind(words="", rule={"type": "number", "minimum": 0, "maximum": 0.99})
@@ -70,8 +71,19 @@ NIC, NVLINK = (POSITIVE.of(f"{link}, per GPU and one way") for link in ("network
 PRICE = RANGE.of("rent of a GPU for an hour in USD", 2.0, [1.5, 2.5])
 KEYS = {
     "file": {"name": TEXT.of("what the report calls the case"), "about": TEXT.of("a line below the name")},
+    "gpu": {
+        "name": TEXT.of("what the report calls it", "RTX 6000 Ada"),
+        "memory_gb": POSITIVE.of("memory in GB, or else in GiB"),
+        "memory_gib": POSITIVE.of("memory in GiB, as the card reports it", 47.99),
+        "bandwidth_gb_per_s": POSITIVE.of("rate of the memory", 960, needed=True),
+        "bf16_tflop_per_s": POSITIVE.of("dense peak in BF16 or FP16", 364.2, needed=True),
+        "fp8_tflop_per_s": POSITIVE.of("dense peak in FP8"),
+        "int8_top_per_s": POSITIVE.of("dense peak in INT8"),
+        "nvlink_gb_per_s": NVLINK,
+        "tdp_watt": POSITIVE.of("power"),
+    },
     "cluster": {
-        "gpu": GPU.of("accelerator", "H100-SXM 80GB", needed=True),
+        "gpu": GPU.of("accelerator, by default that of [gpu]", "H100-SXM 80GB", needed=True),
         "n_gpus": COUNT.of("GPUs in all", 2048, needed=True),
         "nic_gbit_per_s": replace(NIC, needed=True),
         "gpus_per_node": COUNT.of("GPUs that NVLink joins, by default 8"),
@@ -106,9 +118,12 @@ KEYS = {
         ),
         "sequence": FLAG.of("whether tensor-parallel ranks split the sequence too"),
         "zero": or_list(STAGE, "a stage from 0 to 3, or a list of them").of("stage of ZeRO"),
+        "stage_layers": LIST.of("layers of each pipeline stage, where they differ", [7, 8, 8, 7]),
+        "first_stage_fewer": WHOLE.of("layers that the first stage has fewer than others"),
+        "last_stage_fewer": WHOLE.of("layers that the last stage has fewer than others"),
     },
     "serving": {
-        "gpu": GPU.of("accelerator, by default the cluster's"),
+        "gpu": GPU.of("accelerator, by default the cluster's, else that of [gpu]"),
         "context": COUNT.of("tokens in the cache of a sequence", 8192, needed=True),
         "batch": COUNT.of("sequences decoded together, by default as many as fit"),
         "user_tokens_per_s": POSITIVE.of("rate that a user gets, which limits the batch"),
@@ -141,12 +156,14 @@ KEYS = {
         "source": SOURCE.of("who published it", "kaplan2020", needed=True),
     },
 }
+STAGE_KEYS = ("stage_layers", "first_stage_fewer", "last_stage_fewer")
 NEEDED = {
     name: needed
     for name, keys in KEYS.items()
     if (needed := tuple(key for key, kind in keys.items() if kind.needed))
 }
-PLAIN = ("cluster", "training", "serving")  # sections of keys alone
+OWN_GPU = "own GPU"  # the name of [gpu] where it gives none
+PLAIN = ("gpu", "cluster", "training", "serving")  # sections of keys alone
 SECTIONS = ("model", *PLAIN, "published")
 HOMES = {"the top of the file": {*SECTIONS, *KEYS["file"]}, "[model]": MODEL_KEYS}
 HOMES |= {f"[{name}]": KEYS[name] for name in PLAIN}
@@ -167,8 +184,21 @@ def workbench_schema() -> dict:
     }
     either = [{"required": ["value"]}, {"required": ["ref"]}]
     rows = {"type": "array", "items": section(KEYS["published"]) | {"oneOf": either}}
+    parts["gpu"]["oneOf"] = [{"required": ["memory_gb"]}, {"required": ["memory_gib"]}]
     top = parts.pop("file")
+    more = {"required": ["model"], "dependentRequired": {"training": ["cluster"]}} | _without_own(parts)
     top["properties"] |= {"model": model} | parts | {"published": rows}
     about = "A model, a cluster, a training run and a serving target."
-    more = {"required": ["model"], "dependentRequired": {"training": ["cluster"]}}
     return document("Workbench file", about, top | more)
+
+
+def _without_own(parts):
+    """What a file without [gpu] has to keep, taken from the sections: a known gpu, named in [cluster]."""
+    known = {}
+    for name in ("cluster", "serving"):
+        kept = parts[name]["properties"]["gpu"]
+        known[name] = {"properties": {"gpu": {"enum": kept["enum"]}}}
+        kept["examples"] = kept.pop("enum")
+    parts["cluster"]["required"].remove("gpu")
+    known["cluster"]["required"] = ["gpu"]
+    return {"if": {"not": {"required": ["gpu"]}}, "then": {"properties": known}}

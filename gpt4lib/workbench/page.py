@@ -24,7 +24,7 @@ from ..facts.files import read_csv
 from ..show.charts import Chart, Slider
 from ..spine.browser import browser_name
 from ..spine.chain import Chain, link
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, pick
 from ..spine.law import Law
 from ..spine.units import base_unit, unit_factor
 from ..systems.serving import PASS
@@ -116,7 +116,7 @@ def terms() -> dict:
 def preset(case, found) -> dict:
     """The settings of a case and its report that have a slider; the utilisation as published, where it is.
 
-    Raises BadInput for a model whose layers are not all alike or whose heads are not 128 wide.
+    Raises BadInput for a GPU without a place, or a model of unlike layers or with heads not 128 wide.
     """
     s, t, served = case.shape, found.training, found.serving
     alike = set(s.mixing_layers) == {"full"} and len(s.mlp_layers) == 1
@@ -131,8 +131,9 @@ def preset(case, found) -> dict:
         known |= {"gpu": t.gpu, "n": t.gpus, "D": t.tokens / factors()["D"], "mfu": round(2 * share) / 2}
     if served:
         server = case.serving.server
-        known |= {"gpu": server.gpu, "tp": server.tensor, "p": server.pipeline}
+        known |= {"gpu": str(server.gpu), "tp": server.tensor, "p": server.pipeline}
         known |= {"B_seq": served.batch, "S": served.context_tokens, "weight_bytes": server.weight_bytes}
+    pick(known.get("gpu", GPUS[0]), GPUS, "GPU of the page")
     return known
 
 

@@ -22,7 +22,7 @@ from ..chapters.moe_inference import experts_hit
 from ..chapters.notation import bubble, mfu
 from ..chapters.parallelism import reduce_share
 from ..chapters.training_cost import duration, gpu_seconds, product, rental_from_compute, utilisation
-from ..chapters.training_step import model_flop, pipeline_time, work
+from ..chapters.training_step import model_flop, open_loss, pipeline_time, work
 from ..facts.devices import hardware
 from ..spine.errors import BadInput
 from ..spine.interval import Interval, draw
@@ -106,6 +106,7 @@ class LayoutsReport:
     step_share: dict
     binds_step: str
     binds_memory: str
+    memory_stage: str
     mfu_if_memory_were_no_limit: float
     softmax_share: float
     mfu_if_attention_were_fused: float
@@ -195,6 +196,7 @@ class Report:
 
 OF_STEP = {"step_seconds": "step_seconds", "memory_bytes_per_gpu": "memory_bytes", "mfu_with_scores": "mfu"}
 OF_STEP |= {"memory_bytes_by_part": "bytes", "machine_flop_per_s_per_gpu": "flop_per_gpu_s"}
+OF_STEP["memory_stage"] = "stage"
 OF_PASS = {"weight_bytes_per_gpu": "weight_bytes_held", "cache_bytes_per_gpu": "cache_bytes_held"}
 OF_PASS |= {"mfu": "mfu", "experts_hit": "experts_hit", "pass_seconds": "pass_seconds"}
 OF_PASS |= {"tokens_per_s_per_user": "user_rate", "tokens_per_s": "rate"}
@@ -270,7 +272,8 @@ def _training(case: Case) -> TrainingReport:
     peak = hardware(cluster.device).bf16_flop_per_s
     known = {"N": parameters(case.shape).active, "n": cluster.n_gpus, "F": peak}
     try:
-        every = plan(case.shape, cluster, batch_tokens=t.batch_tokens, seq=t.seq, recipe=t.recipe)
+        task = {"batch_tokens": t.batch_tokens, "seq": t.seq, "recipe": t.recipe, "stages": t.stages}
+        every = plan(case.shape, cluster, **task)
     except NoLayout as error:  # a given utilisation needs no layout
         if t.mfu is None:
             raise
@@ -283,7 +286,7 @@ def _training(case: Case) -> TrainingReport:
     seconds = [run_duration(**known, **at) for at in both]
     busy = [gpu_seconds(n=known["n"], t=at) for at in seconds]
     rest = _cost(t.price, {name: known[name] for name in ("N", "F")}, *both) if t.price else {}
-    rest |= {"gpu": cluster.device, "gpus": cluster.n_gpus, "layouts": layouts, "no_layout": clash}
+    rest |= {"gpu": str(cluster.device), "gpus": cluster.n_gpus, "layouts": layouts, "no_layout": clash}
     return TrainingReport(
         tokens=middles["D"],
         flop=span(*(compute(N=known["N"], D=at["D"]) for at in both), "FLOP"),
@@ -341,7 +344,8 @@ def softmax_seconds(step: Explained) -> float:
     """Seconds of a step in which scores go to memory and back, which fused kernels avoid."""
     once = step.terms["t_softmax"]
     both = work(t_fwd=once, t_again=0.0 if step.layout.recompute == "none" else once)
-    return pipeline_time.at(step.terms, t_stage=both, t_head=0.0)
+    loss = step.terms["t_loss"] - open_loss.at(step.terms, t_stage=step.terms["t_stage"] - both)
+    return pipeline_time.at(step.terms, t_stage=both, t_head=0.0) + step.terms["m"] * loss
 
 
 def _placed(known: dict, found: Plan, row: int) -> Placed:
@@ -367,7 +371,7 @@ def _serving(case: Case) -> ServingReport:
     x, cache = at(batch), model.entries * server.kv_bytes
     first = s.prompt and prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt)).pass_seconds
     found = {name: getattr(x, of) for name, of in OF_PASS.items()}
-    found |= {"gpu": server.gpu, "gpus": int(x.n_gpus), "context_tokens": s.context}
+    found |= {"gpu": str(server.gpu), "gpus": int(x.n_gpus), "context_tokens": s.context}
     found |= {"kv_cache_bytes_per_token": cache, "kv_cache_bytes_per_sequence": cache * s.context}
     found |= {"batch": batch, "batch_from": why, "largest_batch": limit, "first_token_seconds": first}
     return ServingReport(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 from textwrap import wrap
 
 from ..show.tables import Table
@@ -116,6 +117,13 @@ def layout(found: Layout) -> str:
     )
 
 
+def stages(layers) -> str:
+    """The layers of each stage in words: "1 stage of 7 layers, 14 of 8, 1 of 7"."""
+    (size, n), *rest = [(size, len(list(group))) for size, group in groupby(layers)]
+    more = (f", {n} of {size}" for size, n in rest)
+    return f"{n} stage{'s' * (n > 1)} of {size} layer{'s' * (size > 1)}" + "".join(more)
+
+
 def _model(m: ModelReport):
     share = {name: size / m.parameters for name, size in m.parameters_by_part.items()}
     largest = sorted(share, key=share.get, reverse=True)[:3]
@@ -149,14 +157,16 @@ def _layouts(x: LayoutsReport):
     counts = f"{number(x.layouts)} divide the cluster, {number(x.layouts_that_fit)} fit the memory"
     needed, there = fmt(x.memory_bytes_per_gpu, "byte"), fmt(x.memory_bytes_limit, "byte")
     binds = f"{_binds(x.step_share, x.binds_step)}; utilisation if memory were no limit"
+    stage = "" if x.memory_stage == "only" else f" on the {x.memory_stage} stage"
     saved, reached = fmt(x.softmax_share, "%"), fmt(x.mfu_if_attention_were_fused, "%")
     best = {f"best{' in limits' if x.limits else ''}": x.layout}
     best |= {"best of all": x.best_layout} if x.best_layout != x.layout else {}
     return [
         ("layouts", counts),
         *((label, f"{layout(each.layout)}: {fmt(each.mfu, '%')}") for label, each in best.items()),
+        *([("stages", stages(x.layout.layout.stage_layers))] if x.layout.layout.stage_layers else []),
         ("step", fmt(x.step_seconds, "second")),
-        ("memory of a GPU", f"{needed} of {there}, mostly {x.binds_memory}"),
+        ("memory of a GPU", f"{needed} of {there}{stage}, mostly {x.binds_memory}"),
         ("binds", f"{binds}: {fmt(x.mfu_if_memory_were_no_limit, '%')}"),
         ("fused attention", f"would save {saved} of the step and reach {reached}"),
     ]

@@ -78,7 +78,7 @@ def test_at_the_ridge_both_take_equally_long():
         ridge = it.ridge_point(F=card.bf16_flop_per_s, mem_rate=card.bandwidth_bytes_per_s)
         data = 1e9
         assert data / card.bandwidth_bytes_per_s == pytest.approx(data * ridge / card.bf16_flop_per_s)
-        assert 100 < ridge < 420
+        assert 35 < ridge < 570  # from the H20, which is all memory, to the TPU v6e
     # Printed by others: about 153 (A100 80 GB), 295 (H100 SXM), 206 (H200).
     printed = {"A100-SXM 80GB": 153, "H100-SXM 80GB": 295, "H200-SXM": 206, "TPU v5e": 240}
     for name, value in printed.items():
@@ -127,7 +127,7 @@ def test_capacity_against_a_search_over_batches():
         "kv": 61440,
         "S": 8192,
     }
-    fits = max(b for b in range(1, 400) if 1.8e12 * 2 / 128 + b * 61440 * 8192 / 8 <= 40e9)
+    fits = max(b for b in range(1, 400) if 1.8e12 * 2 / 128 + b * 61440 * 8192 / 8 <= 40 * 2**30)
     full = min(
         b
         for b in range(1, 3000)

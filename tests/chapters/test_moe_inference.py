@@ -472,7 +472,9 @@ def test_tiny_shares_carry_no_percent_sign():
 
 def test_ends_of_ranges():
     ends = {
-        "moe-inference-40gb-room": [(2 * 1.75e12 + c * 61_440 * 4096**2) / (128 * 40e9) for c in (1, 8)],
+        "moe-inference-40gb-room": [
+            (2 * 1.75e12 + c * 61_440 * 4096**2) / (128 * 40 * 2**30) for c in (1, 8)
+        ],
         "moe-inference-head-draft": [
             3.5 * 0.007 * 275e9 * 120 / 1.85e12,
             4.5 * 0.073 * 285e9 * 120 / 1.75e12,

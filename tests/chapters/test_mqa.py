@@ -271,9 +271,10 @@ def test_at_the_limit_fills_the_memory_and_no_more():
 def test_fewer_sequences_than_stages_leave_stages_waiting():
     whole, server = served_model("gpt4_multi_head"), Server(gpu="A100-SXM 40GB", **A100)
     at = at_the_limit(whole, server, context=32768, price=HOUR)
-    assert at.in_flight == 4 and at.fits
+    each = 120 / 15 * 2 * 96 * 112 * 2 * 32768 / 8  # bytes of a sequence on each GPU of a stage
+    assert at.in_flight == at.left_bytes // each == 6 and at.fits
     one = decode(whole, server, batch=1, context=32768)
-    rate = pipeline_rate(sequences=4, stages=15, stage_seconds=lambda size: float(one.pass_seconds) / 15)
+    rate = pipeline_rate(sequences=6, stages=15, stage_seconds=lambda size: float(one.pass_seconds) / 15)
     assert at.rate == pytest.approx(rate)
     assert at.cost == pytest.approx(120 * HOUR / rate)
 

@@ -97,11 +97,11 @@ def test_micro_batches_in_flight(stages, batches, chunks):
     held = {kind: most_in_flight(pipeline_schedule(stages, batches, 1, kind)) for kind in KINDS}
     assert held["GPipe"] == [batches] * stages
     assert held["1F1B"] == [min(stages - s, batches) for s in range(stages)]
-    assert max(held["1F1B"]) == training_step.flying(p=stages, m=batches)
+    assert max(held["1F1B"]) == training_step.flying(p=stages, m=batches, before=0)
     assert held["ZB-H1"] == [min(stages, batches)] * stages  # every stage as many as 1F1B's first
     rows = pipeline_schedule(stages, stages * batches, chunks)
     assert max(most_in_flight(rows)) == pytest.approx(
-        training_step.flying_interleaved(p=stages, m=stages * batches, v=chunks)
+        training_step.flying_interleaved(p=stages, m=stages * batches, v=chunks, before=0)
     )
 
 

@@ -107,10 +107,12 @@ def test_the_shipped_schema_is_what_the_command_prints(kind, capsys):
 
 
 def test_a_schema_has_descriptions_names_examples_and_what_is_needed():
-    cluster = workbench.workbench_schema()["properties"]["cluster"]
+    document = workbench.workbench_schema()
+    cluster, known = document["properties"]["cluster"], document["then"]["properties"]["cluster"]
     gpu = cluster["properties"]["gpu"]
-    assert "H100-SXM 80GB" in gpu["enum"] and gpu["examples"] and gpu["description"].startswith("accelerator")
-    assert cluster["required"] == ["gpu", "n_gpus", "nic_gbit_per_s"]
+    assert gpu["examples"] == known["properties"]["gpu"]["enum"] and "H100-SXM 80GB" in gpu["examples"]
+    assert gpu["description"].startswith("accelerator") and known["required"] == ["gpu"]
+    assert cluster["required"] == ["n_gpus", "nic_gbit_per_s"]
     assert set(models.model_schema()["required"]) == set(models.REQUIRED)
 
 

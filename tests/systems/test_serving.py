@@ -102,8 +102,8 @@ def test_memory_of_the_small_model_counted_by_hand():
         )  # passes x layers
         assert float(x.weight_bytes_held) == pytest.approx(held)
         assert float(x.cache_bytes_held) == pytest.approx(cache)
-        assert float(x.left_bytes) == pytest.approx(0.9 * 80e9 - held)
-        assert float(x.batch_limit) == pytest.approx(10 * (0.9 * 80e9 - held) / cache)
+        assert float(x.left_bytes) == pytest.approx(0.9 * 80 * 2**30 - held)
+        assert float(x.batch_limit) == pytest.approx(10 * (0.9 * 80 * 2**30 - held) / cache)
 
 
 def test_the_largest_batch_fits_and_one_more_does_not():
@@ -376,8 +376,9 @@ def test_the_round_machine_term_by_term():
     assert float(x.weight_bytes_held) == pytest.approx((3e9 + 8e9 / 2) / 20)
     held = 10 * 2000 * 100 * 3000 / (5 * 2 * 4)
     assert float(x.cache_bytes_held) == pytest.approx(held)
-    assert float(x.left_bytes) == pytest.approx(72e9 - 7e9 / 20)
-    assert float(x.batch_limit) == pytest.approx(100 * (72e9 - 7e9 / 20) / held)
+    left = 72 * 2**30 - 7e9 / 20
+    assert float(x.left_bytes) == pytest.approx(left)
+    assert float(x.batch_limit) == pytest.approx(100 * left / held)
     assert (
         bool(x.fits) and float(x.experts_hit) == 6 and decode(ROUND, MACHINE, batch=1, context=1).cost is None
     )
@@ -435,7 +436,7 @@ def test_a_cache_divided_by_heads_has_as_many_shares_as_heads_and_ranks_allow(te
         ),
         (
             lambda: decode(ROUND, Server(tensor=1, usable=0.25), batch=1, context=1),
-            "round does not fit: 22.0 GB of weights on each A100-SXM 80GB with 20.0 GB "
+            "round does not fit: 22.0 GB of weights on each A100-SXM 80GB with 21.5 GB "
             "(tensor = 1, pipeline = 1, expert = 1)",
         ),
     ],
@@ -447,7 +448,8 @@ def test_every_refusal_of_a_pass_in_full(call, words):
 
 
 def test_weights_that_fill_the_memory_leave_no_room():
-    full = replace(ROUND, N_held=32e9)
-    with pytest.raises(BadInput, match=r"does not fit: 80.0 GB of weights .* with 80.0 GB"):
-        decode(full, Server(tensor=1), batch=1, context=1)
-    assert float(decode(replace(full, N_held=31.9e9), Server(tensor=1), batch=1, context=1).left_bytes) > 0
+    size = 40 * 2**30 - 8e9  # with the eight experts, in two bytes: an A100's 80 GiB
+    with pytest.raises(BadInput, match=r"does not fit: 85.9 GB of weights .* with 85.9 GB"):
+        decode(replace(ROUND, N_held=size), Server(tensor=1), batch=1, context=1)
+    less = replace(ROUND, N_held=size - 1e8)
+    assert float(decode(less, Server(tensor=1), batch=1, context=1).left_bytes) > 0

@@ -233,6 +233,7 @@ def test_what_the_script_writes_the_library_reads(tmp_path):
         ("NVIDIA A100-SXM4-80GB", "A100-SXM 80GB"),
         ("NVIDIA H100 PCIe", "H100-PCIe 80GB"),
         ("NVIDIA H200", "H200-SXM"),
+        ("NVIDIA GB200", "GB200"),
         ("Tesla T4", ""),
     ],
 )
