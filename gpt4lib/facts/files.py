@@ -1,9 +1,10 @@
-"""Data files: CSV, TOML and the bibliography.
+"""Data files: CSV, TOML, JSON and the bibliography.
 
 Every row names its source, a key of `data/references.bib`. Files are read when first asked for.
 """
 
 import csv
+import json
 import re
 import tomllib
 from functools import cache
@@ -11,6 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..spine.errors import BadInput, pick
+
+BINARY = (  # from which byte on, how, and what the file is
+    (0, b"\x1f\x8b", "packed with gzip"),
+    (0, b"PK\x03\x04", "a zip archive or a file of weights"),
+    (0, b"GGUF", "a file of weights (GGUF)"),
+    (6, b'\x00\x00{"', "a file of weights (safetensors)"),
+)
 
 
 def data_file(name: str):
@@ -36,27 +44,64 @@ def read_toml(path) -> dict:
 
     Raises BadInput in one line: no such file, a folder, not UTF-8, JSON, or not TOML and where.
     """
-    path = Path(path) if isinstance(path, str) else path
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise BadInput(f"{path}: cannot be read, there is no such file") from None
-    except IsADirectoryError:
-        raise BadInput(f"{path}: cannot be read, it is a folder and not a TOML file") from None
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        at = f"byte 0x{raw[error.start]:02x} in line {line}"
-        raise BadInput(f"{path} is not UTF-8 text ({at}); save it as UTF-8") from None
+    text = _text(path, "TOML")
     if text.lstrip().startswith("{"):
         raise BadInput(f"{path} is JSON, and a TOML file is taken: key = value, a line each")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path} is not valid TOML: {_place(str(error), text)}") from None
+
+
+def read_json(path) -> dict:
+    """A JSON file that holds an object, as a dict; a byte-order mark at its start is passed over.
+
+    Raises BadInput in one line: no such file, a folder, packed or of weights, not UTF-8, not JSON and where,
+    a key twice, or another value than an object.
+    """
+    text = _text(path, "JSON")
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path} is not valid JSON: line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise BadInput(f"{path} is JSON that is nested too deeply") from None
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    if not isinstance(found, dict):
+        what = "an array" if isinstance(found, list) else "a bare value"
+        raise BadInput(f"{path} is JSON that holds {what}; an object is taken: {{...}}")
+    return found
+
+
+def _once(pairs) -> dict:
+    """The object of these pairs, unless a key is there twice."""
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise BadInput(f"{', '.join(twice)} is given twice; one value is taken")
+    return dict(pairs)
+
+
+def _text(path, what) -> str:
+    path = Path(path) if isinstance(path, str) else path
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: cannot be read, there is no such file") from None
+    except IsADirectoryError:
+        raise BadInput(f"{path}: cannot be read, it is a folder and not a {what} file") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from None
+    for at, mark, kind in BINARY:
+        if raw[at:].startswith(mark):
+            raise BadInput(f"{path} is {kind}, and a {what} file is taken")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        at = f"byte 0x{raw[error.start]:02x} in line {line}"
+        raise BadInput(f"{path} is not UTF-8 text ({at}); save it as UTF-8") from None
 
 
 def _place(said, text):

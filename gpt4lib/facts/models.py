@@ -5,7 +5,7 @@ from functools import cache
 
 from ..spine.errors import pick, refuse
 from ..spine.schema import COUNT, FLAG, POSITIVE, TEXT, WHOLE, Kind, document, one_of, section, wrong
-from .files import read_csv, read_toml
+from .files import data_file, read_csv, read_toml
 
 POSITIONS = ("rotary", "learned", "relative", "alibi", "none")
 STATE_KINDS = ("delta", "lightning", "mamba", "mamba2")  # keep a state of fixed size instead of a cache
@@ -175,6 +175,34 @@ STATE_NEEDS = {  # beside n_state_heads, d_state_head and d_state
 }
 
 
+@cache
+def config_table() -> dict:
+    """How the configurations of others are read: `data/configs/families.toml`."""
+    return read_toml(data_file("configs/families.toml"))
+
+
+@cache
+def other_spellings() -> dict[str, str]:
+    """Keys of configurations of others, and the keys of a model file that mean the same.
+
+    >>> other_spellings()["n_embd"]
+    'd_model'
+    """
+    table, found = config_table(), {}
+    for family in table["families"].values():
+        for ours, theirs in family.get("model", {}).items():
+            if (
+                isinstance(theirs, str)
+                and theirs not in found
+                and TYPES[ours] is not str
+                and " " not in theirs
+            ):
+                found[theirs] = ours
+    return {
+        other: found[one] for one, others in table["alias"].items() for other in others if one in found
+    } | found
+
+
 def read_model(path) -> Model:
     """A model from a TOML file. Raises BadInput that lists every mistake: key, what it takes, what it got."""
     return model_of(read_toml(path), str(path))
@@ -202,7 +230,7 @@ def model_mistakes(mapping: dict, homes: dict | None = None) -> list[str]:
     >>> model_mistakes({"layers": 0})[0]
     'layers takes a positive whole number, got 0'
     """
-    found = wrong(mapping, MODEL_KEYS, homes=homes)
+    found = wrong(mapping, MODEL_KEYS, homes=homes, others=other_spellings())
     plain = {key: kind() if DEFAULTS[key] is MISSING else DEFAULTS[key] for key, kind in TYPES.items()}
     model = Model(**plain | {key: mapping[key] for key in MODEL_KEYS if key in mapping and key not in found})
     for clashes in (_attention, _kinds, _states, _layers, _experts):

@@ -163,10 +163,13 @@ RANGE = or_range(POSITIVE, "a positive number or [low, high]")
 
 
 # ---- sections of keys ------------------------------------------------------------------------
-def wrong(given, keys: dict[str, Kind], place: str = "", *, beside=(), homes=None) -> dict[str, str]:
+def wrong(
+    given, keys: dict[str, Kind], place: str = "", *, beside=(), homes=None, others=None
+) -> dict[str, str]:
     """What is wrong in one section, a line for each key: values, unknown keys, missing ones.
 
-    `place` opens each line. `beside` are more names that the section knows, `homes` the keys of other places.
+    `place` opens each line. `beside` are more names that the section knows, `homes` the keys of other places,
+    `others` what is called otherwise elsewhere.
 
     >>> wrong({"n": 2.0, "m": 1}, {"n": COUNT.of("GPUs"), "k": COUNT.of("nodes", needed=True)})["k"]
     'k takes a positive whole number, got nothing'
@@ -176,16 +179,17 @@ def wrong(given, keys: dict[str, Kind], place: str = "", *, beside=(), homes=Non
         return {"": f"{opening}takes a section of keys, got {given!r}"}
     found = {}
     for key, value in given.items():
-        stray = key not in keys and _unknown(key, value, [*keys, *beside], homes or {})
+        stray = key not in keys and _unknown(key, value, [*keys, *beside], homes or {}, others or {})
         found[key] = stray or keys[key].mistake(key, value)
     missing = {key: kind for key, kind in keys.items() if kind.needed and key not in given}
     found |= {key: f"{key} takes {kind(None)}, got nothing" for key, kind in missing.items()}
     return {key: opening + line for key, line in found.items() if line}
 
 
-def _unknown(key, value, known, homes):
+def _unknown(key, value, known, homes, others):
     at = [home for home, keys in homes.items() if key in keys]
     where = f"it belongs to {' or '.join(at)}" if at else nearest(key, known)
+    where = f"it is {others[key]} here" if key in others else where
     text = repr(value)
     return f"unknown key {key!r}; {where}; its value is {text if len(text) <= 40 else text[:37] + '...'}"
 
