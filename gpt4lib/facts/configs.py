@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..spine.errors import BadInput, nearest, refuse
 from ..spine.schema import COUNT, FLAG, TEXT, WHOLE, Kind, Mistakes
-from .files import data_file, read_csv, read_json
+from .files import data_file, data_names, read_csv, read_json
 from .models import (
     BIASED,
     EXPERT_KEYS,
@@ -25,6 +25,9 @@ from .models import (
     config_table,
     model_mistakes,
     model_of,
+    published_model,
+    published_models,
+    read_model,
 )
 
 _LIST = Kind(words="a list", rule={"type": "array"})
@@ -505,6 +508,24 @@ _QUANTISED |= {"bitsandbytes": _blocks, "compressed-tensors": _compressed}
 
 
 # ---- shipped configurations -------------------------------------------------------------------------------
+def known_models() -> list[str]:
+    """The names of all models: of `data/models.csv`, of `data/shapes` and of the shipped configurations."""
+    return [*published_models(), *data_names("shapes", ".toml"), *shipped_models()]
+
+
+def named_model(name: str) -> tuple[Model, tuple[str, ...]]:
+    """A model by its name, and notes on how it was read. Raises BadInput that names the nearest ones."""
+    if name in published_models():
+        return published_model(name).shape, ()
+    if name in data_names("shapes", ".toml"):
+        return read_model(data_file(f"shapes/{name}.toml")), ()
+    try:
+        found = shipped_model(name)
+    except BadInput:
+        raise BadInput(f"unknown model {name!r}; {nearest(name, known_models())}") from None
+    return found.model, found.notes
+
+
 def shipped_models() -> list[str]:
     """The names of the configurations in `data/configs.csv`, as their publishers give them."""
     return [row["name"] for row in read_csv("configs.csv")]

@@ -12,8 +12,9 @@ from itertools import product
 from ..chapters import architecture, mqa
 from ..chapters.architecture import attention, mlp
 from ..chapters.vision_io import cross
-from ..facts.files import data_file, published
-from ..facts.models import CACHING, STATE_KINDS, Model, model_of, published_model, read_model
+from ..facts.configs import named_model
+from ..facts.files import published
+from ..facts.models import CACHING, STATE_KINDS, Model, model_of
 from ..spine.errors import BadInput, pick
 from ..spine.stated import Stated, stated
 
@@ -192,12 +193,11 @@ def cache_of(shape: Model, context: int, kv_bytes: float = 2.0) -> SequenceCache
 
 
 def served_model(name: str) -> ServedModel:
-    """A model by name: a shape file of `data/shapes` ("gpt4_multi_query") or a row of `data/models.csv`.
+    """A model by name: of `data/shapes` ("gpt4_multi_query"), `data/models.csv` or a shipped configuration.
 
     Raises BadInput that names the nearest known ones.
     """
-    path = data_file("models.csv").parent / "shapes" / f"{name}.toml"
-    return serving_view(read_model(path) if path.is_file() else published_model(name).shape)
+    return serving_view(named_model(name)[0])
 
 
 PARTS = "embedding unembedding positions attention mixers mlp experts shared_experts router norms".split()

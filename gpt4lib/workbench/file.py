@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from sympy import divisors
 
+from ..facts.configs import Config, known_models, named_model, read_config
 from ..facts.devices import Device, devices, hardware
 from ..facts.files import data_file, data_names, read_toml
 from ..facts.given import given
-from ..facts.models import Model, model_mistakes, model_of, published_models, read_model
+from ..facts.models import Model, model_mistakes, model_of
 from ..spine.errors import BadInput, choice, nearest, refuse
 from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
@@ -65,7 +66,7 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A checked file; sections that it does not have are None."""
+    """A checked file; sections that it does not have are None. `notes` say how its model was read."""
 
     name: str
     about: str
@@ -74,6 +75,7 @@ class Case:
     training: Training | None
     serving: Serving | None
     published: tuple[Published, ...]
+    notes: tuple[str, ...] = ()
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -83,20 +85,42 @@ def examples() -> list[str]:
 
 
 def load_case(name) -> Case:
-    """The case in a TOML file, or the example of that name. Raises BadInput that lists every mistake.
+    """The case in a workbench file, or of a model alone: a model file, a config.json or its folder, a name.
 
-    >>> load_case("mixtral-8x7b").shape.top_k
-    2
+    Names are those of the examples and of all models. Raises BadInput that lists every mistake.
+
+    >>> load_case("mixtral-8x7b").shape.top_k, load_case("Qwen3-8B").shape.layers
+    (2, 36)
     """
     path, where = Path(name), str(name)
-    if path.suffix in (".toml", ".json") or (where and path.exists()):
+    if where and (path.suffix in (".toml", ".json") or path.exists()):
         if path.stem in examples() and not path.exists():
             hint = f"the example is called {path.stem}, without {path.suffix}"
             raise BadInput(f"{path}: cannot be read, there is no such file; {hint}")
-        return check(read_toml(path), where)
-    if where not in examples():
-        raise BadInput(f"{where!r} is neither a file nor an example; {nearest(where, examples())}")
-    return check(read_toml(data_file(f"workbench/{where}.toml")), where)
+        if path.suffix == ".json" or path.is_dir():
+            return _alone(read_config(path))
+        mapping = read_toml(path)
+        alone = mapping.keys() - {*KEYS["file"]} and not mapping.keys() & {*SECTIONS}
+        return _case_of(model_of(mapping, where)) if alone else check(mapping, where)
+    if where in examples():
+        return check(read_toml(data_file(f"workbench/{where}.toml")), where)
+    try:
+        return _case_of(*named_model(where))
+    except BadInput:
+        names = nearest(where, [*examples(), *known_models()])
+        raise BadInput(f"{where!r} is neither a file nor an example nor a model; {names}") from None
+
+
+def _case_of(shape: Model, notes=()) -> Case:
+    """The case of a model alone."""
+    sections = dict.fromkeys(("cluster", "training", "serving"))
+    return Case(name=shape.name, about="", shape=shape, published=(), notes=tuple(notes), **sections)
+
+
+def _alone(read: Config) -> Case:
+    """The case of a configuration, with what it says of itself."""
+    unknown = f"not understood, and passed over: {', '.join(read.unknown)}"
+    return _case_of(read.model, [*read.notes, *([unknown] if read.unknown else [])])
 
 
 def check(mapping: dict, where: str = "case") -> Case:
@@ -175,8 +199,7 @@ def _shape(asked, name, found) -> Model | None:
     found += [f"[model] {line}" for line in lines]
     if lines:
         return None
-    shape, known = asked["shape"], published_models()
-    return known[shape].shape if shape in known else read_model(data_file(f"shapes/{shape}.toml"))
+    return named_model(asked["shape"])[0]
 
 
 def _rows(rows, found) -> list[Published]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 
+from ..facts.configs import known_models
 from ..facts.devices import devices, same_chip
-from ..facts.files import data_names, sources
-from ..facts.models import MODEL_KEYS, keys_schema, published_models
+from ..facts.files import sources
+from ..facts.models import MODEL_KEYS, keys_schema
 from ..spine.schema import (
     COUNT,
     COUNTS,
@@ -180,7 +181,7 @@ PLAIN = ("gpu", "cluster", "training", "serving")  # sections of keys alone
 SECTIONS = ("model", *PLAIN, "published")
 HOMES = {"the top of the file": {*SECTIONS, *KEYS["file"]}, "[model]": MODEL_KEYS}
 HOMES |= {f"[{name}]": KEYS[name] for name in PLAIN}
-SHAPE = Name(kind="model", names=lambda: [*published_models(), *data_names("shapes", ".toml")])
+SHAPE = Name(kind="model", names=known_models)
 
 
 def workbench_schema() -> dict:

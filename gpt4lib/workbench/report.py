@@ -220,6 +220,7 @@ class Report:
     serving: ServingReport | None
     published: list[Against]
     left_out: list[str]
+    notes: list[str]
 
     def record(self) -> dict:
         """The report as nested dicts of numbers and texts, for JSON; a range is NAME, NAME_low, NAME_high."""
@@ -267,7 +268,9 @@ def report(case: Case) -> Report:
         raise BadInput("\n".join([f"{case.name}: does not fit", *clashes]))
     figures = {name: _record(section) for name, section in found.items() if section}
     published = [row for row in (_against(row, figures) for row in case.published) if row]
-    return Report(name=case.name, about=case.about, **found, published=published, left_out=left_out)
+    return Report(
+        name=case.name, about=case.about, **found, published=published, left_out=left_out, notes=[*case.notes]
+    )
 
 
 def _plain(value: Interval):

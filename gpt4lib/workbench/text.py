@@ -67,6 +67,7 @@ def to_text(found: Report) -> str:
     if found.published:
         lines += ["Against published figures", "-" * 25, *_published(found.published), ""]
     lines += [f"Left out: {text}." for text in found.left_out]
+    lines += [line for note in found.notes for line in wrap(f"Note: {note}.", WIDTH)]
     lines += wrap(
         "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in "
         "2021. Serving is at data-sheet rates: what a real server reaches is less.",
