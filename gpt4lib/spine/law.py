@@ -12,6 +12,7 @@ import re
 from fractions import Fraction
 from functools import cached_property
 from itertools import count
+from types import FunctionType
 
 import sympy
 
@@ -112,6 +113,10 @@ def _tex(short):
 class Law:
     """lhs = rhs, an equation between quantities.
 
+    `rhs` may also be a law, whose right side it is, or a function that makes it. Then it is made and checked
+    when first needed, and so it is for what `solve` and `given` return. Raises BadInput for letters that are
+    no quantities and for `lhs` on both sides.
+
     >>> N, D = symbol("N", "parameter", "size"), symbol("D", "token", "tokens")
     >>> k = constant("k", 6, "FLOP/parameter/token", "2 forward, 4 backward")
     >>> compute = Law(symbol("C", "FLOP", "compute"), k * N * D)
@@ -122,13 +127,21 @@ class Law:
     """
 
     def __init__(self, lhs: Quantity, rhs, title: str = "", *, source: str | None = None):
-        rhs = sympy.sympify(rhs)
-        strangers = [s for s in (lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]
+        self.lhs, self._made, self.title, self.source = lhs, rhs, title, source
+        if not isinstance(rhs, (Law, FunctionType)):
+            self.rhs  # noqa: B018 - checked at once
+
+    @cached_property
+    def rhs(self):
+        """The right side: a SymPy expression."""
+        made = self._made
+        rhs = sympy.sympify(made.rhs if isinstance(made, Law) else made() if callable(made) else made)
+        strangers = [s for s in (self.lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]
         if strangers:
             raise BadInput(f"a law takes symbols made by symbol() or constant(), got {strangers}")
-        if lhs in rhs.free_symbols:
-            raise BadInput(f"{lhs} stands on both sides of {lhs} = {rhs}")
-        self.lhs, self.rhs, self.title, self.source = lhs, rhs, title, source
+        if self.lhs in rhs.free_symbols:
+            raise BadInput(f"{self.lhs} stands on both sides of {self.lhs} = {rhs}")
+        return rhs
 
     def __repr__(self):
         return f"Law({self.lhs} = {self.rhs})"
@@ -234,12 +247,16 @@ class Law:
         return self.quantities[str(name)]
 
     def solve(self, name) -> Law:
-        """The inverse law: this equation solved exactly for the symbol `name`.
+        """The inverse law: this equation solved exactly for the symbol `name`, when it is first needed.
 
-        Of several roots the one that returns the input at random positive points is taken; raises
-        BadInput where none or more than one does.
+        Of several roots the one that returns the input at random positive points is taken. Raises
+        BadInput for a `name` that is no input; the inverse where no root or more than one does.
         """
-        x = self._named(name)
+        x = name if isinstance(name, Quantity) else self._named(name)
+        title = f"{self.title}, solved for {x}" if self.title else ""
+        return Law(x, lambda: self._root(self._named(x)), title, source=self.source)
+
+    def _root(self, x):
         side, value = _isolate(self.rhs, self.lhs, x)
         other = sympy.Dummy(positive=True)
         try:
@@ -252,7 +269,7 @@ class Law:
         if len(roots) != 1:
             many = len(roots) or "no"
             raise BadInput(f"{self.lhs} = {self.rhs} has {many} closed positive solution for {x}")
-        return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
+        return roots[0]
 
     def _returns(self, root, x, *, isolated: bool, exactly: bool = False) -> bool:
         rng = random.Random(0)  # not mutated: a seed
@@ -271,16 +288,19 @@ class Law:
         return True
 
     def given(self, *laws: Law) -> Law:
-        """This law with the right sides of `laws` for their left sides, in turn.
+        """This law with the right sides of `laws` for their left sides, in turn, when it is first needed.
 
-        Raises BadInput for one whose left side does not occur.
+        It raises BadInput for one whose left side does not occur.
         """
+        return Law(self.lhs, lambda: self._put(laws), self.title, source=self.source)
+
+    def _put(self, laws):
         rhs = self.rhs
         for law in laws:
             if law.lhs not in rhs.free_symbols:
                 raise BadInput(f"{law.lhs} does not occur in {self.lhs} = {rhs}")
             rhs = rhs.xreplace({law.lhs: law.rhs})
-        return Law(self.lhs, rhs, self.title, source=self.source)
+        return rhs
 
     def elasticity(self, name):
         """d ln(lhs) / d ln(name): the percent by which lhs moves for one percent of `name`."""
