@@ -10,6 +10,7 @@ import math
 from collections import namedtuple
 from dataclasses import dataclass
 
+from .compiled import compiled
 from .errors import BadInput
 
 INF = math.inf
@@ -46,18 +47,22 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
     too wide by at most `tolerance` relative to the largest value met.
     Raises BadInput where the range cannot be bounded in `max_boxes` boxes.
     """
-    import sympy
-
     symbols = sorted((s for s in box if s in expr.free_symbols), key=str)
-    slopes = [sympy.factor(sympy.diff(expr, s)) if box[s].lo < box[s].hi else 0 * s for s in symbols]
-    at_point, over_box = sympy.lambdify(symbols, expr, "math"), _over_intervals(symbols, expr)
-    problem = _Problem(expr, symbols, at_point, over_box, [_over_intervals(symbols, s) for s in slopes])
     start = tuple((box[s].lo, box[s].hi) for s in symbols)
+    slopes = [lo < hi and _slope(symbols, expr, s, start) for s, (lo, hi) in zip(symbols, start)]
+    problem = _Problem(expr, symbols, compiled(symbols, expr), _over_intervals(symbols, expr), slopes)
     low, high = (sign * _minimum(problem, start, sign, tolerance, max_boxes) for sign in (1, -1))
     return Interval(low, high)
 
 
 _Problem = namedtuple("_Problem", "expr symbols at_point over_box slopes")
+
+
+def _slope(symbols, expr, symbol, sides):
+    """The partial derivative as a function of intervals; factored where it leaves its sign open."""
+    slope = expr.diff(symbol)
+    down, up = (plain := _over_intervals(symbols, slope))(sides)
+    return plain if down >= 0 or up <= 0 else _over_intervals(symbols, slope.factor())
 
 
 def _over_intervals(symbols, expr):
@@ -72,7 +77,7 @@ def _over_intervals(symbols, expr):
     ends = {"max": by_ends(max), "min": by_ends(min)}
     ends["Heaviside"] = lambda x, *_: iv.mpf([float(low(x) > 0), float(high(x) >= 0)])
     known = {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}
-    function = sympy.lambdify(symbols, expr, [ends, known])
+    function = compiled(symbols, expr, known=ends | known)
 
     def over(sides):
         try:

@@ -15,8 +15,10 @@ from itertools import count
 from types import FunctionType
 
 import sympy
+from sympy.printing.numpy import NumPyPrinter
 
 from .browser import browser_name, browser_text
+from .compiled import compiled
 from .errors import BadInput
 from .interval import Interval, image
 from .units import base_unit, parse_unit, to_unit, unit_factor
@@ -164,7 +166,7 @@ class Law:
 
     @cached_property
     def _numpy(self):
-        return sympy.lambdify([*self.quantities.values()], self.rhs, "numpy")
+        return compiled(self.quantities.values(), self.rhs, NumPyPrinter)
 
     @cached_property
     def _coefficients(self):
