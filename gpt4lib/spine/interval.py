@@ -9,6 +9,7 @@ import heapq
 import math
 from collections import namedtuple
 from dataclasses import dataclass
+from functools import cache
 
 from .compiled import compiled
 from .errors import BadInput
@@ -49,20 +50,15 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
     """
     symbols = sorted((s for s in box if s in expr.free_symbols), key=str)
     start = tuple((box[s].lo, box[s].hi) for s in symbols)
-    slopes = [lo < hi and _slope(symbols, expr, s, start) for s, (lo, hi) in zip(symbols, start)]
-    problem = _Problem(expr, symbols, compiled(symbols, expr), _over_intervals(symbols, expr), slopes)
+    plain = cache(lambda i: _over_intervals(symbols, expr.diff(symbols[i])))
+    factored = cache(lambda i: _over_intervals(symbols, expr.diff(symbols[i]).factor()))
+    at_point, over_box = compiled(symbols, expr), _over_intervals(symbols, expr)
+    problem = _Problem(expr, symbols, at_point, over_box, plain, factored)
     low, high = (sign * _minimum(problem, start, sign, tolerance, max_boxes) for sign in (1, -1))
     return Interval(low, high)
 
 
-_Problem = namedtuple("_Problem", "expr symbols at_point over_box slopes")
-
-
-def _slope(symbols, expr, symbol, sides):
-    """The partial derivative as a function of intervals; factored where it leaves its sign open."""
-    slope = expr.diff(symbol)
-    down, up = (plain := _over_intervals(symbols, slope))(sides)
-    return plain if down >= 0 or up <= 0 else _over_intervals(symbols, slope.factor())
+_Problem = namedtuple("_Problem", "expr symbols at_point over_box plain factored")
 
 
 def _over_intervals(symbols, expr):
@@ -97,7 +93,7 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         lo, hi = problem.over_box(sides)
         return lo if sign > 0 else -hi
 
-    start = _shrink(problem, start, sign)
+    start = _shrink(problem.factored, _shrink(problem.plain, start, sign), sign)
     tried = [sign * _value(problem, corner) for corner in _probes(start)]
     best, scale = min(tried), max((abs(v) for v in tried if v < INF), default=1.0)
     heap = [(bound(start), 0, start)]
@@ -108,7 +104,7 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         if best - low <= tolerance * max(abs(best), scale):
             return min(best, low)
         for half in _halves(sides):
-            half = _shrink(problem, half, sign)
+            half = _shrink(problem.factored, half, sign)
             best = min(best, *(sign * _value(problem, probe) for probe in _probes(half)))
             point = tuple(lo for lo, hi in half if lo == hi)
             low_half = sign * _value(problem, point) if len(point) == len(half) else bound(half)
@@ -120,14 +116,13 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
     raise BadInput(f"the range over {names} could not be bounded in {max_boxes} boxes")
 
 
-def _shrink(problem, sides, sign):
+def _shrink(slope, sides, sign):
     """Replace each side on which f only rises or only falls by the end where sign * f is least."""
-    for i, slope in enumerate(problem.slopes):
-        lo, hi = sides[i]
-        down, up = slope(sides) if lo < hi else (-INF, INF)
+    for i, (lo, hi) in enumerate(sides):
+        down, up = slope(i)(sides) if lo < hi else (-INF, INF)
         if down >= 0 or up <= 0:
             end = lo if (down >= 0) == (sign > 0) else hi
-            return _shrink(problem, (*sides[:i], (end, end), *sides[i + 1 :]), sign)
+            return _shrink(slope, (*sides[:i], (end, end), *sides[i + 1 :]), sign)
     return sides
 
 
