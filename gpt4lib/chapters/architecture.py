@@ -64,8 +64,7 @@ mlp_bias = Law(N_bias, w * L * ((n_mat - 1) * d_ff + d), "Biases of one MLP or e
 router_bias = Law(N_bias, w * L * E, "Biases of the routers")
 
 # ---- width from the article's counts ------------------------------------------------------
-_powers = lambda law: powsimp(factor(law.rhs), force=True)
-_tidy = lambda law: Law(law.lhs, lambda: _powers(law), law.title, source=law.source)
+_tidy = lambda law: Law(law.lhs, lambda: powsimp(factor(law.rhs), force=True), law.title, source=law.source)
 a_w = symbol("a_w", "1", "attention width, all query heads together, in units of the model width")
 head_width = Law(d_h, a_w * d / n_h, "Heads share the attention width")
 head_sharing = Law(n_kv, g_kv * n_h, "Query heads share keys and values")

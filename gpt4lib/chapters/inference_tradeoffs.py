@@ -5,9 +5,9 @@ GPUs of one stage, tp x ep; the p stages decide how many passes are under way at
 `gpt4lib.systems.serving` evaluates these laws for a model on a server.
 """
 
-from sympy import Integer, Max, Min, cancel, sqrt
+from sympy import Integer, cancel, sqrt
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Max, Min, letters
 from . import parallelism
 from .architecture import alike, cache_read, cache_read_of_shape, head_sharing, pairs, token_cache
 from .dense_wall import decode_mfu, decode_rate, overhead
@@ -23,8 +23,7 @@ C_w = symbol("C_w", "FLOP", "FLOP for each weight read")
 weight_flop = Law(C_w, k_fwd * B_seq * tok * w, "FLOP for each weight read", source="kaplan2020")
 intensity = symbol("intensity", "FLOP/byte", "FLOP for each byte read", "I")
 weight_intensity = Law(intensity, weight_flop.rhs / (w * weight_bytes), "FLOP for each byte of weights read")
-_one_read = cache_read_of_shape.given(Law(B_seq, 1))
-_ratio = lambda: cancel(pairs.given(*alike).rhs * tok / _one_read.rhs)
+_ratio = lambda: cancel(pairs.given(*alike).rhs * tok / cache_read_of_shape.given(Law(B_seq, 1)).rhs)
 cache_intensity = Law(intensity, _ratio, "FLOP for a byte of cache", source="shazeer2019")
 ridge = symbol("ridge", "FLOP/byte", "intensity at which compute and memory take equally long", "I^{*}")
 ridge_point = Law(ridge, F / mem_rate, "Compute and memory equally long", source="williams2009")
@@ -35,7 +34,7 @@ sheet_peak = Law(F, F_pub, "Dense peak by the data sheet")
 x_ridge = symbol("x_ridge", "1", "time to read the weights over time to compute with them")
 read_over_compute = Law(x_ridge, ridge / intensity, "Read over compute").given(ridge_point, weight_intensity)
 x_busy = share("x_busy", "share of the reading time in which the arithmetic is at work")
-_busy = Law(x_busy, lambda: Min(Integer(1), intensity / ridge), "Arithmetic's share of the reading time")
+_busy = Law(x_busy, Min(Integer(1), intensity / ridge), "Arithmetic's share of the reading time")
 weights_busy = _busy.given(ridge_point, weight_intensity)
 cache_busy = _busy.given(ridge_point, cache_intensity, head_sharing)
 
@@ -49,8 +48,7 @@ C_pass = symbol("C_pass", "FLOP", "FLOP of one pass")
 pass_flop = Law(C_pass, C_full * n_tok, "FLOP of a pass")
 compute_time = Law(t_mm, C_pass / (tp * ep * F * rank_gpu * ceiling), "Time to compute", source="pope2022")
 t_core = symbol("t_core", "second", "time of a pass in memory and matrix products")
-_core = lambda: t_mm + t_mem - overlap * Min(t_mm, t_mem)
-core_time = Law(t_core, _core, "Memory and products, overlapped")
+core_time = Law(t_core, t_mm + t_mem - overlap * Min(t_mm, t_mem), "Memory and products, overlapped")
 
 # ---- communication of a pass --------------------------------------------------------------
 _time = lambda law, groups, rate: law.rhs.xreplace({n_tok: n_tok / groups}) / (rate * transfer)
@@ -62,8 +60,8 @@ _exchanged = lambda: _time(parallelism.exchange_traffic, ep, link_in)
 split_time = Law(t_split, _exchanged, "Cache divided by sequences")
 _spread = parallelism.expert_traffic_even.given(Law(ranks, ep))
 expert_time = Law(t_expert, lambda: _time(_spread, ep * tp, link_out), "Tokens to their experts and back")
-_hops = lambda: (p - 1) * _time(parallelism.stage_traffic, ep * tp, link_out)
-hop_time = Law(t_hop, _hops, "From stage to stage")
+_hop = lambda: (p - 1) * _time(parallelism.stage_traffic, ep * tp, link_out)
+hop_time = Law(t_hop, _hop, "From stage to stage")
 t_layer = symbol("t_layer", "second", "time that a layer adds whatever its size: launches, synchronisation")
 t_pass = symbol("t_pass", "second", "time of one pass through all layers")
 _links = t_tensor + t_split + t_expert + t_hop
@@ -71,8 +69,7 @@ pass_time = Law(t_pass, overhead * t_core + _links + L * t_layer, "Time of a pas
 
 # ---- rates, utilisation, money ------------------------------------------------------------
 turns = symbol("turns", "1", "passes' worth of time between two tokens of one sequence", "n_turn")
-_turns = lambda: Max(m / p, Integer(1))
-waiting = Law(turns, _turns, "A sequence waits its turn where micro-batches outnumber stages")
+waiting = Law(turns, Max(m / p, Integer(1)), "A sequence waits its turn where micro-batches outnumber stages")
 user_rate = Law(R_out, tok / (turns * t_pass), "Tokens per second of one sequence")
 prompt_rate = Law(R_out, S / (turns * t_pass), "Tokens per second of one prompt, all of it in one pass")
 cluster_rate = Law(R_serve, m * B_seq * R_out, "Tokens per second of all sequences in flight")
@@ -121,7 +118,7 @@ length_cost = Law(x_dear, _fewer, "Cost of a token where memory is full")
 t_one = symbol("t_one", "second", "time of the pass compared with", r"t_{\mathrm{ref}}^{\mathrm{pass}}")
 mfu_one = share("mfu_one", "utilisation of the pass compared with", r"\eta_{\mathrm{ref}}^{\mathrm{pass}}")
 x_trade = symbol("x_trade", "1", "lesser of the growth of utilisation and of latency")
-trade = Law(x_trade, lambda: Min(mfu / mfu_one, t_pass / t_one), "Gains in utilisation and in latency")
+trade = Law(x_trade, Min(mfu / mfu_one, t_pass / t_one), "Gains in utilisation and in latency")
 x_prop = symbol("x_prop", "1", "ratio of two times over the ratio of size per GPU")
 size_over_chips = Law(x_prop, (t_pass / t_one) / ((N / n) / (N_ref / n_ref)), "Two times, over size per GPU")
 

@@ -29,8 +29,7 @@ _busiest = lambda: b_exp + z_max * sqrt(b_exp * (1 - k / E) * E / (E - 1))
 busiest_normal = Law(b_max, _busiest, "Busiest expert, loads taken as normal numbers")
 busiest_load = busiest_normal.given(expert_batch)
 x_bal = symbol("x_bal", "1", "tokens of the busiest expert over the mean")
-_over_mean = lambda: (busiest_load.rhs / expert_batch.rhs).expand()
-imbalance = Law(x_bal, _over_mean, "Busiest expert over the mean")
+imbalance = Law(x_bal, lambda: (busiest_load.rhs / expert_batch.rhs).expand(), "Busiest expert over the mean")
 
 # ---- weights read -------------------------------------------------------------------------
 N_read = symbol("N_read", "parameter", "parameters that one step reads")

@@ -4,9 +4,9 @@ The laws count bytes; time is bytes over the rate of a link. A ring collective d
 its ranks and passes the pieces round, so that every rank sends the same share of it.
 """
 
-from sympy import Integer, Max, log
+from sympy import Integer, log
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Max, letters
 from .architecture import attention, cache_read, token_cache
 from .notation import *
 
@@ -57,8 +57,7 @@ _reduce = lambda: 2 * L * ring_reduce.given(activations, Law(ranks, tp)).rhs
 tensor_traffic = Law(sent, _reduce, "Two all-reduces a layer, forward", source="narayanan2021")
 cache_copied = Law(kv, lambda: _heads(token_cache), "Cache of one token on one rank, heads divided")
 cache_divided = Law(Q_kv, cache_read.rhs / tp, "Cache on one rank, sequences divided")
-_part = Law(d, d_h * n_h / tp), Law(ranks, tp)
-_exchange = lambda: 2 * L * ring_pass.given(activations, *_part).rhs
+_exchange = lambda: 2 * L * ring_pass.given(activations, Law(d, d_h * n_h / tp), Law(ranks, tp)).rhs
 exchange_traffic = Law(sent, _exchange, "Queries out and mixed values back, sequences divided")
 
 # ---- pipeline parallelism: layers divided -------------------------------------------------

@@ -4,9 +4,9 @@ The best draft length is found in `gpt4lib.systems.speculation`; texts are measu
 `gpt4lib.simulate.speculation`, and the sampler itself is `gpt4lib.mini.speculative`.
 """
 
-from sympy import Min, expand, factor, log, simplify
+from sympy import expand, factor, log, simplify
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Min, letters
 from .inference_tradeoffs import B_ridge, intensity, ridge, ridge_batch, ridge_point, weight_intensity
 from .moe_inference import experts_hit, parameters_read
 from .notation import *

@@ -3,9 +3,9 @@
 `gpt4lib.systems.step` runs these laws for a model on a cluster.
 """
 
-from sympy import Min, cbrt
+from sympy import cbrt
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Min, letters
 from . import parallelism
 from .notation import *
 from .parallelism import N_rank, Q_rank, Q_state, grad_bytes, opt_bytes, sent, t_fwd, zero_traffic_3
@@ -35,8 +35,7 @@ kept = {  # by recomputation, and whether the sequence is divided
 }
 in_flight = symbol("in_flight", "1", "micro-batches whose activations the first stage holds", "m_fly")
 flying = Law(in_flight, Min(m, p), "Micro-batches in flight on the first stage, 1F1B", source="narayanan2021")
-_mixed = lambda: Min(m, p + (p - 1) / v)
-flying_interleaved = Law(in_flight, _mixed, "The same, interleaved", source=_src)
+flying_interleaved = Law(in_flight, Min(m, p + (p - 1) / v), "The same, interleaved", source=_src)
 Q_act = symbol("Q_act", "byte", "activations on a rank of the first stage")
 stage_activations = Law(Q_act, in_flight * act_layer * L / p, "Activations on the first stage")
 Q_edge = symbol("Q_edge", "byte", "activations of the embedding and of the loss")
@@ -88,16 +87,14 @@ work = Law(t_work, (1 + k_back) * t_fwd + t_again, "Forward, backward, and what 
 # ---- transfers ----------------------------------------------------------------------------
 # A ring that leaves the node shares the node's links with the groups beside it.
 stride = symbol("stride", "1", "distance of neighbours in a group, in ranks", "sigma")
-_slower = lambda: Min(link_in, link_out * node / Min(stride, node))
-ring_link = Law(link, _slower, "A rank's rate in a ring over nodes")
+ring_link = Law(link, Min(link_in, link_out * node / Min(stride, node)), "A rank's rate in a ring over nodes")
 passes = symbol("passes", "1", "times that a transfer is made for each micro-batch", "c")
 t_comm = symbol("t_comm", "second", "time of a transfer")
 transfer_time = Law(t_comm, passes * sent / (link * transfer), "Time of a transfer")
 overlap = share("overlap", "share of the covering work behind which a transfer hides", "o")
 t_cover = symbol("t_cover", "second", "work that can hide a transfer")
 t_open = symbol("t_open", "second", "time of a transfer that nothing hides")
-_uncovered = lambda: t_comm - overlap * Min(t_comm, t_cover)
-open_time = Law(t_open, _uncovered, "Time of a transfer that nothing hides")
+open_time = Law(t_open, t_comm - overlap * Min(t_comm, t_cover), "Time of a transfer that nothing hides")
 last_backward = Law(t_cover, k_back * t_fwd + t_again, "The backward pass of the last micro-batch")
 whole_step = Law(t_cover, m * t_work, "The work on all micro-batches")
 zero_step_2 = Law(sent, m * parallelism.grad_pass + parallelism.weight_pass, "Stage 2 over a step")

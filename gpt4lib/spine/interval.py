@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections import namedtuple
 from dataclasses import dataclass
 from functools import cache
 
-from .compiled import compiled
 from .errors import BadInput
 
 INF = math.inf
@@ -39,6 +39,17 @@ class Interval:
     def contains(self, x: float) -> bool:
         """Whether x lies in the interval."""
         return self.lo <= x <= self.hi
+
+
+def compiled(letters, expr, printer=None, **known):
+    """The expression as a function of its letters, as `sympy.lambdify` makes it; it uses what is `known`."""
+    from sympy.printing.pycode import PythonCodePrinter
+
+    options = {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
+    prints = (printer or PythonCodePrinter)(options | {"user_functions": dict(zip(known, known))})
+    text = f"lambda {', '.join(map(prints.doprint, letters))}: {prints.doprint(expr)}"
+    used = [(sys.modules[module], name) for module, names in prints.module_imports.items() for name in names]
+    return eval(text, {name: getattr(module, name) for module, name in used} | known)
 
 
 def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) -> Interval:
@@ -73,7 +84,7 @@ def _over_intervals(symbols, expr):
     ends = {"max": by_ends(max), "min": by_ends(min)}
     ends["Heaviside"] = lambda x, *_: iv.mpf([float(low(x) > 0), float(high(x) >= 0)])
     known = {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}
-    function = compiled(symbols, expr, known=ends | known)
+    function = compiled(symbols, expr, **ends, **known)
 
     def over(sides):
         try:

@@ -10,22 +10,21 @@ import math
 import random
 import re
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
-from types import FunctionType
 
 import sympy
 from sympy.printing.numpy import NumPyPrinter
 
 from .browser import browser_name, browser_text
-from .compiled import compiled
 from .errors import BadInput
-from .interval import Interval, image
+from .interval import Interval, compiled, image
 from .units import base_unit, parse_unit, to_unit, unit_factor
 
 _FIELDS = ("unit", "meaning", "tex", "at_most", "value", "source", "place", "heading")
 _GREEK = "alpha beta gamma delta zeta omega lambda mu rho tau phi eta kappa sigma ell".split()
 _elsewhere = count()
+Min, Max = partial(sympy.Min, evaluate=False), partial(sympy.Max, evaluate=False)  # compared only when put in
 
 
 class Quantity(sympy.Symbol):
@@ -115,9 +114,8 @@ def _tex(short):
 class Law:
     """lhs = rhs, an equation between quantities.
 
-    `rhs` may also be a law, whose right side it is, or a function that makes it. Then it is made and checked
-    when first needed, and so it is for what `solve` and `given` return. Raises BadInput for letters that are
-    no quantities and for `lhs` on both sides.
+    `rhs` may be a law, for its right side, or a function that makes it: then, and in what `solve` and `given`
+    return, it is made when first needed. Raises BadInput for what is no quantity and for `lhs` on both sides.
 
     >>> N, D = symbol("N", "parameter", "size"), symbol("D", "token", "tokens")
     >>> k = constant("k", 6, "FLOP/parameter/token", "2 forward, 4 backward")
@@ -129,15 +127,15 @@ class Law:
     """
 
     def __init__(self, lhs: Quantity, rhs, title: str = "", *, source: str | None = None):
-        self.lhs, self._made, self.title, self.source = lhs, rhs, title, source
-        if not isinstance(rhs, (Law, FunctionType)):
+        self.lhs, self._of, self.title, self.source = lhs, rhs, title, source
+        if not callable(rhs):
             self.rhs  # noqa: B018 - checked at once
 
     @cached_property
     def rhs(self):
-        """The right side: a SymPy expression."""
-        made = self._made
-        rhs = sympy.sympify(made.rhs if isinstance(made, Law) else made() if callable(made) else made)
+        """The right side. Raises BadInput where it cannot be made."""
+        of = self._of
+        rhs = sympy.sympify(of.rhs if isinstance(of, Law) else of() if callable(of) else of)
         strangers = [s for s in (self.lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]
         if strangers:
             raise BadInput(f"a law takes symbols made by symbol() or constant(), got {strangers}")
@@ -252,7 +250,7 @@ class Law:
         """The inverse law: this equation solved exactly for the symbol `name`, when it is first needed.
 
         Of several roots the one that returns the input at random positive points is taken. Raises
-        BadInput for a `name` that is no input; the inverse where no root or more than one does.
+        BadInput where none or more than one does.
         """
         x = name if isinstance(name, Quantity) else self._named(name)
         title = f"{self.title}, solved for {x}" if self.title else ""
@@ -294,24 +292,20 @@ class Law:
 
         It raises BadInput for one whose left side does not occur.
         """
-        return Law(self.lhs, lambda: self._put(laws), self.title, source=self.source)
 
-    def _put(self, laws):
-        rhs = self.rhs
-        for law in laws:
-            if law.lhs not in rhs.free_symbols:
-                raise BadInput(f"{law.lhs} does not occur in {self.lhs} = {rhs}")
-            rhs = rhs.xreplace({law.lhs: law.rhs})
-        return rhs
+        def rhs():
+            found = self.rhs
+            for law in laws:
+                if law.lhs not in found.free_symbols:
+                    raise BadInput(f"{law.lhs} does not occur in {self.lhs} = {found}")
+                found = found.xreplace({law.lhs: law.rhs})
+            return found
 
-    def elasticity(self, name):
-        """d ln(lhs) / d ln(name): the percent by which lhs moves for one percent of `name`."""
-        x = self._named(name)
-        return sympy.simplify(sympy.diff(self.rhs, x) * x / self.rhs)
+        return Law(self.lhs, rhs, self.title, source=self.source)
 
     def elasticities(self, **values) -> dict:
-        """Every input's elasticity by name: expressions, or numbers when the inputs' values are given."""
-        found = {s.name: self.elasticity(s) for s in self.symbols}
+        """d ln(lhs) / d ln(input) by the input's name: expressions, or numbers when values are given."""
+        found = {s.name: sympy.simplify(self.rhs.diff(s) * s / self.rhs) for s in self.symbols}
         if not values:
             return found
         numbers = self._inputs(values)
