@@ -299,7 +299,7 @@ class _Entry:
     def _checked(self, look):
         law = find_law(self.sound["law"]) if "law" in self.sound else None
         if law and "solve" in self.sound:
-            law = self.found.attempt(lambda: (solved := law.solve(self.sound["solve"])).quantities and solved)
+            law = self.found.attempt(law.solve, self.sound["solve"])
         corrected = self.sound.get("corrected_unit", "")
         if law and self.stated:
             self.found.attempt(unit_factor, corrected or self.stated.written_unit, law.lhs.unit)

@@ -114,8 +114,8 @@ def _tex(short):
 class Law:
     """lhs = rhs, an equation between quantities.
 
-    `rhs` may be a law, for its right side, or a function that makes it: then, and in what `solve` and `given`
-    return, it is made when first needed. Raises BadInput for what is no quantity and for `lhs` on both sides.
+    `rhs` may be a law, for its right side, or a function that makes it: then, and after `given`, it is made
+    when first needed. Raises BadInput for what is no quantity and for `lhs` on both sides.
 
     >>> N, D = symbol("N", "parameter", "size"), symbol("D", "token", "tokens")
     >>> k = constant("k", 6, "FLOP/parameter/token", "2 forward, 4 backward")
@@ -247,16 +247,17 @@ class Law:
         return self.quantities[str(name)]
 
     def solve(self, name) -> Law:
-        """The inverse law: this equation solved exactly for the symbol `name`, when it is first needed.
+        """The inverse law: this equation solved exactly for the symbol `name`; a letter is solved for later.
 
         Of several roots the one that returns the input at random positive points is taken. Raises
         BadInput where none or more than one does.
         """
-        x = name if isinstance(name, Quantity) else self._named(name)
-        title = f"{self.title}, solved for {x}" if self.title else ""
-        return Law(x, lambda: self._root(self._named(x)), title, source=self.source)
+        x = name if (later := isinstance(name, Quantity)) else self._named(name)
+        root = partial(self._root, x) if later else self._root(x)
+        return Law(x, root, f"{self.title}, solved for {x}" if self.title else "", source=self.source)
 
     def _root(self, x):
+        x = self._named(x)
         side, value = _isolate(self.rhs, self.lhs, x)
         other = sympy.Dummy(positive=True)
         try:
