@@ -62,14 +62,14 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
     symbols = sorted((s for s in box if s in expr.free_symbols), key=str)
     start = tuple((box[s].lo, box[s].hi) for s in symbols)
     plain = cache(lambda i: _over_intervals(symbols, expr.diff(symbols[i])))
-    factored = cache(lambda i: _over_intervals(symbols, expr.diff(symbols[i]).factor()))
+    together = cache(lambda i: _over_intervals(symbols, expr.diff(symbols[i]).together()))
     at_point, over_box = compiled(symbols, expr), _over_intervals(symbols, expr)
-    problem = _Problem(expr, symbols, at_point, over_box, plain, factored)
+    problem = _Problem(expr, symbols, at_point, over_box, plain, together)
     low, high = (sign * _minimum(problem, start, sign, tolerance, max_boxes) for sign in (1, -1))
     return Interval(low, high)
 
 
-_Problem = namedtuple("_Problem", "expr symbols at_point over_box plain factored")
+_Problem = namedtuple("_Problem", "expr symbols at_point over_box plain together")
 
 
 def _over_intervals(symbols, expr):
@@ -104,7 +104,7 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         lo, hi = problem.over_box(sides)
         return lo if sign > 0 else -hi
 
-    start = _shrink(problem.factored, _shrink(problem.plain, start, sign), sign)
+    start = _shrink(problem.together, _shrink(problem.plain, start, sign), sign)
     tried = [sign * _value(problem, corner) for corner in _probes(start)]
     best, scale = min(tried), max((abs(v) for v in tried if v < INF), default=1.0)
     heap = [(bound(start), 0, start)]
@@ -115,7 +115,7 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         if best - low <= tolerance * max(abs(best), scale):
             return min(best, low)
         for half in _halves(sides):
-            half = _shrink(problem.factored, half, sign)
+            half = _shrink(problem.together, half, sign)
             best = min(best, *(sign * _value(problem, probe) for probe in _probes(half)))
             point = tuple(lo for lo, hi in half if lo == hi)
             low_half = sign * _value(problem, point) if len(point) == len(half) else bound(half)
