@@ -12,6 +12,11 @@ from collections import namedtuple
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+import sympy
+from mpmath import iv
+from sympy.printing.pycode import PythonCodePrinter
+
 from .errors import BadInput
 
 INF = math.inf
@@ -41,12 +46,10 @@ class Interval:
         return self.lo <= x <= self.hi
 
 
-def compiled(letters, expr, printer=None, **known):
+def compiled(letters, expr, printer=PythonCodePrinter, **known):
     """The expression as a function of its letters, as `sympy.lambdify` makes it; it uses what is `known`."""
-    from sympy.printing.pycode import PythonCodePrinter
-
     options = {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
-    prints = (printer or PythonCodePrinter)(options | {"user_functions": dict(zip(known, known))})
+    prints = printer(options | {"user_functions": dict(zip(known, known))})
     text = f"lambda {', '.join(map(prints.doprint, letters))}: {prints.doprint(expr)}"
     used = [(sys.modules[module], name) for module, names in prints.module_imports.items() for name in names]
     return eval(text, {name: getattr(module, name) for module, name in used} | known)
@@ -74,9 +77,6 @@ _Problem = namedtuple("_Problem", "expr symbols at_point over_box plain together
 
 def _over_intervals(symbols, expr):
     """The expression as a function of intervals, returning (lo, hi); unbounded where it cannot tell."""
-    import sympy
-    from mpmath import iv
-
     if expr.has(sympy.Piecewise, sympy.DiracDelta, sympy.Derivative, sympy.floor, sympy.ceiling):
         return lambda sides: (-INF, INF)
     low, high = (lambda x: float(iv.mpf(x).a)), (lambda x: float(iv.mpf(x).b))
@@ -157,8 +157,6 @@ def _probes(sides):
 
 def _value(problem, point):
     """f at a point, with the limit where a coordinate is infinite or the value undefined."""
-    import sympy
-
     try:
         value = problem.at_point(*point)
         if not math.isnan(value) and not any(map(math.isinf, point)):
@@ -182,8 +180,6 @@ def draw(inputs: dict, size: int, seed: int = 0, shape: str = "uniform") -> dict
     >>> draw({"n": Interval(1, 2), "F": 3.0}, 2)["F"]
     3.0
     """
-    import numpy as np
-
     if shape not in ("uniform", "triangular"):
         raise BadInput(f"shape takes 'uniform' or 'triangular', got {shape!r}")
     rng, drawn = np.random.default_rng(seed), dict(inputs)

@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import cached_property, partial
 from itertools import count
 
+import numpy as np
 import sympy
 from sympy.printing.numpy import NumPyPrinter
 
@@ -128,16 +129,14 @@ class Law:
 
     def __init__(self, lhs: Quantity, rhs, title: str = "", *, source: str | None = None):
         self.lhs, self._of, self.title, self.source = lhs, rhs, title, source
-        if not callable(rhs):
-            self.rhs  # noqa: B018 - checked at once
+        callable(rhs) or self.rhs  # an expression is checked at once
 
     @cached_property
     def rhs(self):
         """The right side. Raises BadInput where it cannot be made."""
         of = self._of
         rhs = sympy.sympify(of.rhs if isinstance(of, Law) else of() if callable(of) else of)
-        strangers = [s for s in (self.lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]
-        if strangers:
+        if strangers := [s for s in (self.lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]:
             raise BadInput(f"a law takes symbols made by symbol() or constant(), got {strangers}")
         if self.lhs in rhs.free_symbols:
             raise BadInput(f"{self.lhs} stands on both sides of {self.lhs} = {rhs}")
@@ -177,8 +176,6 @@ class Law:
         Constants may be replaced by name. Raises BadInput for missing, unknown, negative, NaN or
         wrongly-dimensioned arguments and where the result is not finite.
         """
-        import numpy as np
-
         if any(isinstance(v, Interval) for v in values.values()):
             return self._over(values)
         numbers = self._inputs(values)
@@ -193,10 +190,6 @@ class Law:
 
     def at(self, known, **own):
         """The value with what the law needs from `known`, a mapping that may hold more; `own` goes first.
-
-        >>> mfu, t = symbol("mfu", "1", "utilisation"), symbol("t", "second", "time")
-        >>> Law(t, 1 / mfu * symbol("w", "second", "work")).at({"w": 3, "mfu": 0.5, "other": 1}, mfu=0.25)
-        12.0
 
         Raises BadInput as a call does, also where an input is missing from both.
         """
@@ -294,7 +287,7 @@ class Law:
         It raises BadInput for one whose left side does not occur.
         """
 
-        def rhs():
+        def _rhs():
             found = self.rhs
             for law in laws:
                 if law.lhs not in found.free_symbols:
@@ -302,7 +295,7 @@ class Law:
                 found = found.xreplace({law.lhs: law.rhs})
             return found
 
-        return Law(self.lhs, rhs, self.title, source=self.source)
+        return Law(self.lhs, _rhs, self.title, source=self.source)
 
     def elasticities(self, **values) -> dict:
         """d ln(lhs) / d ln(input) by the input's name: expressions, or numbers when values are given."""

@@ -102,6 +102,13 @@ def test_a_chapter_takes_few_letters_and_from_earlier_chapters_only(chapter):
     assert {home for home, _ in taken} <= set(ORDER[: ORDER.index(chapter)])
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_what_a_law_reads_later_is_assigned_once(chapter):
+    later = [node for node in ast.walk(tree(chapter)) if isinstance(node, ast.Lambda)]
+    read = {name.id for node in later for name in ast.walk(node) if isinstance(name, ast.Name)}
+    assert not {name for name in read if defined(chapter).count(name) > 1}
+
+
 def at_random(law, seed):
     """The right side to ten digits where each letter has a value drawn by its name."""
     values = {}
