@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 def claims(options) -> int:
     """Print the ledger; with --check exit 1 where a computed verdict is not the expected one."""
     from .ledger import load
-    from .show.tables import Claims
+    from .show.claims import Claims
 
     book = load()
     if options.check:
