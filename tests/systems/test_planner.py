@@ -1145,3 +1145,38 @@ def test_heads_that_leave_one_over_clash_though_the_shared_one_is_copied():
         found = explain(shape, a100(t), x, seq=31, efficiency=SOME).reasons
         want = reasons_by_hand(shape, t, 1, 31, x)
         assert found == want and ("7 heads, 1 of" in " ".join(found)) == (t in (2, 3))
+
+
+# ---- structures beside plain attention ------------------------------------------------------
+STATES = {"n_state_heads": 16, "d_state_head": 64, "d_state": 64, "n_state_groups": 16, "conv_width": 4}
+
+
+def test_layers_with_states_do_work_and_take_memory():
+    """Half of the layers keep a state: their matrices are among the products, their parameters held."""
+    base = {"name": "half", "layers": 8, "d_model": 1024, "n_heads": 8, "n_kv_heads": 8, "d_head": 128}
+    base |= {
+        "d_ff": 4096,
+        "mlp_matrices": 3,
+        "vocab": 32_000,
+        "tied_embeddings": False,
+        "positions": "rotary",
+    }
+    shape = model_of(base | STATES | {"layer_kinds": ["delta", "full"]})
+    counted, cluster = parameters(shape), Cluster(device="A100-SXM 80GB", n_gpus=1, nic_bytes_per_s=25e9)
+    x = explain(shape, cluster, Layout(batch=1), seq=2048)
+    assert counted.parts["mixers"] > 0
+    assert x.terms["C_mixers"] == 2 * counted.parts["mixers"] and x.terms["t_mixers"] > 0
+    assert x.bytes["state"] == pytest.approx(16 * counted.total)
+    flop = sum(flop_per_token(shape, 2048).values())
+    assert x.terms["C_full"] == flop
+
+
+def test_blocks_for_further_tokens_are_held():
+    plain = published_model("Llama-2-7B").shape
+    cluster = Cluster(device="H200-SXM", n_gpus=1, nic_bytes_per_s=25e9)
+    held = [
+        explain(shape, cluster, Layout(batch=1), seq=2048).bytes["state"]
+        for shape in (plain, replace(plain, n_mtp_layers=1))
+    ]
+    more = parameters(replace(plain, n_mtp_layers=1)).parts["mtp"]
+    assert more > 0 and held[1] - held[0] == pytest.approx(16 * more)
