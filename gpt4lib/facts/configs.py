@@ -339,11 +339,12 @@ def _layers(r: _Reader, layers: int) -> tuple[list, list]:
             r.into = "layer_kinds"
             kinds = ["full" if each else other for each in _chosen(r, rule, layers)]
         r.into = "mlp_kinds"
-        routed = "never" not in r.family["mlps"] and r.value("num_experts")
+        rule = r.family["mlps"]
+        routed = "never" not in rule and r.value("num_experts") > rule.get("alone", 0)
         if routed and "mlp_layer_types" in r.given:
             chosen = [word == "sparse" for word in _list(r, "mlp_layer_types", layers, ("dense", "sparse"))]
         else:
-            chosen = _chosen(r, r.family["mlps"], layers) if routed else [False for _ in every]
+            chosen = _chosen(r, rule, layers) if routed else [False for _ in every]
         mlps = ["experts" if each else "dense" for each in chosen]
     return [r.family.get("state") if kind == "state" else kind for kind in kinds], list(mlps)
 
