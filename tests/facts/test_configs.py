@@ -201,6 +201,26 @@ def test_a_size_that_stands_inside_and_outside_says_one_thing():
     assert "attn_config takes a mapping, got 3" in refused(config | {"attn_config": 3})
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("Qwen/Qwen3-30B-A3B", {"mlp_only_layers": ["3"]}, "mlp_only_layers takes a list of places"),
+        ("Qwen/Qwen3-30B-A3B", {"mlp_only_layers": [48]}, "mlp_only_layers takes places below 48, got [48]"),
+        (
+            "ai21labs/Jamba-v0.1",
+            {"attn_layer_offset": 8},
+            "attn_layer_offset takes less than attn_layer_period = 8",
+        ),
+        ("MiniMaxAI/MiniMax-Text-01", {"attn_type_list": [0, 2] * 40}, "takes a list of 80 entries of 0, 1"),
+        ("zai-org/GLM-4.5-Air", {"mlp_layer_types": ["sparse"] * 45 + ["x"]}, "entries of dense, sparse"),
+        ("deepseek-ai/DeepSeek-V3", {"moe_layer_freq": 2}, "moe_layer_freq takes 1 (deepseek_v3), got 2"),
+        ("deepseek-ai/DeepSeek-V3", {"topk_method": "new"}, "topk_method takes 'noaux_tc'"),
+    ],
+)
+def test_places_of_kinds_of_layers_are_checked(name, changed, said):
+    assert said in refused(stored(name) | changed)
+
+
 # ---- bytes as released ----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("quantised", "matrices", "experts"),
