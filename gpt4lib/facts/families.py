@@ -284,7 +284,7 @@ def not_read(r: Reader) -> tuple[str, ...]:
             r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {in_short(value)}", key)
         known = names & {*r.taken, *family["reads"]} or any(re.fullmatch(neutral, name) for name in names)
         if value and not known and re.search(table["structure"], key):
-            r.wrong(structural(key, value, family["name"]), key)
+            r.wrong(structural(key, value, f"the family {family['name']}"), key)
         elif value and not known:
             unknown.append(key)
     return tuple(unknown)
@@ -294,11 +294,11 @@ def _among(value, allowed) -> bool:
     return any(type(value) is type(each) and value == each for each in allowed)
 
 
-def structural(key, value, family) -> str:
+def structural(key, value, place: str) -> str:
     """What is said of a key that may change a count or the cache."""
     cached = re.search("kv|window|cache|state|chunk|share|index|sparse", key)
     wrong = "the cache and the count" if cached else "the count"
-    return f"{key} is not known for {family}, got {in_short(value)}: passed over, {wrong} could be wrong"
+    return f"{key} takes no value in {place}, got {in_short(value)}: passed over, {wrong} could be wrong"
 
 
 def in_short(value) -> str:

@@ -175,6 +175,21 @@ def test_a_number_of_the_family_stands_for_auto_and_for_widths_that_no_layer_has
     assert read_config(without).model == read_config(moe).model
 
 
+def test_one_expert_in_jamba_is_a_dense_mlp_and_attention_alone_keeps_no_state():
+    jamba = read_config(stored("ai21labs/Jamba-v0.1") | {"num_experts": 1, "num_experts_per_tok": 1}).model
+    assert (jamba.n_experts, jamba.expert_layers, jamba.dense_layers) == (0, 0, 32)
+    hybrid = read_config(
+        stored("ibm-granite/granite-4.0-h-small") | {"layer_types": ["attention"] * 40}
+    ).model
+    assert hybrid.layer_kinds == ("full",) and hybrid.n_state_heads == 0
+
+
+def test_a_wrong_size_is_one_mistake_and_untied_tables_are_assumed_aloud():
+    assert "1 mistake\n" in refused(LLAMA | {"hidden_size": "64"})
+    untied = {key: value for key, value in LLAMA.items() if key != "tie_word_embeddings"}
+    assert any("tie_word_embeddings = false" in note for note in read_config(untied).notes)
+
+
 def test_no_window_is_assumed_aloud_and_no_number_of_heads_at_all():
     mistral = LLAMA | {"model_type": "mistral"}
     assert any("sliding_window = none" in note for note in read_config(mistral).notes)
@@ -190,7 +205,7 @@ def test_a_model_around_a_text_model_is_read_by_its_text_model():
     }
     found = read_config(around | {"llm_config": LLAMA, "tie_word_embeddings": False})
     assert parameters(found.model) == parameters(read_config(LLAMA).model) and found.known_family
-    assert "num_memory_layers is not known for a model around" in refused(
+    assert "num_memory_layers takes no value in a model around" in refused(
         around | {"llm_config": LLAMA, "num_memory_layers": 3}
     )
 
@@ -198,6 +213,8 @@ def test_a_model_around_a_text_model_is_read_by_its_text_model():
 def test_a_size_that_stands_inside_and_outside_says_one_thing():
     config = stored("databricks/dbrx-instruct")
     assert "kv_n_heads takes one value, got 4 and 8 in attn_config" in refused(config | {"kv_n_heads": 4})
+    acts = config["ffn_config"] | {"ffn_act_fn": {"name": "silu"}}
+    assert read_config(config | {"ffn_config": acts}).model == read_config(config).model
     assert "attn_config takes a mapping, got 3" in refused(config | {"attn_config": 3})
 
 
@@ -214,6 +231,11 @@ def test_a_size_that_stands_inside_and_outside_says_one_thing():
         ("MiniMaxAI/MiniMax-Text-01", {"attn_type_list": [0, 2] * 40}, "takes a list of 80 entries of 0, 1"),
         ("zai-org/GLM-4.5-Air", {"mlp_layer_types": ["sparse"] * 45 + ["x"]}, "entries of dense, sparse"),
         ("deepseek-ai/DeepSeek-V3", {"moe_layer_freq": 2}, "moe_layer_freq takes 1 (deepseek_v3), got 2"),
+        (
+            "deepseek-ai/DeepSeek-V3",
+            {"moe_layer_freq": True},
+            "moe_layer_freq takes 1 (deepseek_v3), got True",
+        ),
         ("deepseek-ai/DeepSeek-V3", {"topk_method": "new"}, "topk_method takes 'noaux_tc'"),
     ],
 )
@@ -302,13 +324,16 @@ def test_unknown_ways_of_quantising_are_refused(told, said):
         ({"architectures": ["LlamaForSequenceClassification"]}, "the count would differ"),
         (
             {"num_kv_shared_layers": 2},
-            "num_kv_shared_layers is not known for llama, got 2: passed over, the cache",
+            "num_kv_shared_layers takes no value in the family llama, got 2: passed over, the cache",
         ),
-        ({"cla_share_factor": 2}, "cla_share_factor is not known for llama"),
-        ({"index_n_heads": 4}, "index_n_heads is not known for llama, got 4: passed over, the cache"),
-        ({"lora_rank": 8}, "lora_rank is not known for llama"),
-        ({"block_configs": [{}]}, "block_configs is not known for llama"),
-        ({"sliding_window": 8}, "sliding_window is not known for llama"),
+        ({"cla_share_factor": 2}, "cla_share_factor takes no value in the family llama"),
+        (
+            {"index_n_heads": 4},
+            "index_n_heads takes no value in the family llama, got 4: passed over, the cache",
+        ),
+        ({"lora_rank": 8}, "lora_rank takes no value in the family llama"),
+        ({"block_configs": [{}]}, "block_configs takes no value in the family llama"),
+        ({"sliding_window": 8}, "sliding_window takes no value in the family llama"),
         ({"text_config": 3}, "text_config takes the mapping of a text model, got 3"),
         ({"text_config": LLAMA | {"tie_word_embeddings": True}}, "tie_word_embeddings takes one value"),
     ],
