@@ -72,7 +72,9 @@ def watch_laws(seen):
         package, _, module = name.partition(".")
         if package == "gpt4lib" and name != Law.__module__:
             made[module] += 1
-            rhs = seen(module, made[module], lhs, sympy.sympify(rhs))
+            number = made[module]
+            rhs = rhs.rhs if isinstance(rhs, Law) else rhs() if callable(rhs) else rhs
+            rhs = seen(module, number, lhs, sympy.sympify(rhs))
         original(self, lhs, rhs, title, source=source)
 
     Law.__init__ = init

@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 def claims(options) -> int:
     """Print the ledger; with --check exit 1 where a computed verdict is not the expected one."""
     from .ledger import load
-    from .show.tables import Claims
+    from .show.claims import Claims
 
     book = load()
     if options.check:
@@ -39,22 +39,25 @@ def claims(options) -> int:
 
 
 def params(options) -> int:
-    """Print a model's parameter counts by part."""
-    from .facts.models import read_model
-    from .show.tables import Table
-    from .systems.count import parameters
+    """Print a model's parameters by part, and its cache."""
+    from .workbench.counts import counts, counts_in_text
+    from .workbench.file import load_case
 
-    count = parameters(read_model(options.file))
+    case = load_case(options.file)
     if options.json:
-        print(json.dumps({"total": count.total, "active": count.active, "parts": count.parts}, indent=1))
+        found = counts(case.shape, options.context) | {"notes": [*case.notes]}
+        print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
-        rows = [(part, f"{size:,}", f"{count.active_parts[part]:,}") for part, size in count.parts.items()]
-        print(
-            Table(
-                [*rows, ("total", f"{count.total:,}", f"{count.active:,}")], ("part", "parameters", "active")
-            )
-        )
+        notes = [f"Note: {note}." for note in case.notes]
+        print("\n".join([counts_in_text(case.shape, options.context), *notes]))
     return 0
+
+
+def _tokens(text: str) -> int:
+    """A positive whole number of tokens; a text otherwise raises what argparse reports."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"takes a positive whole number, got {text!r}")
+    return int(text)
 
 
 def full_report(options) -> int:
@@ -95,14 +98,17 @@ def _parser() -> Parser:
     how.add_argument("--json", action="store_true", help="an array of objects")
     how.add_argument("--check", action="store_true", help="exit 1 where a verdict is not the expected one")
     command.set_defaults(run=claims)
-    command = commands.add_parser("params", help="parameters of the shape in a TOML file")
-    command.add_argument("file", metavar="FILE.toml", help="a model file")
-    command.add_argument("--json", action="store_true", help="total, active and parts")
+    command = commands.add_parser("params", help="parameters and cache of a model")
+    model = "a model file, a config.json or its folder, a workbench file, or the name of a model"
+    command.add_argument("file", metavar="FILE", help=model)
+    command.add_argument("--json", action="store_true", help="total, active, parts, cache")
+    tokens = "count the cache of a sequence of so many tokens"
+    command.add_argument("--context", type=_tokens, metavar="N", help=tokens)
     command.set_defaults(run=params)
     about = "the full report on a model, a cluster, a training run and a serving target"
     command = commands.add_parser("report", help=about)
-    file = "a file of the workbench, or the name of an example such as gpt-4"
-    command.add_argument("file", metavar="FILE.toml", help=file)
+    file = "a file of the workbench or the name of an example such as gpt-4; or a model alone, as for params"
+    command.add_argument("file", metavar="FILE", help=file)
     command.add_argument("--json", action="store_true", help="everything, with units in the keys")
     command.set_defaults(run=full_report)
     about = "the JSON Schema of a file, for editors that complete keys and mark mistakes"

@@ -58,12 +58,12 @@ def test_check_exits_1_on_an_unexpected_verdict(monkeypatch, capsys):
     assert f"{wrong.id}: expected 'wrong unit', computed {wrong.verdict!r}" in capsys.readouterr().out
 
 
-def test_params(tmp_path):
+def test_params(tmp_path, capsys):
     file = tmp_path / "llama.toml"
     file.write_text(LLAMA)
-    done = run("params", file, "--json")
-    counted = json.loads(done.stdout)
-    assert done.returncode == 0 and set(counted) == {"total", "active", "parts"}
+    assert main(["params", str(file), "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert set(counted) == {"total", "active", "parts"}
     assert counted["total"] == counted["active"] == sum(counted["parts"].values())
     assert (
         counted["total"] == 6738417664 - 32 * 64
@@ -106,12 +106,13 @@ def test_a_mistake_exits_2_with_one_line(arguments, words):
         (('"rotary"', '"spiral"'), "positions"),
     ],
 )
-def test_a_broken_shape_names_file_and_entry(tmp_path, change, words):
+def test_a_broken_shape_names_file_and_entry(tmp_path, capsys, change, words):
     file = tmp_path / "broken.toml"
     file.write_text(LLAMA.replace(*change))
-    done = run("params", file)
-    head, *lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and done.stdout == "" and "broken.toml" in head
+    assert main(["params", str(file)]) == 2
+    said = capsys.readouterr()
+    head, *lines = said.err.strip().splitlines()
+    assert said.out == "" and "broken.toml" in head
     assert any(words in line for line in lines or [head])
 
 

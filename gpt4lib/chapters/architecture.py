@@ -78,7 +78,7 @@ joined = Law(
 )
 
 # ---- width from the article's counts ------------------------------------------------------
-_tidy = lambda law: Law(law.lhs, powsimp(factor(law.rhs), force=True), law.title, source=law.source)
+_tidy = lambda law: Law(law.lhs, lambda: powsimp(factor(law.rhs), force=True), law.title, source=law.source)
 a_w = symbol("a_w", "1", "attention width, all query heads together, in units of the model width")
 head_width = Law(d_h, a_w * d / n_h, "Heads share the attention width")
 head_sharing = Law(n_kv, g_kv * n_h, "Query heads share keys and values")
@@ -89,8 +89,8 @@ mlp_to_attention = Law(x_mlp, N_exp / N_attn, "Parameters of one MLP over those 
 attention_of_width = _tidy(attention.given(head_width, head_sharing))
 mlp_of_width = _tidy(mlp.given(mlp_width))
 shape_ratio = _tidy(mlp_to_attention.given(mlp_of_width, attention_of_width))
-width_from_attention = _tidy(attention_of_width.solve("d"))
-width_from_mlp = _tidy(mlp_of_width.solve("d"))
+width_from_attention = _tidy(attention_of_width.solve(d))
+width_from_mlp = _tidy(mlp_of_width.solve(d))
 
 # ---- what the accounting leaves out -------------------------------------------------------
 C_pair = symbol("C_pair", "FLOP/token", "forward FLOP of one token in attention scores and mixing")
@@ -131,7 +131,7 @@ _meaning = "experts at which routing starts to pay, S-BASE router"
 E_start = constant("E_start", 1.847, "1", _meaning, _clark, "E_start")
 E_max = constant("E_max", 314.478, "1", "experts at which routing saturates, S-BASE router", _clark, "E_max")
 _rise = E - 1 + 1 / (1 / E_start - 1 / E_max)
-saturation = Law(E_hat, 1 / (1 / _rise + 1 / E_max), "Experts that count", source=_clark)
+saturation = Law(E_hat, lambda: 1 / (1 / _rise + 1 / E_max), "Experts that count", source=_clark)
 _n, _e = log(N / w) / log(10), log(E_hat) / log(10)  # decimal logarithms of size and experts
 _meaning = "decimal logarithm of the loss of a routed model"
 log_loss = symbol("log_loss", "1", _meaning, r"\log_{10} \mathcal{L}")
@@ -144,10 +144,10 @@ loss = symbol("loss", "1", "loss of a routed language model, nats per token", r"
 routed_loss = Law(loss, Integer(10) ** log_loss, "Loss when routed", source=_clark).given(routed_log_loss)
 N_cut = symbol("N_cut", "parameter", "size beyond which more experts stop paying")
 flattening = Law(c_r, b_r * log(10) / log(N_cut / w), "Slope in experts is 0 at N_cut", source=_clark)
-cutoff = flattening.solve("N_cut")
+cutoff = flattening.solve(N_cut)
 E_2 = symbol("E_2", "1", "experts in a layer of the model compared with", "E_{2}")
 E_hat2 = symbol("E_hat2", "1", "experts that count in the model compared with", r"\hat{E}_2")
-_saturated = (saturation, Law(E_hat2, saturation.rhs.xreplace({E: E_2})))
+_saturated = (saturation, Law(E_hat2, saturation.given(Law(E, E_2))))
 x_loss = symbol("x_loss", "1", "loss with E_2 experts over loss with E")
 _printed = (E_hat2 / E_hat) ** (c_r * _n - b_r)
 loss_ratio_printed = Law(x_loss, _printed, "Loss with E_2 experts over E", source=_clark).given(*_saturated)

@@ -36,11 +36,12 @@ _meaning = "repeats over which the worth of a token fades to 37%"
 R_star = constant("R_star", 15.387756, "1", _meaning, _src, "r^{*}")
 D_eff = symbol("D_eff", "token", "fresh tokens that the tokens trained on are worth")
 effective = Law(D_eff, U * (1 + R_star * (1 - exp((1 - epochs) / R_star))), "Worth of repeats", source=_src)
-_text = effective.rhs.xreplace({U: text_unique.rhs, epochs: epochs_text})
-_code = effective.rhs.xreplace({U: code_unique.rhs, epochs: epochs_code})
-effective_mix = Law(D_eff, _text + _code, "Fresh tokens that text and code are worth", source=_src)
+_text = effective.given(Law(U, text_unique), Law(epochs, epochs_text))
+_code = effective.given(Law(U, code_unique), Law(epochs, epochs_code))
+_both = lambda: _text.rhs + _code.rhs
+effective_mix = Law(D_eff, _both, "Fresh tokens that text and code are worth", source=_src)
 worth = share("worth", "worth of the tokens trained on, in fresh tokens", "x_eff")
-worth_of_mix = Law(worth, (effective_mix.rhs / D).expand(), "Worth of the mix", source=_src)
+worth_of_mix = Law(worth, lambda: (effective_mix.rhs / D).expand(), "Worth of the mix", source=_src)
 
 # ---- compute-optimal tokens ---------------------------------------------------------------
 ell = symbol("ell", "1", "loss of a dense language model, nats per token")
@@ -54,12 +55,12 @@ ell_min = symbol("ell_min", "1", "loss that neither size nor data removes", r"\e
 parametric = Law(ell, ell_min + size_term.rhs + data_term.rhs, "Loss of size and data", source="hoffmann2022")
 
 # At fixed N D the loss is least where alpha * size_term = beta * data_term.
-_balanced = data_term.solve("D").given(Law(ell, alpha / beta * size_term.rhs))
-optimal_tokens = Law(D, _balanced.rhs, "Compute-optimal tokens", source="hoffmann2022")
+_balanced = data_term.solve(D).given(Law(ell, alpha / beta * size_term.rhs))
+optimal_tokens = Law(D, _balanced, "Compute-optimal tokens", source="hoffmann2022")
 _plain = symbol("n_plain", "1", "parameters as a plain number")
-_budget = compute.given(optimal_tokens).rhs.xreplace({N: w * _plain})
-_collected = Law(C, powsimp(_budget.expand(force=True), force=True))
-optimal_size = Law(N, w * _collected.solve("n_plain").rhs, "Compute-optimal size", source="hoffmann2022")
+_budget = compute.given(optimal_tokens, Law(N, w * _plain))
+_collected = Law(C, lambda: powsimp(_budget.rhs.expand(force=True), force=True))
+optimal_size = Law(N, lambda: w * _collected.solve(_plain).rhs, "Compute-optimal size", source="hoffmann2022")
 a_N = symbol("a_N", "1", "exponent of the compute-optimal size", "a_{N}")
 size_exponent = Law(a_N, beta / (alpha + beta), "Exponent of the compute-optimal size", source="hoffmann2022")
 b_D = symbol("b_D", "1", "exponent of the compute-optimal tokens", "b_{D}")
@@ -69,7 +70,7 @@ tokens_by_rule = Law(D, q * N, "A fixed number of tokens per parameter", source=
 _slope = a_r - c_r * log(E_hat) / log(10)
 _dense = _slope.xreplace({E_hat: E_start})
 N_eq = symbol("N_eq", "parameter", "dense parameters that reach the loss of the routed model")
-_equal = w * (N / w) ** (_slope / _dense) * (E_hat / E_start) ** (b_r / _dense)
+_equal = lambda: w * (N / w) ** (_slope / _dense) * (E_hat / E_start) ** (b_r / _dense)
 dense_equivalent = Law(N_eq, _equal, "Effective parameter count", source="clark2022").given(saturation)
 
 # ---- steps, their time, the ramp ----------------------------------------------------------

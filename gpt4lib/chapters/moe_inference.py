@@ -25,11 +25,11 @@ _two = E * (E - 1) / 2 * (k * (k - 1) / (E * (E - 1))) ** B_seq
 all_on_one = Law(p_all, E * (k / E) ** B_seq - _two, "Some expert gets all, at most two experts a token")
 z_max = symbol("z_max", "1", "largest of E standard normal numbers, mean", r"z_{\max}")
 b_max = symbol("b_max", "1", "tokens of the busiest expert of a layer, mean", r"b_{\max}")
-_deviation = sqrt(b_exp * (1 - k / E) * E / (E - 1))
-busiest_normal = Law(b_max, b_exp + z_max * _deviation, "Busiest expert, loads taken as normal numbers")
+_busiest = lambda: b_exp + z_max * sqrt(b_exp * (1 - k / E) * E / (E - 1))
+busiest_normal = Law(b_max, _busiest, "Busiest expert, loads taken as normal numbers")
 busiest_load = busiest_normal.given(expert_batch)
 x_bal = symbol("x_bal", "1", "tokens of the busiest expert over the mean")
-imbalance = Law(x_bal, (busiest_load.rhs / expert_batch.rhs).expand(), "Busiest expert over the mean")
+imbalance = Law(x_bal, lambda: (busiest_load.rhs / expert_batch.rhs).expand(), "Busiest expert over the mean")
 
 # ---- weights read -------------------------------------------------------------------------
 N_read = symbol("N_read", "parameter", "parameters that one step reads")
@@ -70,9 +70,9 @@ S_stale = symbol("S_stale", "token", "cached tokens that another choice of exper
 stale_cache = Law(S_stale, x_own_kv * S, "Cached tokens that another choice of experts makes useless")
 
 # ---- money --------------------------------------------------------------------------------
-rate_of_price = token_cost.solve("R_serve")
+rate_of_price = token_cost.solve(R_serve)
 share_of_price = serving_mfu.given(rate_of_price)
-cost_of_share = token_cost.given(serving_mfu.solve("R_serve"))
+cost_of_share = token_cost.given(serving_mfu.solve(R_serve))
 thousand_of_share = price_of_thousand.given(cost_of_share)
 flight_rate = Law(R_serve, B_fly * R_out, "Tokens per second of all sequences in flight")
 cost_of_flight = token_cost.given(flight_rate)

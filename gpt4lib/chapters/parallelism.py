@@ -4,9 +4,9 @@ The laws count bytes; time is bytes over the rate of a link. A ring collective d
 its ranks and passes the pieces round, so that every rank sends the same share of it.
 """
 
-from sympy import Integer, Max, log
+from sympy import Integer, log
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Max, letters
 from .architecture import attention, cache_read, token_cache
 from .notation import *
 
@@ -17,7 +17,7 @@ dp = symbol("dp", "1", "data-parallel width", "n_dp")
 data_parallel = Law(dp, n / (tp * p * rank_gpu), "Data-parallel width")
 micro_batches = Law(m, B_tok / (T * b * dp), "Micro-batches")
 bubble_share = Law(bubble, (p - 1) / (v * m + p - 1), "Pipeline bubble", source="narayanan2021")
-bubble_of_batch = Law(bubble, bubble_share.given(micro_batches, data_parallel).rhs, "Bubble from the batch")
+bubble_of_batch = Law(bubble, bubble_share.given(micro_batches, data_parallel), "Bubble from the batch")
 
 # ---- all-reduce ---------------------------------------------------------------------------
 step_time = Law(t_step, k_train * N * B_tok / (n * F * mfu), "Time of one step")
@@ -50,15 +50,15 @@ N_copy = symbol("N_copy", "parameter", "parameters that a rank holds whole")
 rank_parameters = Law(N_rank, N_split / ranks + N_copy, "Parameters on one rank")
 
 # ---- tensor parallelism: heads and MLP columns divided ------------------------------------
-_heads = {n_h: n_h / tp, n_kv: Max(n_kv / tp, Integer(1))}
-_divided = attention.rhs.xreplace(_heads)
+_heads = lambda law: law.rhs.xreplace({n_h: n_h / tp, n_kv: Max(n_kv / tp, Integer(1))})
+_divided = lambda: _heads(attention)
 tensor_attention = Law(N_rank, _divided, "Attention on one rank: one key-value head at least")
-_reduce = ring_reduce.given(activations).rhs.xreplace({ranks: tp})
-tensor_traffic = Law(sent, 2 * L * _reduce, "Two all-reduces a layer, forward", source="narayanan2021")
-cache_copied = Law(kv, token_cache.rhs.xreplace(_heads), "Cache of one token on one rank, heads divided")
+_reduce = lambda: 2 * L * ring_reduce.given(activations, Law(ranks, tp)).rhs
+tensor_traffic = Law(sent, _reduce, "Two all-reduces a layer, forward", source="narayanan2021")
+cache_copied = Law(kv, lambda: _heads(token_cache), "Cache of one token on one rank, heads divided")
 cache_divided = Law(Q_kv, cache_read.rhs / tp, "Cache on one rank, sequences divided")
-_exchange = ring_pass.given(activations).rhs.xreplace({d: d_h * n_h / tp, ranks: tp})
-exchange_traffic = Law(sent, 2 * L * _exchange, "Queries out and mixed values back, sequences divided")
+_exchange = lambda: 2 * L * ring_pass.given(activations, Law(d, d_h * n_h / tp), Law(ranks, tp)).rhs
+exchange_traffic = Law(sent, _exchange, "Queries out and mixed values back, sequences divided")
 
 # ---- pipeline parallelism: layers divided -------------------------------------------------
 stage_traffic = Law(sent, activations.rhs, "A stage's output, forward", source="narayanan2021")
@@ -83,12 +83,12 @@ zero_traffic_3 = Law(sent, grad_pass + 2 * weight_pass, "Stage 3: gather the wei
 
 # ---- memory of the stated layout ----------------------------------------------------------
 weights_of_rank = Law(Q_w, _weight, "Weights on one rank")
-stages_of_weights = weights_of_rank.solve("p")
-zero_1_of_cluster = Law(Q_state, zero_memory_1.given(data_parallel).rhs, "Stage 1 on a whole cluster")
+stages_of_weights = weights_of_rank.solve(p)
+zero_1_of_cluster = Law(Q_state, zero_memory_1.given(data_parallel), "Stage 1 on a whole cluster")
 Q_rank = symbol("Q_rank", "byte", "memory that a rank needs")
 Q_more = symbol("Q_more", "byte", "activations, buffers and what a GPU keeps for itself")
-rank_memory_1 = Law(Q_rank, zero_1_of_cluster.rhs + Q_more, "Memory that a rank needs under stage 1")
-fewest_stages = Law(p, rank_memory_1.solve("p").rhs, "Fewest pipeline stages that memory allows, stage 1")
+rank_memory_1 = Law(Q_rank, lambda: zero_1_of_cluster.rhs + Q_more, "Memory that a rank needs under stage 1")
+fewest_stages = Law(p, rank_memory_1.solve(p), "Fewest pipeline stages that memory allows, stage 1")
 S_old = symbol("S_old", "token", "tokens of a context that an earlier pass computed")
 tokens_in_cache = Law(S_old, T - n_tok / b, "Tokens that a pass would find in a cache")
 
@@ -102,7 +102,8 @@ zero_bubble = Law(bubble, _idle / (m * (t_fwd + t_din + t_dw) + _idle), "Bubble 
 _meaning = "work done over the work of the model: more than one where activations are computed again"
 redone = symbol("redone", "1", _meaning, "x_re")
 kernel = share("kernel", "utilisation while a GPU computes", "eta_k")
-kernels_beside_bubble = Law(kernel, redone * mfu / (1 - bubble_of_batch.rhs), "Kernels beside the bubble")
+_while_busy = lambda: redone * mfu / (1 - bubble_of_batch.rhs)
+kernels_beside_bubble = Law(kernel, _while_busy, "Kernels beside the bubble")
 
 # ---- transfers over compute ---------------------------------------------------------------
 _stage_work = k_train * N * n_tok / (tp * p * F * rank_gpu * mfu)

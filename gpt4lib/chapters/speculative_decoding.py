@@ -4,9 +4,9 @@ The best draft length is found in `gpt4lib.systems.speculation`; texts are measu
 `gpt4lib.simulate.speculation`, and the sampler itself is `gpt4lib.mini.speculative`.
 """
 
-from sympy import Min, expand, factor, log, simplify
+from sympy import expand, factor, log, simplify
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Min, letters
 from .inference_tradeoffs import B_ridge, intensity, ridge, ridge_batch, ridge_point, weight_intensity
 from .moe_inference import experts_hit, parameters_read
 from .notation import *
@@ -14,18 +14,18 @@ from .notation import *
 symbol, share, constant = letters(10, "Speculative decoding")
 
 # ---- why decoding is dear -----------------------------------------------------------------
-_dense_ridge = weight_intensity.solve("B_seq").rhs.xreplace({intensity: ridge_point.rhs})
+_dense_ridge = weight_intensity.solve(B_seq).given(Law(intensity, ridge_point))
 x_peak = share("x_peak", "share of peak that reading the weights allows")
 peak_share = Law(x_peak, weight_intensity.rhs / ridge, "Share of peak that reading allows").given(ridge_point)
 _meaning = "time of a lone decoded token over the time of a token of its prompt"
 x_prompt = symbol("x_prompt", "1", _meaning, "x_pre")
-prompt_gain = Law(x_prompt, Min(n_tok / tok * N / N_total, _dense_ridge), "Lone token over prompt token")
+_lesser = lambda: Min(n_tok / tok * N / N_total, _dense_ridge.rhs)
+prompt_gain = Law(x_prompt, _lesser, "Lone token over prompt token")
 n_in = symbol("n_in", "token", "tokens of a prompt")
 n_out = symbol("n_out", "token", "tokens of an answer")
 x_out = share("x_out", "share of a request's time that decoding takes")
 decode_share = Law(x_out, 1 / (1 + n_in / (x_prompt * n_out)), "Share of decoding in a request's time")
-_prompt = Law(x_prompt, prompt_gain.rhs.xreplace({n_tok: n_in}), prompt_gain.title)
-decode_share_alone = decode_share.given(_prompt)
+decode_share_alone = decode_share.given(prompt_gain, Law(n_tok, n_in))
 c_in = symbol("c_in", "USD/token", "price of a token of the prompt")
 x_pay = symbol("x_pay", "1", "price of an output token over that of an input token")
 output_price_ratio = Law(x_pay, c_tok / c_in, "Output price over input price")
@@ -39,9 +39,10 @@ tokens = Law(n_round, (1 - accept ** (gamma + 1)) / (1 - accept), "Tokens of a r
 p_run = share("p_run", "probability that every draft of a round is kept", r"p_{\gamma}")
 all_kept = Law(p_run, accept**gamma, "Probability that all drafts are kept", source="leviathan2023")
 _at = lambda law, length: law.rhs.xreplace({gamma: length})  # at another draft length
-_first, _second = (expand(_at(tokens, n) * (1 - accept)) for n in (gamma, 2 * gamma))
+_kept = lambda length: expand(_at(tokens, length) * (1 - accept))
+_more = lambda: (_kept(2 * gamma) - _kept(gamma)) / (_kept(gamma) - (1 - accept))
 x_late = share("x_late", "tokens that as many drafts again add, over what the first drafts add")
-late = Law(x_late, factor(simplify((_second - _first) / (_first - (1 - accept)))), "What as many more add")
+late = Law(x_late, lambda: factor(simplify(_more())), "What as many more add")
 
 # ---- time ---------------------------------------------------------------------------------
 c_draft = symbol("c_draft", "1", "time of one draft token over the time of one oracle pass", "c_d")
@@ -51,8 +52,9 @@ round_gain = Law(x_spec, n_round / (gamma * c_draft + v_check), "Speed-up of a r
 speed_up = round_gain.given(tokens)
 speed_up_free = speed_up.given(Law(v_check, 1))
 x_next = symbol("x_next", "1", "speed-up with one draft more over the speed-up without it", "x_{+1}")
-next_gain = Law(x_next, _at(speed_up_free, gamma + 1) / speed_up_free.rhs, "Gain of one draft more")
-tie = next_gain.solve("c_draft").given(Law(x_next, 1))
+_longer = lambda: _at(speed_up_free, gamma + 1) / speed_up_free.rhs
+next_gain = Law(x_next, _longer, "Gain of one draft more")
+tie = next_gain.solve(c_draft).given(Law(x_next, 1))
 c_alone = symbol("c_alone", "1", "time of one draft token over an oracle pass, drafting plainly", "c_{0}")
 x_inner = symbol("x_inner", "1", "speed-up of the draft by a draft of its own", "x_in")
 inner_draft = Law(c_draft, c_alone / x_inner, "Draft time with a draft of its own", source="spector2023")
@@ -64,8 +66,8 @@ draft_work = Law(x_work, _drafted / n_round, "FLOP per token", source="leviathan
 # ---- many sequences, many experts ---------------------------------------------------------
 _read = parameters_read.given(experts_hit)
 x_bytes = symbol("x_bytes", "1", "weights read per token with drafts over without", "x_byte")
-_checked = _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs
-bytes_ratio = Law(x_bytes, _checked / n_round, "Weights read per token, drafts over none").given(tokens)
+_checked = lambda: _read.rhs.xreplace({B_seq: (gamma + 1) * B_seq}) / _read.rhs / n_round
+bytes_ratio = Law(x_bytes, _checked, "Weights read per token, drafts over none").given(tokens)
 _own = N_exp * (E - k) * experts_hit.rhs.xreplace({B_seq: gamma}) / E  # experts that only the drafts reach
 bytes_ratio_alone = Law(x_bytes, (1 + _own / (N_fix + k * N_exp)) / n_round, "The same, alone").given(tokens)
 B_dead = symbol("B_dead", "1", "sequences of a pass at which drafts stop paying")

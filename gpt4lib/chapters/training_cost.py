@@ -14,11 +14,11 @@ symbol, share, constant = letters(5, "Training cost")
 
 # ---- time and money -----------------------------------------------------------------------
 duration = Law(t, C / (n * F * mfu), "Duration")
-utilisation = Law(mfu, duration.solve("mfu").rhs, "Utilisation")
+utilisation = Law(mfu, duration.solve(mfu), "Utilisation")
 gpu_time = symbol("gpu_time", "GPU*second", "GPU time", "T_GPU")
 gpu_seconds = Law(gpu_time, n * t, "GPU time")
 rental = Law(M, price * n * t, "Rental cost")
-rental_from_compute = Law(M, rental.given(duration).rhs, "Rental cost from compute")
+rental_from_compute = Law(M, rental.given(duration), "Rental cost from compute")
 _meaning = "training FLOP per layer, head dimension and pair of tokens"
 k_attn = constant("k_attn", 12, "FLOP/token**2", _meaning, "chowdhery2022")
 _per_token = k_train * N + k_attn * L * n_h * d_h * T
@@ -50,7 +50,7 @@ restart = symbol("restart", "second", "time to restart after a failure", "rho")
 lost = share("lost", "share of time lost to checkpoints and failures", "x_fail")
 _cycle = mtbf * exp(restart / mtbf) * (exp((tau + write) / mtbf) - 1)
 lost_share = Law(lost, 1 - tau / _cycle, "Share lost to checkpoints and failures", source="daly2006")
-lost_at_best = Law(lost, lost_share.given(checkpoint_interval).rhs, "Share lost at Young's interval")
+lost_at_best = Law(lost, lost_share.given(checkpoint_interval), "Share lost at Young's interval")
 lost_on_cluster = lost_at_best.given(time_between, failure_rate)
 
 # ---- where the utilisation goes -----------------------------------------------------------

@@ -3,9 +3,9 @@
 `gpt4lib.systems.step` runs these laws for a model on a cluster.
 """
 
-from sympy import Min, cbrt
+from sympy import cbrt
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Min, letters
 from . import parallelism
 from .notation import *
 from .parallelism import N_rank, Q_rank, Q_state, grad_bytes, opt_bytes, sent, t_fwd, zero_traffic_3

@@ -14,8 +14,16 @@ from pathlib import Path
 from ..spine.errors import BadInput, nearest, refuse
 from ..spine.schema import Mistakes
 from .families import Reader, families, in_short, model_keys, not_read, reader_of, structural
-from .files import data_file, read_csv, read_json
-from .models import Model, config_table, model_mistakes, model_of
+from .files import data_file, data_names, read_csv, read_json
+from .models import (
+    Model,
+    config_table,
+    model_mistakes,
+    model_of,
+    published_model,
+    published_models,
+    read_model,
+)
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 
@@ -209,6 +217,24 @@ _QUANTISED |= {"bitsandbytes": _blocks, "compressed-tensors": _compressed}
 
 
 # ---- shipped configurations -------------------------------------------------------------------------------
+def known_models() -> list[str]:
+    """The names of all models: of `data/models.csv`, of `data/shapes` and of the shipped configurations."""
+    return [*published_models(), *data_names("shapes", ".toml"), *shipped_models()]
+
+
+def named_model(name: str) -> tuple[Model, tuple[str, ...]]:
+    """A model by its name, and notes on how it was read. Raises BadInput that names the nearest ones."""
+    if name in published_models():
+        return published_model(name).shape, ()
+    if name in data_names("shapes", ".toml"):
+        return read_model(data_file(f"shapes/{name}.toml")), ()
+    try:
+        found = shipped_model(name)
+    except BadInput:
+        raise BadInput(f"unknown model {name!r}; {nearest(name, known_models())}") from None
+    return found.model, found.notes
+
+
 def shipped_models() -> list[str]:
     """The names of the configurations in `data/configs.csv`, as their publishers give them."""
     return [row["name"] for row in read_csv("configs.csv")]

@@ -3,11 +3,12 @@
 from html import escape
 
 from ..facts.models import STATE_KINDS, Model
+from ..spine.errors import BadInput
 from ..spine.text import fmt
 from ..systems.count import SequenceCache, cache_of, parameters
 from .tables import cell, long_table
 
-_COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "with every layer full", "layers", "kind")
+_COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "if every layer kept all", "layers", "kind")
 LESS = {"window": "windows", "chunk": "chunks"}
 
 
@@ -36,6 +37,16 @@ def layers_in_words(shape: Model) -> str:
     return ", ".join(each)
 
 
+def cache_if_full(shape: Model, context: int) -> float:
+    """Cache bytes of a sequence if every layer kept every token, with the heads of those that attend.
+
+    A state counts as a layer that attends, and takes nothing beside. Raises BadInput where no layer attends.
+    """
+    if not shape.attention_layers:
+        raise BadInput(f"shape takes a layer that attends, got {shape.name}")
+    return cache_of(shape, context).token_bytes * context * shape.layers / shape.attention_layers
+
+
 class Models:
     """Models with their counts and caches as an HTML table that a reader sorts; text elsewhere."""
 
@@ -57,7 +68,7 @@ def _row(row) -> str:
     shape, count, (short, long) = row
     sizes = {"total": (count.total, "parameter"), "active": (count.active, "parameter")}
     sizes |= {"cache at 8k": (short.sequence_bytes, "byte"), "at 128k": (long.sequence_bytes, "byte")}
-    sizes |= {"with every layer full": (long.token_bytes * 131_072, "byte")}
+    sizes |= {"if every layer kept all": (cache_if_full(shape, 131_072), "byte")}
     cells = [
         cell(label, fmt(size, unit).removesuffix(" parameters"), f' data-sort="{size:.6g}"')
         for label, (size, unit) in sizes.items()

@@ -1,13 +1,10 @@
-"""What a notebook shows: glued values, tables, the claims of a chapter."""
-
-from html import escape
+"""What a notebook shows: glued values and tables."""
 
 from ..facts.files import sources
 from ..facts.given import look_up
-from ..ledger import SYMBOLS, VERDICTS, load
 from ..spine.errors import BadInput
 from ..spine.law import Law, Quantity
-from ..spine.text import display, number, written
+from ..spine.text import display, written
 
 
 def glue(name: str, value) -> None:
@@ -95,6 +92,8 @@ def must_be(chapter: str) -> Table:
 
     One input changes at a time. Raises BadInput where no value of it brings the stated one out.
     """
+    from ..ledger import load  # not every table needs the claims
+
     missing = [claim for claim in load().chapter(chapter) if claim.verdict != "holds"]
     rows = [row for claim in missing for row in _mended(claim)]
     return Table(rows, ("claim", "if only this changes", "from", "to"))
@@ -138,47 +137,13 @@ def dollars(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-class Claims:
-    """Claims with their verdicts as an HTML table; `full` adds chapter, reason and the rows' ids."""
-
-    def __init__(self, claims, full=False):
-        self.claims, self.full = tuple(claims), full
-
-    def _repr_html_(self):
-        heads = ("claim", *("chapter",) * self.full, "stated", "ours", "verdict", *("why",) * self.full)
-        rows = map(self._row, self.claims)
-        if self.full:
-            return long_table(rows, heads, kind="ledger", noun="claims", filters="verdict chapter")
-        return _html(rows, heads, 'class="claims"')
-
-    def _row(self, c):
-        kind = c.verdict.replace(" ", "-")
-        mark = f'<span class="verdict verdict-{kind}">{SYMBOLS[c.verdict]} {c.verdict}</span>'
-        sort = "" if c.derived is None else f' data-sort="{c.derived:.6g}"'
-        cells = [
-            cell("stated", escape(unbroken(c.stated_text))),
-            cell("ours", escape(unbroken(c.ours)), sort),
-        ]
-        cells.append(cell("verdict", mark, f' data-filter="{c.verdict}"'))
-        if not self.full:
-            link = f'<a href="12_ledger.ipynb#{c.id}">{escape(c.claim)}</a>'
-            return f"<tr><td>{link}</td>{''.join(cells)}</tr>"
-        link = f'<a href="#{c.id}"><code>{c.id}</code></a><br>{escape(c.claim)}'
-        cells.insert(0, cell("chapter", f'<a href="{c.chapter}.ipynb">{c.chapter}</a>'))
-        cells.append(cell("why", escape(c.why)))
-        return f'<tr id="{c.id}"><td>{link}</td>{"".join(cells)}</tr>'
-
-    def __repr__(self):
-        rows = [(c.id, c.stated_text, c.ours, f"{SYMBOLS[c.verdict]} {c.verdict}") for c in self.claims]
-        return repr(Table(rows, ("id", "stated", "ours", "verdict")))
-
-
 def long_table(rows, heads, *, kind: str, noun: str, filters: str) -> str:
     """A long HTML table that a reader searches, sorts and filters: `rows` of HTML, `filters` by column."""
-    return _html(rows, heads, f'class="sheet {kind}" data-noun="{noun}" data-filters="{filters}"')
+    return html_table(rows, heads, f'class="sheet {kind}" data-noun="{noun}" data-filters="{filters}"')
 
 
-def _html(rows, heads, attributes: str) -> str:
+def html_table(rows, heads, attributes: str) -> str:
+    """Rows of HTML under heads, in a box that scrolls."""
     head = "".join(f'<th scope="col">{h}</th>' for h in heads)
     body = "\n".join(rows)
     table = f"<table {attributes}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
@@ -188,25 +153,3 @@ def _html(rows, heads, attributes: str) -> str:
 def cell(label: str, inside: str, more: str = "") -> str:
     """A cell that says on a narrow screen what it holds."""
     return f'<td data-label="{label}"{more}>{inside}</td>'
-
-
-def claims_table(chapter: str | None = None) -> Claims:
-    """The claims of one chapter with stated value, ours and verdict; of all, with the reasons, for None.
-
-    Raises BadInput for a chapter without claims.
-    """
-    ledger = load()
-    if chapter is None:
-        return Claims(ledger.claims, full=True)
-    found = ledger.chapter(chapter)
-    if not found:
-        there = ", ".join(sorted({c.chapter for c in ledger.claims}))
-        raise BadInput(f"no claims in chapter {chapter!r}; there are {there}")
-    return Claims(found)
-
-
-def verdict_legend() -> Table:
-    """Every verdict with its symbol, its meaning and how many claims have it."""
-    counts = load().counts()
-    rows = [(f"{mark} {name}", meaning, number(counts[name])) for name, (mark, meaning) in VERDICTS.items()]
-    return Table(rows, ("verdict", "it means", "claims"))

@@ -1,24 +1,19 @@
 """Expressions that a chart in the browser evaluates: JavaScript as Vega knows it."""
 
-from functools import cache
+import sympy
+from sympy.printing.jscode import JavascriptCodePrinter
 
 _VEGA_WORDS = """E PI LN2 LN10 LOG2E LOG10E SQRT2 SQRT1_2 NaN Infinity
 datum item event parent width height data""".split()
 
 
-@cache
-def _printer():
-    """JavaScript without the cube root, which Vega does not know; made on first use: it takes a while."""
-    import sympy
-    from sympy.printing.jscode import JavascriptCodePrinter
+class _Printer(JavascriptCodePrinter):
+    """JavaScript without the cube root, which Vega does not know."""
 
-    class VegaPrinter(JavascriptCodePrinter):
-        def _print_Pow(self, expr):
-            if expr.exp == sympy.Rational(1, 3):
-                return f"pow({self._print(expr.base)}, 1 / 3)"
-            return super()._print_Pow(expr)
-
-    return VegaPrinter()
+    def _print_Pow(self, expr):
+        if expr.exp == sympy.Rational(1, 3):
+            return f"pow({self._print(expr.base)}, 1 / 3)"
+        return super()._print_Pow(expr)
 
 
 def browser_name(name: str) -> str:
@@ -32,4 +27,4 @@ def browser_name(name: str) -> str:
 
 def browser_text(expr) -> str:
     """A SymPy expression as a Vega expression; its symbols' names stand for themselves."""
-    return _printer().doprint(expr).replace("Math.", "")
+    return _Printer().doprint(expr).replace("Math.", "")

@@ -20,6 +20,19 @@ def nearest(name, known) -> str:
     return f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(lowered.values())}"
 
 
+def choice(allowed, near=None) -> str:
+    """Values as a message lists them: all of a few, of many those nearest to `near`.
+
+    >>> choice([1, 2, 4, 8]), choice(range(1, 99), 40)
+    ('1, 2, 4, 8', 'such as 37, 38, 39, 40, 41, 42, 43')
+    """
+    allowed = sorted(allowed)
+    if len(allowed) <= 16:
+        return ", ".join(map(str, allowed))
+    far = (lambda x: abs(x - near)) if isinstance(near, int) else allowed.index
+    return "such as " + ", ".join(map(str, sorted(sorted(allowed, key=far)[:7])))
+
+
 def pick(name: str, known, kind: str, hint=nearest) -> str:
     """`name` if it is known. Raises BadInput that says by `hint(name, known)` what there is."""
     known = list(known)

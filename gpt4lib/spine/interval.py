@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections import namedtuple
 from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import sympy
+from mpmath import iv
+from sympy.printing.pycode import PythonCodePrinter
 
 from .errors import BadInput
 
@@ -39,6 +46,15 @@ class Interval:
         return self.lo <= x <= self.hi
 
 
+def compiled(letters, expr, printer=PythonCodePrinter, **known):
+    """The expression as a function of its letters, as `sympy.lambdify` makes it; it uses what is `known`."""
+    options = {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
+    prints = printer(options | {"user_functions": dict(zip(known, known))})
+    text = f"lambda {', '.join(map(prints.doprint, letters))}: {prints.doprint(expr)}"
+    used = [(sys.modules[module], name) for module, names in prints.module_imports.items() for name in names]
+    return eval(text, {name: getattr(module, name) for module, name in used} | known)
+
+
 def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) -> Interval:
     """The range of a SymPy expression over `box` ({symbol: Interval}).
 
@@ -46,25 +62,21 @@ def image(expr, box: dict, *, tolerance: float = 1e-6, max_boxes: int = 20_000) 
     too wide by at most `tolerance` relative to the largest value met.
     Raises BadInput where the range cannot be bounded in `max_boxes` boxes.
     """
-    import sympy
-
     symbols = sorted((s for s in box if s in expr.free_symbols), key=str)
-    slopes = [sympy.factor(sympy.diff(expr, s)) if box[s].lo < box[s].hi else 0 * s for s in symbols]
-    at_point, over_box = sympy.lambdify(symbols, expr, "math"), _over_intervals(symbols, expr)
-    problem = _Problem(expr, symbols, at_point, over_box, [_over_intervals(symbols, s) for s in slopes])
     start = tuple((box[s].lo, box[s].hi) for s in symbols)
+    plain = cache(lambda i: _over_intervals(symbols, expr.diff(symbols[i])))
+    together = cache(lambda i: _over_intervals(symbols, expr.diff(symbols[i]).together()))
+    at_point, over_box = compiled(symbols, expr), _over_intervals(symbols, expr)
+    problem = _Problem(expr, symbols, at_point, over_box, plain, together)
     low, high = (sign * _minimum(problem, start, sign, tolerance, max_boxes) for sign in (1, -1))
     return Interval(low, high)
 
 
-_Problem = namedtuple("_Problem", "expr symbols at_point over_box slopes")
+_Problem = namedtuple("_Problem", "expr symbols at_point over_box plain together")
 
 
 def _over_intervals(symbols, expr):
     """The expression as a function of intervals, returning (lo, hi); unbounded where it cannot tell."""
-    import sympy
-    from mpmath import iv
-
     if expr.has(sympy.Piecewise, sympy.DiracDelta, sympy.Derivative, sympy.floor, sympy.ceiling):
         return lambda sides: (-INF, INF)
     low, high = (lambda x: float(iv.mpf(x).a)), (lambda x: float(iv.mpf(x).b))
@@ -72,7 +84,7 @@ def _over_intervals(symbols, expr):
     ends = {"max": by_ends(max), "min": by_ends(min)}
     ends["Heaviside"] = lambda x, *_: iv.mpf([float(low(x) > 0), float(high(x) >= 0)])
     known = {name: getattr(iv, name) for name in ("exp", "log", "sqrt", "sin", "cos", "pi")}
-    function = sympy.lambdify(symbols, expr, [ends, known])
+    function = compiled(symbols, expr, **ends, **known)
 
     def over(sides):
         try:
@@ -92,7 +104,7 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         lo, hi = problem.over_box(sides)
         return lo if sign > 0 else -hi
 
-    start = _shrink(problem, start, sign)
+    start = _shrink(problem.together, _shrink(problem.plain, start, sign), sign)
     tried = [sign * _value(problem, corner) for corner in _probes(start)]
     best, scale = min(tried), max((abs(v) for v in tried if v < INF), default=1.0)
     heap = [(bound(start), 0, start)]
@@ -103,7 +115,7 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
         if best - low <= tolerance * max(abs(best), scale):
             return min(best, low)
         for half in _halves(sides):
-            half = _shrink(problem, half, sign)
+            half = _shrink(problem.together, half, sign)
             best = min(best, *(sign * _value(problem, probe) for probe in _probes(half)))
             point = tuple(lo for lo, hi in half if lo == hi)
             low_half = sign * _value(problem, point) if len(point) == len(half) else bound(half)
@@ -115,14 +127,13 @@ def _minimum(problem, start, sign, tolerance, max_boxes):
     raise BadInput(f"the range over {names} could not be bounded in {max_boxes} boxes")
 
 
-def _shrink(problem, sides, sign):
+def _shrink(slope, sides, sign):
     """Replace each side on which f only rises or only falls by the end where sign * f is least."""
-    for i, slope in enumerate(problem.slopes):
-        lo, hi = sides[i]
-        down, up = slope(sides) if lo < hi else (-INF, INF)
+    for i, (lo, hi) in enumerate(sides):
+        down, up = slope(i)(sides) if lo < hi else (-INF, INF)
         if down >= 0 or up <= 0:
             end = lo if (down >= 0) == (sign > 0) else hi
-            return _shrink(problem, (*sides[:i], (end, end), *sides[i + 1 :]), sign)
+            return _shrink(slope, (*sides[:i], (end, end), *sides[i + 1 :]), sign)
     return sides
 
 
@@ -146,8 +157,6 @@ def _probes(sides):
 
 def _value(problem, point):
     """f at a point, with the limit where a coordinate is infinite or the value undefined."""
-    import sympy
-
     try:
         value = problem.at_point(*point)
         if not math.isnan(value) and not any(map(math.isinf, point)):
@@ -171,8 +180,6 @@ def draw(inputs: dict, size: int, seed: int = 0, shape: str = "uniform") -> dict
     >>> draw({"n": Interval(1, 2), "F": 3.0}, 2)["F"]
     3.0
     """
-    import numpy as np
-
     if shape not in ("uniform", "triangular"):
         raise BadInput(f"shape takes 'uniform' or 'triangular', got {shape!r}")
     rng, drawn = np.random.default_rng(seed), dict(inputs)

@@ -10,19 +10,22 @@ import math
 import random
 import re
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 
+import numpy as np
 import sympy
+from sympy.printing.numpy import NumPyPrinter
 
 from .browser import browser_name, browser_text
 from .errors import BadInput
-from .interval import Interval, image
+from .interval import Interval, compiled, image
 from .units import base_unit, parse_unit, to_unit, unit_factor
 
 _FIELDS = ("unit", "meaning", "tex", "at_most", "value", "source", "place", "heading")
 _GREEK = "alpha beta gamma delta zeta omega lambda mu rho tau phi eta kappa sigma ell".split()
 _elsewhere = count()
+Min, Max = partial(sympy.Min, evaluate=False), partial(sympy.Max, evaluate=False)  # compared only when put in
 
 
 class Quantity(sympy.Symbol):
@@ -112,6 +115,9 @@ def _tex(short):
 class Law:
     """lhs = rhs, an equation between quantities.
 
+    `rhs` may be a law, for its right side, or a function that makes it: then, and after `given`, it is made
+    when first needed. Raises BadInput for what is no quantity and for `lhs` on both sides.
+
     >>> N, D = symbol("N", "parameter", "size"), symbol("D", "token", "tokens")
     >>> k = constant("k", 6, "FLOP/parameter/token", "2 forward, 4 backward")
     >>> compute = Law(symbol("C", "FLOP", "compute"), k * N * D)
@@ -122,13 +128,19 @@ class Law:
     """
 
     def __init__(self, lhs: Quantity, rhs, title: str = "", *, source: str | None = None):
-        rhs = sympy.sympify(rhs)
-        strangers = [s for s in (lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]
-        if strangers:
+        self.lhs, self._of, self.title, self.source = lhs, rhs, title, source
+        callable(rhs) or self.rhs  # an expression is checked at once
+
+    @cached_property
+    def rhs(self):
+        """The right side. Raises BadInput where it cannot be made."""
+        of = self._of
+        rhs = sympy.sympify(of.rhs if isinstance(of, Law) else of() if callable(of) else of)
+        if strangers := [s for s in (self.lhs, *rhs.free_symbols) if not isinstance(s, Quantity)]:
             raise BadInput(f"a law takes symbols made by symbol() or constant(), got {strangers}")
-        if lhs in rhs.free_symbols:
-            raise BadInput(f"{lhs} stands on both sides of {lhs} = {rhs}")
-        self.lhs, self.rhs, self.title, self.source = lhs, rhs, title, source
+        if self.lhs in rhs.free_symbols:
+            raise BadInput(f"{self.lhs} stands on both sides of {self.lhs} = {rhs}")
+        return rhs
 
     def __repr__(self):
         return f"Law({self.lhs} = {self.rhs})"
@@ -151,7 +163,7 @@ class Law:
 
     @cached_property
     def _numpy(self):
-        return sympy.lambdify([*self.quantities.values()], self.rhs, "numpy")
+        return compiled(self.quantities.values(), self.rhs, NumPyPrinter)
 
     @cached_property
     def _coefficients(self):
@@ -164,8 +176,6 @@ class Law:
         Constants may be replaced by name. Raises BadInput for missing, unknown, negative, NaN or
         wrongly-dimensioned arguments and where the result is not finite.
         """
-        import numpy as np
-
         if any(isinstance(v, Interval) for v in values.values()):
             return self._over(values)
         numbers = self._inputs(values)
@@ -180,10 +190,6 @@ class Law:
 
     def at(self, known, **own):
         """The value with what the law needs from `known`, a mapping that may hold more; `own` goes first.
-
-        >>> mfu, t = symbol("mfu", "1", "utilisation"), symbol("t", "second", "time")
-        >>> Law(t, 1 / mfu * symbol("w", "second", "work")).at({"w": 3, "mfu": 0.5, "other": 1}, mfu=0.25)
-        12.0
 
         Raises BadInput as a call does, also where an input is missing from both.
         """
@@ -234,12 +240,17 @@ class Law:
         return self.quantities[str(name)]
 
     def solve(self, name) -> Law:
-        """The inverse law: this equation solved exactly for the symbol `name`.
+        """The inverse law: this equation solved exactly for the symbol `name`; a letter is solved for later.
 
-        Of several roots the one that returns the input at random positive points is taken; raises
+        Of several roots the one that returns the input at random positive points is taken. Raises
         BadInput where none or more than one does.
         """
-        x = self._named(name)
+        x = name if (later := isinstance(name, Quantity)) else self._named(name)
+        root = partial(self._root, x) if later else self._root(x)
+        return Law(x, root, f"{self.title}, solved for {x}" if self.title else "", source=self.source)
+
+    def _root(self, x):
+        x = self._named(x)
         side, value = _isolate(self.rhs, self.lhs, x)
         other = sympy.Dummy(positive=True)
         try:
@@ -252,7 +263,7 @@ class Law:
         if len(roots) != 1:
             many = len(roots) or "no"
             raise BadInput(f"{self.lhs} = {self.rhs} has {many} closed positive solution for {x}")
-        return Law(x, roots[0], f"{self.title}, solved for {x}" if self.title else "", source=self.source)
+        return roots[0]
 
     def _returns(self, root, x, *, isolated: bool, exactly: bool = False) -> bool:
         rng = random.Random(0)  # not mutated: a seed
@@ -271,25 +282,24 @@ class Law:
         return True
 
     def given(self, *laws: Law) -> Law:
-        """This law with the right sides of `laws` for their left sides, in turn.
+        """This law with the right sides of `laws` for their left sides, in turn, when it is first needed.
 
-        Raises BadInput for one whose left side does not occur.
+        It raises BadInput for one whose left side does not occur.
         """
-        rhs = self.rhs
-        for law in laws:
-            if law.lhs not in rhs.free_symbols:
-                raise BadInput(f"{law.lhs} does not occur in {self.lhs} = {rhs}")
-            rhs = rhs.xreplace({law.lhs: law.rhs})
-        return Law(self.lhs, rhs, self.title, source=self.source)
 
-    def elasticity(self, name):
-        """d ln(lhs) / d ln(name): the percent by which lhs moves for one percent of `name`."""
-        x = self._named(name)
-        return sympy.simplify(sympy.diff(self.rhs, x) * x / self.rhs)
+        def _rhs():
+            found = self.rhs
+            for law in laws:
+                if law.lhs not in found.free_symbols:
+                    raise BadInput(f"{law.lhs} does not occur in {self.lhs} = {found}")
+                found = found.xreplace({law.lhs: law.rhs})
+            return found
+
+        return Law(self.lhs, _rhs, self.title, source=self.source)
 
     def elasticities(self, **values) -> dict:
-        """Every input's elasticity by name: expressions, or numbers when the inputs' values are given."""
-        found = {s.name: self.elasticity(s) for s in self.symbols}
+        """d ln(lhs) / d ln(input) by the input's name: expressions, or numbers when values are given."""
+        found = {s.name: sympy.simplify(self.rhs.diff(s) * s / self.rhs) for s in self.symbols}
         if not values:
             return found
         numbers = self._inputs(values)

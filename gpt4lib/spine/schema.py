@@ -113,6 +113,7 @@ _RULES = {  # a rule opens with its type, and what follows may rely on it
     "minItems": lambda x, least: len(x) >= least,
     "maxItems": lambda x, most: len(x) <= most,
     "items": lambda x, rule: all(fits(item, rule) for item in x),
+    "propertyNames": lambda x, rule: all(fits(name, rule) for name in x),
     "additionalProperties": lambda x, rule: all(fits(item, rule) for item in x.values()),
     "anyOf": lambda x, rules: any(fits(x, rule) for rule in rules),
     "x-rising": lambda x, _: x == sorted(x),  # editors pass over it

@@ -8,6 +8,8 @@ import numbers
 from functools import cache, lru_cache
 from importlib.resources import files
 
+import numpy as np
+
 from .errors import BadInput
 
 
@@ -24,11 +26,7 @@ def registry():
 
 @lru_cache(maxsize=1024)
 def unit_factor(unit: str, into: str) -> float:
-    """How many `into` one `unit` is. Raises BadInput for unknown or incompatible units.
-
-    >>> unit_factor("hour", "second")
-    3600.0
-    """
+    """How many `into` one `unit` is. Raises BadInput for unknown or incompatible units."""
     one = parse_unit(unit)
     try:
         return float((1.0 * one).to(parse_unit(into)).magnitude)
@@ -50,11 +48,7 @@ def parse_unit(unit: str):
 
 @lru_cache(maxsize=1024)
 def base_unit(unit: str) -> str:
-    """The base unit that `unit` converts to.
-
-    >>> base_unit("GB"), base_unit("USD/GPU/hour"), base_unit("percent")
-    ('byte', 'USD/GPU/second', '1')
-    """
+    """The base unit that `unit` converts to: "USD/GPU/second" for "USD/GPU/hour", "1" for "percent"."""
     base = f"{(1.0 * parse_unit(unit)).to_base_units().units:D}".replace(" ", "")
     return "1" if base == "dimensionless" else base
 
@@ -65,8 +59,6 @@ def to_unit(value, unit: str, name: str, *, at_most: float | None = None):
     `value` may be a number, an array of numbers, a string such as "90 day" or a pint quantity.
     Raises BadInput, naming `name`, for what is negative, NaN, infinite or of another dimension.
     """
-    import numpy as np
-
     takes = f"{name} takes {'a plain number' if unit == '1' else unit}"
     if isinstance(value, str):
         value = _parse_quantity(value, takes)

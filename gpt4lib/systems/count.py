@@ -12,8 +12,9 @@ from itertools import product
 from ..chapters import architecture, mqa
 from ..chapters.architecture import attention, mlp
 from ..chapters.vision_io import cross
-from ..facts.files import data_file, published
-from ..facts.models import CACHING, STATE_KINDS, Model, model_of, published_model, read_model
+from ..facts.configs import named_model
+from ..facts.files import published
+from ..facts.models import CACHING, STATE_KINDS, Model, model_of
 from ..spine.errors import BadInput, pick
 from ..spine.stated import Stated, stated
 
@@ -34,10 +35,11 @@ class Limited:
 class ServedModel:
     """What a pass needs to know of a model. A dense model has one expert, which every token uses.
 
-    `N_fix` is read by every pass; `N_held` adds the embedding table. `entries` are the cache entries of one
-    token in layers that keep every token, `kv_splits` the ranks that can share them by heads, `pair_flop` the
-    score FLOP of a token per token of context; `limited` are the layers with windows or chunks. `state` are
-    the numbers that a sequence keeps whatever its length, `state_flop` their FLOP for a token.
+    `N_fix` is read by every pass, `N_table` of it as the last layer's; `N_held` adds an input table of its
+    own. `entries` are the cache entries of one token in layers that keep every token, `kv_splits` the ranks
+    that can share them by heads, `pair_flop` the score FLOP of a token per token of context; `limited` are
+    the layers with windows or chunks. `state` are the numbers that a sequence keeps whatever its length,
+    `state_flop` their FLOP for a token.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ServedModel:
     d: int
     n_h: int
     d_h: int
+    N_table: float = 0.0
     limited: tuple[Limited, ...] = ()
     state: float = 0.0
     state_flop: float = 0.0
@@ -110,6 +113,7 @@ def serving_view(shape: Model) -> ServedModel:
     return ServedModel(
         name=s.name,
         N_fix=held - (0 if s.tied_embeddings else parts["embedding"]),
+        N_table=parts["embedding" if s.tied_embeddings else "unembedding"],
         entries=entries,
         pair_flop=pair_flop,
         limited=tuple(Limited(**dict(zip(("kind", "limit", "entries", "pair_flop"), x))) for x in limits),
@@ -119,6 +123,14 @@ def serving_view(shape: Model) -> ServedModel:
         d_h=s.mla_d_value if s.latent else s.d_head,
         **sizes,
     )
+
+
+def weight_formats(shape: Model) -> dict[str, float]:
+    """Bytes of a weight as released, as `Server` takes them: of experts, and the mean of the rest."""
+    s, parts = shape, parameters(shape).parts | {"mtp": 0, "experts": 0}
+    size = sum(n * (s.matrix_bytes if part in _MATRICES else s.other_bytes) for part, n in parts.items())
+    mean = size / sum(parts.values())
+    return {"weight_bytes": mean, "expert_bytes": float(s.expert_bytes) if s.n_experts else mean}
 
 
 def _entries(s: Model, count: int) -> int:
@@ -181,12 +193,11 @@ def cache_of(shape: Model, context: int, kv_bytes: float = 2.0) -> SequenceCache
 
 
 def served_model(name: str) -> ServedModel:
-    """A model by name: a shape file of `data/shapes` ("gpt4_multi_query") or a row of `data/models.csv`.
+    """A model by name: of `data/shapes` ("gpt4_multi_query"), `data/models.csv` or a shipped configuration.
 
     Raises BadInput that names the nearest known ones.
     """
-    path = data_file("models.csv").parent / "shapes" / f"{name}.toml"
-    return serving_view(read_model(path) if path.is_file() else published_model(name).shape)
+    return serving_view(named_model(name)[0])
 
 
 PARTS = "embedding unembedding positions attention mixers mlp experts shared_experts router norms".split()

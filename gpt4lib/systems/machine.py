@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
+from sympy import divisors
 
 from ..facts.devices import Device, hardware
-from ..spine.errors import BadInput, positive
+from ..spine.errors import BadInput, choice, positive
 
 SHARES = ("ceiling", "transfer", "usable")
 _ABOVE_ZERO = ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
@@ -20,6 +21,26 @@ def positive_numbers(**given) -> None:
     for name, value in given.items():
         if not (np.all(np.isfinite(value)) and np.all(np.asarray(value) > 0)):
             raise BadInput(f"{name} takes positive numbers, got {value!r}")
+
+
+def undivided(tensor: int, n_kv_heads: int, **sizes: int) -> list[str]:
+    """What `tensor` ranks do not divide, one line each, with widths that do.
+
+    Each of `sizes` is split; key-value heads, where they are fewer, are split or copied.
+
+    >>> undivided(6, 8, n_heads=96)
+    ['tensor takes a divisor or a multiple of n_kv_heads = 8 (1, 2, 4, 8, 16, 24, 32, 48, 96), got 6']
+    """
+
+    def clashes(ranks):
+        found = [f"a divisor of {name} = {size}" for name, size in sizes.items() if size % ranks]
+        uneven = n_kv_heads % ranks and ranks % n_kv_heads and n_kv_heads not in sizes.values()
+        return found + [f"a divisor or a multiple of n_kv_heads = {n_kv_heads}"] * bool(uneven)
+
+    if not (found := clashes(tensor)):
+        return []
+    widths = [ranks for ranks in divisors(gcd(*sizes.values()) or n_kv_heads) if not clashes(ranks)]
+    return [f"tensor takes {takes} ({choice(widths, tensor)}), got {tensor}" for takes in found]
 
 
 class DoesNotFit(BadInput):
@@ -35,7 +56,9 @@ class Server:
     """GPUs, by name or described, and how they share the work; rates per GPU and one way, shares from 0 to 1.
 
     Each stage has `tensor` x `expert` GPUs. `micro_batches` (default: one a stage) are under way at once.
-    `divide_cache` splits the cache by sequences; otherwise by heads, and a head that is shared is copied.
+    `divide_cache` splits the cache by sequences; otherwise by heads, and a head that is shared is copied, as
+    is a latent vector. `expert_bytes` are those of a weight of an expert (default: `weight_bytes`).
+    `stage_layers` are the layers of each stage; without, stages count as equal, tables and all.
     `compute` names the peak ("bf16", "fp8", "int8"). `overhead` multiplies the time in memory and matrix
     products, `layer_seconds` is added in every layer. NVLink defaults to the data sheet's.
     """
@@ -45,8 +68,10 @@ class Server:
     pipeline: int = 1
     expert: int = 1
     micro_batches: int | None = None
+    stage_layers: tuple[int, ...] | None = None
     divide_cache: bool = True
     weight_bytes: float = 2.0
+    expert_bytes: float | None = None
     kv_bytes: float = 2.0
     act_bytes: float = 2.0
     compute: str = "bf16"
@@ -69,6 +94,7 @@ class Server:
             takes = [name for name, field in PEAKS.items() if getattr(gpu, field)]
             raise BadInput(f"compute takes one of {', '.join(takes)} on {gpu.name}, got {self.compute!r}")
         found = {name: getattr(self, name) for name in _ABOVE_ZERO}
+        found["expert_bytes"] = self.weight_bytes if self.expert_bytes is None else self.expert_bytes
         found |= {"link_in": one_way(gpu, self.nvlink_bytes_per_s), "link_out": self.nic_bytes_per_s}
         for name, value in found.items():
             most = 1 if name in SHARES else np.inf

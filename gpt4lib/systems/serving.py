@@ -19,12 +19,13 @@ from ..chapters import architecture
 from ..chapters import inference_tradeoffs as laws
 from ..chapters.moe_inference import experts_hit
 from ..spine.chain import Chain, link
-from ..spine.errors import BadInput
+from ..spine.errors import BadInput, refuse
 from .count import ServedModel
-from .machine import DoesNotFit, Server, positive_numbers
+from .machine import DoesNotFit, Server, positive_numbers, stage_mistakes, undivided
 
-HOLD = Chain(link("Q_held", laws.held_weights), link("Q_left", laws.memory_left, Q_w="Q_held"))
-READ = Chain(link("E_hit", experts_hit, B_seq="n_tok"), laws.rank_weights, laws.rank_cache, laws.memory_time)
+HOLD = Chain(link("Q_held", laws.held_weights_by_part), link("Q_left", laws.memory_left, Q_w="Q_held"))
+HIT = link("E_hit", experts_hit, B_seq="n_tok")
+READ = Chain(HIT, laws.rank_weights_by_part, laws.rank_cache, laws.memory_time)
 MULTIPLY = Chain(architecture.full, laws.pass_flop, laws.compute_time, laws.core_time)
 MOVE = Chain(laws.tensor_time, laws.split_time, laws.expert_time, laws.hop_time)
 RATES = Chain(laws.pass_time, laws.waiting, laws.user_rate, laws.cluster_rate)
@@ -37,6 +38,11 @@ WORTH = Chain(
 )
 PASS = Chain(HOLD, READ, MULTIPLY, MOVE, RATES, ROOM, WORTH)
 PROMPT = PASS.but(link("R_out", laws.prompt_rate))  # rates count a whole prompt, not a token a sequence
+UNEVEN = (  # stages that are not equal: one is like so many equal ones, the longest sets the beat
+    link("Q_cache", laws.held_cache, p="like"),
+    link("B_max", laws.largest_batch, p="like"),
+    link("turns", laws.waiting, p="beat"),
+)
 NAMES = {"pass_seconds": "t_pass", "user_rate": "R_out", "rate": "R_serve", "mfu": "mfu_serve"}
 NAMES |= {"n_gpus": "n_serve", "experts_hit": "E_hit", "batch_limit": "B_max", "left_bytes": "Q_left"}
 NAMES |= {"weight_bytes_held": "Q_held", "cache_bytes_held": "Q_cache", "cost": "c_tok"}
@@ -95,7 +101,8 @@ def decode(model: ServedModel, server: Server, *, batch, context, hit=None, toke
     the mean number of experts reached (default: uniform routing). `tokens` positions of each sequence go
     through the pass together, as when drafts are checked; rates still count one token a sequence and pass.
     `price` in USD per GPU and second adds `cost`. Raises DoesNotFit where the weights do not fit and BadInput
-    for numbers that are not positive.
+    for numbers that are not positive, and for key-value heads that `tensor` neither divides nor copies. Query
+    heads have to divide where the cache is divided by heads; by sequences they count as evenly spread.
     """
     return _run(PASS, model, server, batch, context, tokens, hit, price)
 
@@ -108,6 +115,11 @@ def prefill(model: ServedModel, server: Server, *, batch, prompt, hit=None, pric
     return _run(PROMPT, model, server, batch, prompt, prompt, hit, price)
 
 
+def cache_ranks_of(model: ServedModel, server: Server) -> int:
+    """Ranks over which a stage divides a token's cache; the others hold copies."""
+    return server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
+
+
 def _run(chain, model, server, batch, context, tokens, hit, price) -> Pass:
     """The chain on what model, server and batch say, without the links that the caller knows better."""
     positive_numbers(batch=batch, context=context, tokens=tokens)
@@ -117,19 +129,45 @@ def _run(chain, model, server, batch, context, tokens, hit, price) -> Pass:
     grid = np.broadcast_arrays(np.asarray(batch, float), np.asarray(context, float))
     sizes = dict(zip(("B_seq", "S"), grid))
     known = vars(model) | server.facts() | sizes | {"n_tok": sizes["B_seq"] * tokens}
+    split = {} if server.divide_cache else {"n_heads": model.n_h}
+    refuse(model.name, undivided(server.tensor, model.kv_splits, **split))
     known["C_pair"] = model.score_flop(np.asarray(context, float), mean=chain is PROMPT)
-    known["kv"] = model.mean_entries(sizes["S"]) * server.kv_bytes
-    known["cache_ranks"] = server.tensor if server.divide_cache else min(model.kv_splits, server.tensor)
+    known["cache_ranks"] = cache_ranks_of(model, server)
+    once = model.state / sizes["S"] * (1 - known["cache_ranks"] / server.tensor)  # states are never copied
+    known["kv"] = (model.mean_entries(sizes["S"]) - once) * server.kv_bytes
     known |= {} if hit is None else {"E_hit": np.asarray(hit, float)[()]}
     known |= {} if server.divide_cache else {"t_split": 0.0 * sizes["B_seq"]}
     known |= {} if price is None else {"price": price}
-    held, space = laws.held_weights.at(known), known["mem"] * known["usable"]
+    own = server.stage_layers
+    known |= {"Q_held": laws.held_weights_by_part.at(known)} if own is None else _stages(model, server, known)
+    held, space = known["Q_held"], known["mem"] * known["usable"]
     if held >= space:
         layout = ", ".join(f"{name} = {getattr(server, name)}" for name in ("tensor", "pipeline", "expert"))
         words = f"{held / 1e9:,.1f} GB of weights on each {server.gpu} with {space / 1e9:,.1f} GB ({layout})"
         raise DoesNotFit(f"{model.name} does not fit: {words}", held, space)
-    left_out = {"E_hit", "t_split"} & set(known) | (set() if "price" in known else {"c_tok"})
-    return _named(chain.but(without=left_out).run(known))
+    left_out = {"Q_held", "E_hit", "t_split"} & set(known) | (set() if "price" in known else {"c_tok"})
+    return _named(chain.but(*(UNEVEN if own else ()), without=left_out).run(known))
+
+
+def _stages(model: ServedModel, server: Server, known: dict) -> dict:
+    """Weights of the stage with the least room for its layers' cache, and the letters of `UNEVEN`.
+
+    The first stage has the input table, the last the output table: again, where one serves both.
+    """
+    own = server.stage_layers
+    wrong = stage_mistakes(own, model.L)
+    if not wrong and len(own) != server.pipeline:
+        wrong = [f"stage_layers takes {server.pipeline} stages, as pipeline says, got {len(own)}"]
+    refuse(model.name, wrong)
+    tied = model.N_held == model.N_fix
+    first = model.N_table if tied else model.N_held - model.N_fix
+    ends, like = np.zeros(len(own)), model.L / np.array(own)
+    ends[0] += first
+    ends[-1] += 0 if tied and len(own) == 1 else model.N_table
+    inner = model.N_held - first - (0 if tied else model.N_table)
+    held = laws.held_weights_by_part.on_arrays(known | {"N_held": ends * like + inner, "p": like})
+    least = np.argmin((known["mem"] * known["usable"] - held) * like)
+    return {"Q_held": float(held[least]), "like": float(like[least]), "beat": float(like.min())}
 
 
 def _named(x: dict) -> Pass:

@@ -5,7 +5,8 @@
 Two chains of the laws of `gpt4lib.chapters.training_step`, for one layout or for arrays of them: the terms
 that recomputation, divided sequences and ZeRO leave alone, and the rest for layouts of one kind. Ranks stand
 in the order tensor, data (experts inside), pipeline. Layers and experts count as alike, so that a stage of l
-of L layers is like one of L / l equal stages. The fullest sets the beat, together with the loss on the last.
+of L layers is like one of L / l equal stages. The fullest sets the beat, or the last with the loss; while the
+pipeline fills, all count as full.
 Memory is that of the stage that needs most: the first with its table, the last with its own and the loss, or
 the fullest between, which counts as the second. Transfers run at the rate of their links, without latency:
 a bound that the published runs of ZeRO stage 3 missed by far (`megatron_table2`).
@@ -35,12 +36,14 @@ SIDES = {  # of each part's matrix products: rows, inner side, columns, and the 
     "scores": ("T", "T", "d_qk", 1),
     "attention": ("n_tok", "d", "d_heads", "tp"),
     "positions": ("n_tok", "d", "d_heads", "tp"),
+    "mixers": ("n_tok", "d", "d_heads", "tp"),
     "mlp": ("n_tok", "d", "d_ff", "tp"),
     "experts": ("n_routed", "d", "d_exp", "tp"),
     "shared_experts": ("n_tok", "d", "d_shared", "tp"),
     "router": ("n_tok", "d", "E", 1),
     "unembedding": ("n_tok", "d", "V", "tp"),
 }
+LAYERS_HOLD = ("attention", "mixers", "mlp", "shared_experts", "biases", "extra")
 SHAPE = {"L": "layers", "d": "d_model", "V": "vocab", "n_h": "n_heads", "n_kv": "n_kv_heads"}
 SHAPE |= {"top_k": "top_k", "d_ff": "d_ff", "d_exp": "d_ff_expert", "d_shared": "d_ff_shared"}
 RANKS = {"tp": "tensor", "p": "pipeline", "dp": "data", "ep": "expert", "v": "chunks", "b": "micro_batch"}
@@ -71,10 +74,13 @@ def step_inputs(shape: Model, cluster: Cluster, seq: int, recipe: Recipe) -> dic
 
 
 def _shape_inputs(s: Model, seq: int) -> dict:
-    """Sizes, FLOP of a token by part, and parameters by how they are divided among the ranks."""
+    """Sizes, FLOP of a token by part, and parameters by how they are divided among the ranks.
+
+    Blocks that predict further tokens are held like experts, or like layers; their FLOP are left out.
+    """
     parts, flop = parameters(s).parts, flop_per_token(s, seq)
     qk, mixed = (s.mla_d_nope + s.mla_d_rope, s.mla_d_value) if s.latent else (s.d_head, s.d_head)
-    routed, inside = s.layers - s.dense_layers, s.top_k * s.d_ff_expert + s.n_shared_experts * s.d_ff_shared
+    routed, inside = s.expert_layers, s.top_k * s.d_ff_expert + s.n_shared_experts * s.d_ff_shared
     width = s.dense_layers * s.mlp_matrices * s.d_ff + routed * s.expert_matrices * inside
     known = {letter: getattr(s, field) for letter, field in SHAPE.items()} | {"T": seq, "S": seq}
     known |= {"n_kv": s.n_heads} if s.latent else {}
@@ -84,10 +90,12 @@ def _shape_inputs(s: Model, seq: int) -> dict:
     known |= {f"C_{part}": c for part, c in flop.items()} | {"C_full": sum(flop.values())}
     known["C_layers"] = known["C_full"] - flop["unembedding"]
     known["N_copies"] = parts["norms"] + parts["router"]
-    known["N_layers"] = sum(parts[x] for x in ("attention", "mlp", "shared_experts", "biases"))
+    known["N_layers"] = sum(parts[x] for x in LAYERS_HOLD)
     known["N_head"] = parts["embedding" if s.tied_embeddings else "unembedding"]
     tables = {"experts": "experts", "first": "embedding", "last": "unembedding", "positions": "positions"}
-    return known | {f"N_{name}": parts[part] for name, part in tables.items()}
+    known |= {f"N_{name}": parts[part] for name, part in tables.items()}
+    known["N_experts" if s.n_experts else "N_layers"] += parts["mtp"]
+    return known
 
 
 def with_ranks(x: dict, stages=()) -> dict:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from sympy import divisors
 
+from ..facts.configs import Config, known_models, named_model, read_config
 from ..facts.devices import Device, devices, hardware
 from ..facts.files import data_file, data_names, read_toml
 from ..facts.given import given
-from ..facts.models import Model, model_mistakes, model_of, published_models, read_model
-from ..spine.errors import BadInput, nearest, refuse
+from ..facts.models import Model, model_mistakes, model_of
+from ..spine.errors import BadInput, choice, nearest, refuse
 from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import base_unit, unit_factor
-from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes
-from .keys import FIGURES, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, SHAPE, STAGE_KEYS
+from ..systems.count import weight_formats
+from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes, undivided
+from .keys import FIGURES, FORMATS, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, SHAPE, STAGE_KEYS
 
 __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
@@ -64,7 +66,7 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A checked file; sections that it does not have are None."""
+    """A checked file; sections that it does not have are None. `notes` say how its model was read."""
 
     name: str
     about: str
@@ -73,6 +75,7 @@ class Case:
     training: Training | None
     serving: Serving | None
     published: tuple[Published, ...]
+    notes: tuple[str, ...] = ()
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -82,20 +85,42 @@ def examples() -> list[str]:
 
 
 def load_case(name) -> Case:
-    """The case in a TOML file, or the example of that name. Raises BadInput that lists every mistake.
+    """The case in a workbench file, or of a model alone: a model file, a config.json or its folder, a name.
 
-    >>> load_case("mixtral-8x7b").shape.top_k
-    2
+    Names are those of the examples and of all models. Raises BadInput that lists every mistake.
+
+    >>> load_case("mixtral-8x7b").shape.top_k, load_case("Qwen3-8B").shape.layers
+    (2, 36)
     """
     path, where = Path(name), str(name)
-    if path.suffix in (".toml", ".json") or (where and path.exists()):
+    if where and (path.suffix in (".toml", ".json") or path.exists()):
         if path.stem in examples() and not path.exists():
             hint = f"the example is called {path.stem}, without {path.suffix}"
             raise BadInput(f"{path}: cannot be read, there is no such file; {hint}")
-        return check(read_toml(path), where)
-    if where not in examples():
-        raise BadInput(f"{where!r} is neither a file nor an example; {nearest(where, examples())}")
-    return check(read_toml(data_file(f"workbench/{where}.toml")), where)
+        if path.suffix == ".json" or path.is_dir():
+            return _alone(read_config(path))
+        mapping = read_toml(path)
+        alone = mapping.keys() - {*KEYS["file"]} and not mapping.keys() & {*SECTIONS}
+        return _case_of(model_of(mapping, where)) if alone else check(mapping, where)
+    if where in examples():
+        return check(read_toml(data_file(f"workbench/{where}.toml")), where)
+    try:
+        return _case_of(*named_model(where))
+    except BadInput:
+        names = nearest(where, [*examples(), *known_models()])
+        raise BadInput(f"{where!r} is neither a file nor an example nor a model; {names}") from None
+
+
+def _case_of(shape: Model, notes=()) -> Case:
+    """The case of a model alone."""
+    sections = dict.fromkeys(("cluster", "training", "serving"))
+    return Case(name=shape.name, about="", shape=shape, published=(), notes=tuple(notes), **sections)
+
+
+def _alone(read: Config) -> Case:
+    """The case of a configuration, with what it says of itself."""
+    unknown = f"not understood, and passed over: {', '.join(read.unknown)}"
+    return _case_of(read.model, [*read.notes, *([unknown] if read.unknown else [])])
 
 
 def check(mapping: dict, where: str = "case") -> Case:
@@ -174,8 +199,7 @@ def _shape(asked, name, found) -> Model | None:
     found += [f"[model] {line}" for line in lines]
     if lines:
         return None
-    shape, known = asked["shape"], published_models()
-    return known[shape].shape if shape in known else read_model(data_file(f"shapes/{shape}.toml"))
+    return named_model(asked["shape"])[0]
 
 
 def _rows(rows, found) -> list[Published]:
@@ -268,7 +292,7 @@ def _case(top, shape, sections, rows, where):
         shape=shape,
         cluster=_cluster(c) if c else None,
         training=_training(sections["training"], shape, _price(c)) if sections.get("training") else None,
-        serving=_serving(s, c) if s else None,
+        serving=_serving(s, c, shape) if s else None,
         published=tuple(rows),
     )
 
@@ -297,10 +321,14 @@ def _training(t, shape, price):
     )
 
 
-def _serving(s, c):
+def _serving(s, c, shape):
     same = s.get("gpu", c.get("gpu")) == c.get("gpu")
     options = {f.name: s[f.name] for f in fields(Server) if f.name in s}
-    options |= _in_base({**(c if same else {}), **s}, _LINKS)
+    options |= _in_base({**(c if same else {}), **s}, _LINKS) | _formats(shape, s.get("weight_bytes", {}))
+    if any(s.get(key) for key in STAGE_KEYS):
+        stages = stages_of(shape.layers, s)[0][0]
+        options |= {"stage_layers": stages, "pipeline": len(stages)}
+    options["divide_cache"] = s.get("cache") == "sequences"
     return Serving(
         server=Server(**{"gpu": c.get("gpu"), **options}),
         context=s["context"],
@@ -313,6 +341,12 @@ def _serving(s, c):
     )
 
 
+def _formats(shape, asked):
+    """Bytes of a weight in and outside experts: as asked, one number or by part, and else as released."""
+    each = asked if isinstance(asked, dict) else dict.fromkeys(FORMATS, asked)
+    return weight_formats(replace(shape, **{FORMATS[part]: size for part, size in each.items()}))
+
+
 def _published(row):
     """A published figure with its value, or that of its `ref`, as an interval in the figure's unit."""
     if "ref" not in row:
@@ -323,21 +357,8 @@ def _published(row):
     return Published(**{key: row[key] for key in row if key != "ref"}, value=value)
 
 
-def choice(allowed, near=None) -> str:
-    """Values as a message lists them: all of a few, of many those nearest to `near`.
-
-    >>> choice([1, 2, 4, 8]), choice(range(1, 99), 40)
-    ('1, 2, 4, 8', 'such as 37, 38, 39, 40, 41, 42, 43')
-    """
-    allowed = sorted(allowed)
-    if len(allowed) <= 16:
-        return ", ".join(map(str, allowed))
-    far = (lambda x: abs(x - near)) if isinstance(near, int) else allowed.index
-    return "such as " + ", ".join(map(str, sorted(sorted(allowed, key=far)[:7])))
-
-
 def stages_of(layers: int, layout: dict) -> tuple[list, list[str]]:
-    """The layers of each stage as [training.layout] has them, for each number of stages; its mistakes."""
+    """The layers of each stage as a section has them, for each number of stages; its mistakes."""
     asked, chunks = (np.atleast_1d(layout.get(key, [])).tolist() for key in ("pipeline", "chunks"))
     own, *fewer = (layout.get(key, 0) for key in STAGE_KEYS)
     if own:
@@ -363,26 +384,32 @@ def serving_layout(shape, serving: dict) -> list[str]:
     for name, least in size.items():  # what is wrong on its own counts as the least, which always divides
         value = serving.get(name, getattr(Server, name, least))
         size[name] = value if type(value) is int and value > least else least
-    widths = {"d_ff": shape.d_ff if shape.dense_layers else 0, "d_ff_expert": shape.d_ff_expert}
-    widths = {"n_heads": shape.n_heads, **widths}
-    split = next((f"{name} = {width}" for name, width in widths.items() if width % size["tensor"]), "")
+    widths = {name: getattr(shape, name) for name in ("n_heads", "d_ff_expert", "n_state_heads")}
+    widths |= {"d_ff": shape.d_ff if shape.dense_layers else 0}
     copies, ranks = size["redundant_experts"], size["expert"]
     experts = shape.n_experts
     held = f"n_experts + redundant_experts = {experts + copies}" if copies else f"n_experts = {experts}"
     uneven = experts and (experts + copies) % ranks
     allowed = choice(divisors(experts + copies), ranks) if uneven else ""
     alone = "without experts in [model]"
+    size["weight_bytes"] = formats = serving.get("weight_bytes", {})
+    in_experts = isinstance(formats, dict) and "experts" in formats
     clashes = (
-        ("tensor", f"a divisor of {split}", split),
         ("pipeline", f"at most layers = {shape.layers}", size["pipeline"] > shape.layers),
         ("expert", f"a divisor of {held} ({allowed})", uneven),
         ("expert", f"no value above 1 {alone}", not experts and ranks > 1),
         ("redundant_experts", f"no value above 0 {alone}", not experts and copies),
+        ("weight_bytes", f"no experts {alone}", not experts and in_experts),
     )
-    lines = [
-        (name, f"[serving] {name} takes {takes}, got {size[name]}") for name, takes, bad in clashes if bad
-    ]
-    return [line + ("" if name in serving else ", the default") for name, line in lines]
+    staged = {key: serving[key] for key in (*STAGE_KEYS, "pipeline") if key in serving}
+    lines = []
+    if any(map(staged.get, STAGE_KEYS)) and not wrong(staged, KEYS["serving"]).keys() & staged.keys():
+        default = {} if "stage_layers" in staged else {"pipeline": 1}
+        lines = stages_of(shape.layers, default | staged)[1]
+    lines += undivided(size["tensor"], shape.n_kv_heads or 1, **widths)
+    lines += [f"{name} takes {takes}, got {size[name]}" for name, takes, bad in clashes if bad]
+    default = lambda line: "" if line.split()[0] in serving else ", the default"
+    return [f"[serving] {line}{default(line)}" for line in lines]
 
 
 def training_limits(every, only):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 
+from ..facts.configs import known_models
 from ..facts.devices import devices, same_chip
-from ..facts.files import data_names, sources
-from ..facts.models import MODEL_KEYS, keys_schema, published_models
+from ..facts.files import sources
+from ..facts.models import MODEL_KEYS, keys_schema
 from ..spine.schema import (
     COUNT,
     COUNTS,
@@ -67,8 +68,22 @@ SOURCE = Source(words="a key of the bibliography, or a source in your own words 
 STAGE = Kind(words="a stage from 0 to 3", rule={"type": "integer", "minimum": 0, "maximum": 3})
 LOST = Kind(words="", rule={"type": "number", "minimum": 0, "maximum": 0.99})
 MFU = or_range(PART, "a share above 0 and up to 1, or [low, high]")
+CACHE = ("heads", "sequences")  # copied where ranks share a head, or divided whatever the heads
+FP8 = {"experts": 1, "matrices": 1, "other": 2}
 NIC, NVLINK = (POSITIVE.of(f"{link}, per GPU and one way") for link in ("network in Gb/s", "NVLink in GB/s"))
+FORMATS = {"experts": "expert_bytes", "matrices": "matrix_bytes", "other": "other_bytes"}  # keys of a model
+_by_part = {"type": "object", "propertyNames": {"enum": [*FORMATS]}, "additionalProperties": POSITIVE.rule}
+BY_PART = Kind(
+    words=f"{POSITIVE.words}, or such numbers by part: {', '.join(FORMATS)}",
+    rule={"anyOf": [POSITIVE.rule, _by_part]},
+)
 PRICE = RANGE.of("rent of a GPU for an hour in USD", 2.0, [1.5, 2.5])
+OWN_STAGES = {
+    "stage_layers": LIST.of("layers of each pipeline stage, where they differ", [7, 8, 8, 7]),
+    "first_stage_fewer": WHOLE.of("layers that the first stage has fewer than others"),
+    "last_stage_fewer": WHOLE.of("layers that the last stage has fewer than others"),
+}
+STAGE_KEYS = (*OWN_STAGES,)
 KEYS = {
     "file": {"name": TEXT.of("what the report calls the case"), "about": TEXT.of("a line below the name")},
     "gpu": {
@@ -118,9 +133,7 @@ KEYS = {
         ),
         "sequence": FLAG.of("whether tensor-parallel ranks split the sequence too"),
         "zero": or_list(STAGE, "a stage from 0 to 3, or a list of them").of("stage of ZeRO"),
-        "stage_layers": LIST.of("layers of each pipeline stage, where they differ", [7, 8, 8, 7]),
-        "first_stage_fewer": WHOLE.of("layers that the first stage has fewer than others"),
-        "last_stage_fewer": WHOLE.of("layers that the last stage has fewer than others"),
+        **OWN_STAGES,
     },
     "serving": {
         "gpu": GPU.of("accelerator, by default the cluster's, else that of [gpu]"),
@@ -130,10 +143,12 @@ KEYS = {
         "prompt": COUNT.of("tokens of a prompt"),
         "tensor": COUNT.of("tensor-parallel ranks, by default 8"),
         "pipeline": COUNT.of("pipeline stages, by default 1"),
+        **OWN_STAGES,
         "expert": COUNT.of("expert-parallel ranks, by default 1"),
         "redundant_experts": WHOLE.of("copies of experts beside n_experts"),
         "micro_batches": COUNT.of("batches under way at once, by default one a stage"),
-        "weight_bytes": POSITIVE.of("bytes of a weight"),
+        "cache": one_of(*CACHE).of("what tensor-parallel ranks divide the cache by, heads by default"),
+        "weight_bytes": BY_PART.of("bytes of a weight, by default as the model is released", 1, FP8),
         "kv_bytes": POSITIVE.of("bytes of an entry of the cache"),
         "act_bytes": POSITIVE.of("bytes of an activation on the way between GPUs"),
         "compute": one_of(*PEAKS).of("format of the products, which sets the peak"),
@@ -156,7 +171,6 @@ KEYS = {
         "source": SOURCE.of("who published it", "kaplan2020", needed=True),
     },
 }
-STAGE_KEYS = ("stage_layers", "first_stage_fewer", "last_stage_fewer")
 NEEDED = {
     name: needed
     for name, keys in KEYS.items()
@@ -167,7 +181,7 @@ PLAIN = ("gpu", "cluster", "training", "serving")  # sections of keys alone
 SECTIONS = ("model", *PLAIN, "published")
 HOMES = {"the top of the file": {*SECTIONS, *KEYS["file"]}, "[model]": MODEL_KEYS}
 HOMES |= {f"[{name}]": KEYS[name] for name in PLAIN}
-SHAPE = Name(kind="model", names=lambda: [*published_models(), *data_names("shapes", ".toml")])
+SHAPE = Name(kind="model", names=known_models)
 
 
 def workbench_schema() -> dict:

@@ -1,7 +1,8 @@
 """The workbench in the browser: a page of sliders, the report's main figures computed by the same laws.
 
 `PAGE` is one chain: the counts of a model whose layers are all alike, its training, and the very pass of
-`gpt4lib.systems.serving`. Python runs it, the browser gets it printed.
+`gpt4lib.systems.serving`, all weights in one format. The cache is divided by heads where there are as many as
+ranks, and else by sequences. Python runs it, the browser gets it printed.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import json
 import re
 from functools import cache
 
-from sympy import Integer, Min
+from sympy import Integer, Max, Min
 
 from ..chapters import architecture
 from ..chapters.architecture import N_emb, N_norm, N_route
 from ..chapters.dense_wall import price_of_thousand
-from ..chapters.inference_tradeoffs import N_held
-from ..chapters.notation import C_tok, E, N, N_attn, N_exp, N_fix, Q_kv, Q_w, k
+from ..chapters.inference_tradeoffs import N_held, split_time
+from ..chapters.notation import C_tok, E, N, N_attn, N_exp, N_fix, Q_kv, Q_w, k, n_kv, tp
 from ..chapters.parallelism import Q_rank
 from ..chapters.training_cost import duration, rental_from_compute
 from ..facts.devices import devices
@@ -27,6 +28,7 @@ from ..spine.chain import Chain, link
 from ..spine.errors import BadInput, pick
 from ..spine.law import Law
 from ..spine.units import base_unit, unit_factor
+from ..systems.count import parameters
 from ..systems.serving import PASS
 
 # ---- a model of one kind of layer: untied tables, no biases, positions without parameters ------
@@ -44,8 +46,10 @@ COUNTED = Chain(
     architecture.pairs,
     architecture.token_cache,
 )
+_by_sequences = Max(Integer(0), Min(Integer(1), tp - n_kv))
+_split = Law(split_time.lhs, split_time.rhs * _by_sequences, "Cache divided by sequences where heads are few")
 PAGE = Chain(
-    *(COUNTED, architecture.compute, duration, rental_from_compute, PASS),
+    *(COUNTED, architecture.compute, duration, rental_from_compute, PASS.but(link("t_split", _split))),
     link("M_thousand", price_of_thousand),
     link("Q_used", Law(Q_rank, Q_w + Q_kv, "Memory that a serving GPU needs"), Q_w="Q_held", Q_kv="Q_cache"),
 )
@@ -63,7 +67,14 @@ SLIDERS = {  # by symbol of the laws; each starts at GPT-4 as described
 CAPPED = {"n_kv": "n_h", "k": "E"}  # at most as many key-value heads as heads, experts of a token as experts
 SET = dict.fromkeys(("n_norm", "ep", "overlap", "ceiling", "transfer", "usable"), 1)
 SET |= {"d_h": 128, "kv_bytes": 2, "act_bytes": 2, "t_layer": 0, "link_out": 25e9}
-ALIKE = {"cache_ranks": "tp", "m": "p", "n_tok": "B_seq", "d_qk": "d_h", "d_v": "d_h"}
+ALIKE = {
+    "expert_bytes": "weight_bytes",
+    "cache_ranks": "tp",
+    "m": "p",
+    "n_tok": "B_seq",
+    "d_qk": "d_h",
+    "d_v": "d_h",
+}
 _SHORT, _PLAIN = "replace(format(v, '.3s'), 'G', 'B')", "format(v, '.3~r')"
 OUT = (  # label, step, unit, and the text of the value v in that unit
     ("Parameters", "N_total", "1", _SHORT),
@@ -130,9 +141,11 @@ def preset(case, found) -> dict:
         share = (printed or [t.mfu.value])[0] / factors()["mfu"]
         known |= {"gpu": t.gpu, "n": t.gpus, "D": t.tokens / factors()["D"], "mfu": round(2 * share) / 2}
     if served:
-        server = case.serving.server
+        server, held = case.serving.server, case.serving.server.facts()
+        experts = parameters(s).parts["experts"] / parameters(s).total
+        weight = held["weight_bytes"] * (1 - experts) + held["expert_bytes"] * experts  # the mean
         known |= {"gpu": str(server.gpu), "tp": server.tensor, "p": server.pipeline}
-        known |= {"B_seq": served.batch, "S": served.context_tokens, "weight_bytes": server.weight_bytes}
+        known |= {"B_seq": served.batch, "S": served.context_tokens, "weight_bytes": weight}
     pick(known.get("gpu", GPUS[0]), GPUS, "GPU of the page")
     return known
 

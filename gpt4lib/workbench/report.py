@@ -24,16 +24,18 @@ from ..chapters.parallelism import reduce_share
 from ..chapters.training_cost import duration, gpu_seconds, product, rental_from_compute, utilisation
 from ..chapters.training_step import model_flop, open_loss, pipeline_time, work
 from ..facts.devices import hardware
+from ..facts.models import Model
 from ..spine.errors import BadInput
 from ..spine.interval import Interval, draw
 from ..spine.law import Law
 from ..spine.units import base_unit, unit_factor
-from ..systems.count import flop_per_token, parameters, serving_view
+from ..systems.count import ServedModel, cache_of, mean_flop_per_token, parameters, serving_view
 from ..systems.efficiency import leave_one_out, runs
-from ..systems.machine import DoesNotFit, Layout
+from ..systems.machine import DoesNotFit, Layout, Server
 from ..systems.planner import Explained, NoLayout, Plan, plan
-from ..systems.serving import Pass, decode, prefill
+from ..systems.serving import Pass, cache_ranks_of, decode, prefill
 from .file import FIGURES, Case, Published, training_limits
+from .keys import CACHE
 
 DRAWS = 20_000
 
@@ -66,16 +68,32 @@ def span(value, middle: float, unit: str = "1") -> Span:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReport:
-    """What follows from the shape alone; FLOP at half the context, the mean of a causal sequence."""
+    """What follows from the shape alone; FLOP are the mean over a causal sequence.
+
+    `caches` are there where nothing is served.
+    """
 
     shape: str
     parameters: int
+    parameters_without_mtp: int | None
     active_parameters: int
+    active_without_input_table: int
     parameters_by_part: dict
     forward_flop_per_token: float
     training_flop_per_token: float
     scores_share: float
     mean_context_tokens: float
+    caches: list
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheReport:
+    """The cache of one sequence: as windows and chunks leave it, whole pages for every layer, and states."""
+
+    context_tokens: int
+    kv_cache_bytes_per_sequence: float
+    kv_cache_bytes_full_pages: float
+    state_bytes_per_sequence: float
 
 
 @dataclass(frozen=True)
@@ -135,17 +153,31 @@ class TrainingReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ServingReport:
-    """The server: memory, the batch and where it comes from, a pass and what binds it, rates and cost."""
+    """The server: memory, the batch and where it comes from, a pass and what binds it, rates and cost.
+
+    A token's cache counts every layer, a sequence's what `CacheReport` says. `cache` is what ranks divide it
+    by, `other_cache` the other way, with a token's bytes on a GPU and the largest batch of both.
+    """
 
     gpu: str
     gpus: int
     context_tokens: int
     kv_cache_bytes_per_token: float
     kv_cache_bytes_per_sequence: float
+    kv_cache_bytes_full_pages: float
+    state_bytes_per_sequence: float
+    cache: str
+    kv_cache_bytes_per_token_and_gpu: float
+    other_cache: str
+    other_kv_cache_bytes_per_token_and_gpu: float
+    other_largest_batch: int
+    bytes_per_weight: float
+    bytes_per_expert_weight: float
     weight_bytes_per_gpu: float
     cache_bytes_per_gpu: float
     memory_bytes_limit: float
     layers_per_stage: float
+    stage_layers: tuple | None
     largest_batch: int
     batch: int
     batch_from: str
@@ -188,6 +220,7 @@ class Report:
     serving: ServingReport | None
     published: list[Against]
     left_out: list[str]
+    notes: list[str]
 
     def record(self) -> dict:
         """The report as nested dicts of numbers and texts, for JSON; a range is NAME, NAME_low, NAME_high."""
@@ -235,7 +268,9 @@ def report(case: Case) -> Report:
         raise BadInput("\n".join([f"{case.name}: does not fit", *clashes]))
     figures = {name: _record(section) for name, section in found.items() if section}
     published = [row for row in (_against(row, figures) for row in case.published) if row]
-    return Report(name=case.name, about=case.about, **found, published=published, left_out=left_out)
+    return Report(
+        name=case.name, about=case.about, **found, published=published, left_out=left_out, notes=[*case.notes]
+    )
 
 
 def _plain(value: Interval):
@@ -251,18 +286,29 @@ def _middle(value):
 def _model(case: Case) -> ModelReport:
     count = parameters(case.shape)
     seq = case.training.seq if case.training else case.serving.context if case.serving else 0
-    flop = flop_per_token(case.shape, seq / 2)  # causal: half the sequence on average
+    flop = mean_flop_per_token(case.shape, seq)
+    caches = [] if case.serving else [CacheReport(**_cache(case.shape, size)) for size in (8192, 131072)]
     forward = sum(flop.values())
     return ModelReport(
         shape=case.shape.name,
         parameters=count.total,
+        parameters_without_mtp=count.without_mtp if count.parts["mtp"] else None,
         active_parameters=count.active,
+        active_without_input_table=count.active_without_input_table,
         parameters_by_part={part: size for part, size in count.parts.items() if size},
         forward_flop_per_token=forward,
         training_flop_per_token=model_flop(C_full=forward, B_tok=1),
         scores_share=flop["scores"] / forward,
         mean_context_tokens=seq / 2,
+        caches=caches,
     )
+
+
+def _cache(shape: Model, context: int, kv_bytes: float = 2.0) -> dict:
+    """The fields of `CacheReport`."""
+    found = cache_of(shape, context, kv_bytes)
+    sizes = {"kv_cache_bytes_per_sequence": found.kept_bytes, "state_bytes_per_sequence": found.state_bytes}
+    return sizes | {"context_tokens": context, "kv_cache_bytes_full_pages": found.full_pages_bytes}
 
 
 # ---- training -------------------------------------------------------------------------------
@@ -368,15 +414,16 @@ def _serving(case: Case) -> ServingReport:
         return decode(held, server, batch=batch, context=s.context, hit=hit(batch))
 
     batch, why, limit = _batch(s, at)
-    x, cache = at(batch), model.entries * server.kv_bytes
+    x, token = at(batch), model.all_entries * server.kv_bytes
     first = s.prompt and prefill(held, server, batch=1, prompt=s.prompt, hit=hit(s.prompt)).pass_seconds
     found = {name: getattr(x, of) for name, of in OF_PASS.items()}
-    found |= {"gpu": str(server.gpu), "gpus": int(x.n_gpus), "context_tokens": s.context}
-    found |= {"kv_cache_bytes_per_token": cache, "kv_cache_bytes_per_sequence": cache * s.context}
+    found |= {"gpu": str(server.gpu), "gpus": int(x.n_gpus), "kv_cache_bytes_per_token": token}
+    found |= _cache(case.shape, s.context, server.kv_bytes) | _divided(held, server, s.context, token)
     found |= {"batch": batch, "batch_from": why, "largest_batch": limit, "first_token_seconds": first}
     return ServingReport(
         memory_bytes_limit=hardware(server.gpu).memory_bytes * server.usable,
         layers_per_stage=case.shape.layers / server.pipeline,
+        stage_layers=server.stage_layers,
         sequences_in_flight=server.facts()["m"] * batch,
         pass_seconds_by_part={name: float(seconds) for name, seconds in x.seconds.items() if seconds},
         binds_pass=str(x.bound),
@@ -384,6 +431,19 @@ def _serving(case: Case) -> ServingReport:
         cost_usd_per_1000_tokens=_thousand(s.price, x) if s.price else None,
         **found,
     )
+
+
+def _divided(model: ServedModel, server: Server, context: int, token: float) -> dict:
+    """A token's bytes on a GPU as the cache is divided, and the other way, with its largest batch."""
+    other = replace(server, divide_cache=not server.divide_cache)
+    share = max(server.stage_layers) / model.L if server.stage_layers else 1 / server.pipeline
+    each = [token * share / cache_ranks_of(model, one) for one in (server, other)]
+    found = dict(zip(("cache", "other_cache"), CACHE[:: -1 if server.divide_cache else 1]))
+    found |= dict(zip(("kv_cache_bytes_per_token_and_gpu", "other_kv_cache_bytes_per_token_and_gpu"), each))
+    found["other_largest_batch"] = int(decode(model, other, batch=1, context=context).batch_limit)
+    formats = server.facts()
+    found |= {"bytes_per_weight": formats["weight_bytes"], "bytes_per_expert_weight": formats["expert_bytes"]}
+    return found
 
 
 def _check_size(s):

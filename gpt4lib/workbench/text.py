@@ -12,7 +12,16 @@ from ..spine.text import fmt, number
 from ..spine.units import base_unit, unit_factor
 from ..systems.machine import Layout
 from .file import FIGURES
-from .report import Against, LayoutsReport, ModelReport, Report, ServingReport, Span, TrainingReport
+from .report import (
+    Against,
+    CacheReport,
+    LayoutsReport,
+    ModelReport,
+    Report,
+    ServingReport,
+    Span,
+    TrainingReport,
+)
 
 LABEL, WIDTH = 20, 76
 MEANING = {"memory": "reading weights and cache", "compute": "matrix products"}  # what binds, in words
@@ -58,6 +67,7 @@ def to_text(found: Report) -> str:
     if found.published:
         lines += ["Against published figures", "-" * 25, *_published(found.published), ""]
     lines += [f"Left out: {text}." for text in found.left_out]
+    lines += [line for note in found.notes for line in wrap(f"Note: {note}.", WIDTH)]
     lines += wrap(
         "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in "
         "2021. Serving is at data-sheet rates: what a real server reaches is less.",
@@ -131,12 +141,30 @@ def _model(m: ModelReport):
     if m.mean_context_tokens:
         mean = number(m.mean_context_tokens)
         scores = f"at a mean context of {mean} tokens, scores {fmt(m.scores_share, '%')}"
-    active = _short(fmt(m.active_parameters, "parameter"))
+    counts = (m.active_parameters, m.active_without_input_table, m.parameters_without_mtp or 0)
+    active, flops, without = (_short(fmt(n, "parameter")) for n in counts)
+    table = f" ({flops} without the input table, by which forward FLOP are counted)"
+    further = f", {without} without the blocks that predict further tokens"
     return [
-        ("parameters", f"{fmt(m.parameters, 'parameter')}, {active} active"),
+        (
+            "parameters",
+            f"{fmt(m.parameters, 'parameter')}{further if m.parameters_without_mtp else ''}, "
+            f"{active} active{table if active != flops else ''}",
+        ),
         ("mostly", ", ".join(f"{name.replace('_', ' ')} {fmt(share[name], '%')}" for name in largest)),
         ("forward FLOP", f"{fmt(m.forward_flop_per_token, 'FLOP/token')} {scores}"),
+        *(("KV cache", f"{_kept(x)} of {number(x.context_tokens)} tokens") for x in m.caches),
     ]
+
+
+def _kept(x: CacheReport | ServingReport) -> str:
+    """The cache of a sequence; whole pages for every layer only where windows or chunks keep less."""
+    kept, pages, state = (
+        fmt(size, "byte")
+        for size in (x.kv_cache_bytes_per_sequence, x.kv_cache_bytes_full_pages, x.state_bytes_per_sequence)
+    )
+    text = f"{kept} a sequence" + (f" ({pages} in whole pages)" if pages != kept else "")
+    return text + (f", {state} of states" if x.state_bytes_per_sequence else "")
 
 
 def _training(t: TrainingReport):
@@ -174,18 +202,28 @@ def _layouts(x: LayoutsReport):
 
 def _serving(s: ServingReport):
     uneven = f"{number(s.layers_per_stage)} layers each on average: stages count as evenly loaded"
-    cache = (s.kv_cache_bytes_per_token, s.kv_cache_bytes_per_sequence)
+    uneven = stages(s.stage_layers) if s.stage_layers else uneven
+    each, other = s.kv_cache_bytes_per_token_and_gpu, s.other_kv_cache_bytes_per_token_and_gpu
+    divided = f"{fmt(each, 'byte')} a token on a GPU, divided by {s.cache}"
+    if each != other:
+        batch = f"largest batch {number(s.other_largest_batch)}"
+        divided += f"; by {s.other_cache} {fmt(other, 'byte')}, {batch}"
+    formats = (
+        f"{number(s.bytes_per_expert_weight)} bytes each in experts, {number(s.bytes_per_weight)} elsewhere"
+    )
     memory = (s.weight_bytes_per_gpu, s.cache_bytes_per_gpu, s.memory_bytes_limit)
     shares = {name: seconds / s.pass_seconds for name, seconds in s.pass_seconds_by_part.items()}
-    flight, each, all_users = map(number, (s.sequences_in_flight, s.tokens_per_s_per_user, s.tokens_per_s))
+    flight, rate, all_users = map(number, (s.sequences_in_flight, s.tokens_per_s_per_user, s.tokens_per_s))
     rows = [
         ("server", f"{s.gpus} x {s.gpu}, {number(s.context_tokens)} tokens of context"),
-        *([("stages", uneven)] if s.layers_per_stage % 1 else []),
-        ("KV cache", "{} a token, {} a sequence".format(*(fmt(size, "byte") for size in cache))),
+        *([("stages", uneven)] if s.stage_layers or s.layers_per_stage % 1 else []),
+        *([("weights", formats)] if s.bytes_per_expert_weight != s.bytes_per_weight else []),
+        ("KV cache", f"{fmt(s.kv_cache_bytes_per_token, 'byte')} a token, {_kept(s)}"),
+        ("cache of a rank", divided),
         ("memory of a GPU", "{} weights, {} cache, of {}".format(*(fmt(size, "byte") for size in memory))),
         ("largest batch", f"{number(s.largest_batch)} sequences a pass"),
         ("batch", f"{number(s.batch)} a pass, {flight} in flight; set by {s.batch_from}"),
-        ("speed", f"{each} tokens/s a user, {all_users} in all"),
+        ("speed", f"{rate} tokens/s a user, {all_users} in all"),
         ("binds", _binds(shares, s.binds_pass)),
         ("utilisation", fmt(s.mfu, "%")),
     ]

@@ -10,17 +10,9 @@ from gpt4lib.chapters import architecture, training_cost
 from gpt4lib.chapters.index import symbols
 from gpt4lib.facts.given import given
 from gpt4lib.ledger import claim
+from gpt4lib.show.claims import claims_table, verdict_legend
 from gpt4lib.show.figures import COLORS, direct_label, show_figure, use_style
-from gpt4lib.show.tables import (
-    assumptions,
-    claims_table,
-    dollars,
-    glue,
-    must_be,
-    sensitivities,
-    table,
-    verdict_legend,
-)
+from gpt4lib.show.tables import assumptions, dollars, glue, must_be, sensitivities, table
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.interval import Interval
 from gpt4lib.spine.stated import stated

@@ -46,6 +46,29 @@ def test_constants_can_be_replaced_by_name():
     assert compute(N=Interval(1, 2), D=1, k=8) == Interval(8, 16)
 
 
+def test_a_law_takes_what_it_needs_from_more_and_its_own_first():
+    known = {"C": 6.0, "n": 2, "F": 1.0, "mfu": 0.5, "other": 1}
+    assert duration.at(known) == 6.0 and duration.at(known, mfu=0.25) == 12.0
+    with pytest.raises(BadInput, match="n is missing"):
+        duration.at({"C": 6.0, "F": 1.0, "mfu": 0.5})
+
+
+def test_a_law_may_be_made_later_and_is_made_once():
+    made = []
+    late = Law(C, lambda: made.append(1) or k * N * D, "later")
+    same, half = Law(C, late), Law(C, lambda: late.rhs / 2)
+    assert not made and late(N=1, D=2) == same(N=1, D=2) == 2 * half(N=1, D=2) == 12
+    assert made == [1] and late.symbols == compute.symbols and repr(same) == repr(compute)
+    faults = {"both sides": lambda: C * N, "made by symbol": lambda: sympy.Symbol("q") * N}
+    for words, rhs in faults.items():
+        fault = Law(C, rhs)
+        for use in (repr, Law.latex, Law.check_dimensions, lambda law: law(N=1), lambda law: law.solve("N")):
+            with pytest.raises(BadInput, match=words):
+                use(fault)
+    with pytest.raises(BadInput, match="has no input 'price'"):
+        compute.solve(price)(C=1, N=1)
+
+
 @cache
 def solved(law, name):
     return law.solve(name)
@@ -155,7 +178,7 @@ def test_more_bad_input():
     with pytest.raises(BadInput, match="no finite value"):
         duration(C=1, n=0, F=1, mfu=0.3)
     with pytest.raises(BadInput, match="does not occur"):
-        compute.given(duration)
+        compute.given(duration)()
     with pytest.raises(BadInput, match="both sides"):
         Law(C, C * N)
     with pytest.raises(BadInput, match="made by symbol"):

@@ -23,13 +23,14 @@ def test_dimensions_are_independent(one, other):
 
 
 def test_factors_against_hand_counts():
-    assert unit_factor("day", "second") == 24 * 60 * 60
+    assert unit_factor("day", "second") == 24 * 60 * 60 and unit_factor("hour", "second") == 3600
     assert unit_factor("GiB", "byte") == 1024**3
     assert unit_factor("GB", "byte") == 10**9
     assert unit_factor("Gbit/second", "byte/second") == pytest.approx(1e9 / 8)
     assert unit_factor("cent", "USD") == pytest.approx(1 / 100)
     assert unit_factor("kW*hour", "joule") == pytest.approx(3.6e6)
     assert base_unit("USD/GPU/hour") == "USD/GPU/second"
+    assert base_unit("GB") == "byte" and base_unit("percent") == "1"
 
 
 @pytest.mark.parametrize(

@@ -575,7 +575,8 @@ def test_the_last_stage_of_a_model_with_a_large_vocabulary():
 
 def replayed(seconds, m, v):
     """Seconds of a schedule whose stages differ: `seconds` of a micro-batch, a third of them forward."""
-    p, ends, clock = len(seconds), {}, [0.0] * len(seconds)
+    p, ends = len(seconds), {}
+    clock = [0.0] * p
     left = [[piece[:3] for piece in row] for row in pipeline_schedule(p, m, v)]
     while any(left):
         for stage, row in enumerate(left):
@@ -602,7 +603,8 @@ def replayed(seconds, m, v):
 def test_the_fullest_stage_and_the_loss_set_the_beat(layers, rounds, v, head):
     """The law counts every stage as full while the pipeline fills: a bound, and exact for equal stages."""
     p, full = len(layers), max(layers)
-    m, v, head = p * rounds, v if p > 1 else 1, head if v == 1 or p == 1 else 0.0
+    m, v = p * rounds, v if p > 1 else 1
+    head = head if v == 1 else 0.0
     loss = training_step.open_loss(t_head=head, x_short=1 - layers[-1] / full, t_stage=full + 1, t_hop=1)
     by_law = training_step.pipeline_time(
         m=m, t_stage=full, t_head=loss, bubble=laws.bubble_share(p=p, v=v, m=m)
@@ -1143,3 +1145,38 @@ def test_heads_that_leave_one_over_clash_though_the_shared_one_is_copied():
         found = explain(shape, a100(t), x, seq=31, efficiency=SOME).reasons
         want = reasons_by_hand(shape, t, 1, 31, x)
         assert found == want and ("7 heads, 1 of" in " ".join(found)) == (t in (2, 3))
+
+
+# ---- structures beside plain attention ------------------------------------------------------
+STATES = {"n_state_heads": 16, "d_state_head": 64, "d_state": 64, "n_state_groups": 16, "conv_width": 4}
+
+
+def test_layers_with_states_do_work_and_take_memory():
+    """Half of the layers keep a state: their matrices are among the products, their parameters held."""
+    base = {"name": "half", "layers": 8, "d_model": 1024, "n_heads": 8, "n_kv_heads": 8, "d_head": 128}
+    base |= {
+        "d_ff": 4096,
+        "mlp_matrices": 3,
+        "vocab": 32_000,
+        "tied_embeddings": False,
+        "positions": "rotary",
+    }
+    shape = model_of(base | STATES | {"layer_kinds": ["delta", "full"]})
+    counted, cluster = parameters(shape), Cluster(device="A100-SXM 80GB", n_gpus=1, nic_bytes_per_s=25e9)
+    x = explain(shape, cluster, Layout(batch=1), seq=2048)
+    assert counted.parts["mixers"] > 0
+    assert x.terms["C_mixers"] == 2 * counted.parts["mixers"] and x.terms["t_mixers"] > 0
+    assert x.bytes["state"] == pytest.approx(16 * counted.total)
+    flop = sum(flop_per_token(shape, 2048).values())
+    assert x.terms["C_full"] == flop
+
+
+def test_blocks_for_further_tokens_are_held():
+    plain = published_model("Llama-2-7B").shape
+    cluster = Cluster(device="H200-SXM", n_gpus=1, nic_bytes_per_s=25e9)
+    held = [
+        explain(shape, cluster, Layout(batch=1), seq=2048).bytes["state"]
+        for shape in (plain, replace(plain, n_mtp_layers=1))
+    ]
+    more = parameters(replace(plain, n_mtp_layers=1)).parts["mtp"]
+    assert more > 0 and held[1] - held[0] == pytest.approx(16 * more)

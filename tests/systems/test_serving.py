@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from gpt4lib.facts.devices import hardware
 from gpt4lib.facts.models import model_of
 from gpt4lib.spine.errors import BadInput
-from gpt4lib.systems.count import ServedModel, parameters, served_model, serving_view
+from gpt4lib.systems.count import (
+    ServedModel,
+    cache_of,
+    parameters,
+    served_model,
+    serving_view,
+    weight_formats,
+)
 from gpt4lib.systems.machine import Server
 from gpt4lib.systems.serving import decode, prefill
 
@@ -453,3 +460,176 @@ def test_weights_that_fill_the_memory_leave_no_room():
         decode(replace(ROUND, N_held=size), Server(tensor=1), batch=1, context=1)
     less = replace(ROUND, N_held=size - 1e8)
     assert float(decode(less, Server(tensor=1), batch=1, context=1).left_bytes) > 0
+
+
+# ---- how ranks divide the cache -----------------------------------------------------------
+def attention_of(**keys):
+    """A model whose cache is as published; what follows attention is small."""
+    rest = {"name": "small", "d_model": 128, "vocab": 100, "tied_embeddings": True, "positions": "rotary"}
+    return model_of(rest | {"d_ff": 128, "mlp_matrices": 3} | keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "tensor", "token"),
+    [
+        ("DeepSeek-V3", "H200-SXM", 8, 61 * (512 + 64) * 2),  # whole on each rank: vLLM, issue 47929
+        ("Llama-3.1-70B", "H100-SXM 80GB", 32, 80 * 2 * 128 * 2),  # one of eight heads on each rank
+        ("Llama-3.1-70B", "H100-SXM 80GB", 4, 80 * 2 * 2 * 128 * 2),  # two of them
+    ],
+)
+def test_a_rank_holds_a_whole_head_or_latent_vector_at_least(name, gpu, tensor, token):
+    server = Server(gpu=gpu, tensor=tensor, weight_bytes=1.0, divide_cache=False)
+    served = served_model(name)
+    assert token in (70_272, 40_960, 81_920)
+    x = decode(served, server, batch=3, context=500)
+    assert float(x.cache_bytes_held) == 3 * 500 * token
+    divided = decode(served, replace(server, divide_cache=True), batch=3, context=500)
+    assert float(divided.cache_bytes_held) == pytest.approx(3 * 500 * served.entries * 2 / tensor)
+
+
+GEMMA = {"layers": 26, "n_heads": 4, "n_kv_heads": 1, "d_head": 256, "window": 512}
+GEMMA |= {"layer_kinds": [*["window"] * 5, "full"]}
+MISTRAL = {"layers": 32, "n_heads": 32, "n_kv_heads": 8, "d_head": 128, "window": 4096}
+MISTRAL |= {"layer_kinds": ["window"]}
+OSS = {"layers": 36, "n_heads": 64, "n_kv_heads": 8, "d_head": 64, "window": 128}
+OSS |= {"layer_kinds": ["window", "full"]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "context", "kept", "pages"),
+    [
+        (GEMMA, 32_768, (22 * 512 + 4 * 32_768) * 1024, 26 * 32_768 * 1024),  # 139 and 832 MiB
+        (MISTRAL, 4_096, 536_870_912, 536_870_912),
+        (MISTRAL, 32_768, 536_870_912, 8 * 536_870_912),
+        (OSS, 131_072, (18 * 131_072 + 18 * 128) * 2048, 131_072 * 73_728),  # 4.836 GB
+    ],
+)
+def test_windows_keep_no_more_than_their_tokens(keys, context, kept, pages):
+    shape = attention_of(**keys)
+    found = cache_of(shape, context)
+    assert (found.kept_bytes, found.full_pages_bytes) == (kept, pages)
+    for by_sequences in (True, False):
+        server = Server(gpu="H200-SXM", tensor=1, divide_cache=by_sequences)
+        x = decode(serving_view(shape), server, batch=2, context=context)
+        assert float(x.cache_bytes_held) == pytest.approx(2 * kept)
+        rate = hardware("H200-SXM").bandwidth_bytes_per_s
+        assert float(x.memory_seconds) > 2 * kept / rate > 0.9 * float(x.memory_seconds)
+
+
+def test_states_are_never_copied():
+    """Two key-value heads on eight ranks: four copies of the cache, one of the states."""
+    keys = {"layers": 4, "n_heads": 16, "n_kv_heads": 2, "d_head": 64, "layer_kinds": ["delta", "full"]}
+    keys |= {"n_state_heads": 16, "d_state_head": 128, "d_state": 128, "n_state_groups": 8, "conv_width": 4}
+    served = serving_view(attention_of(**keys))
+    state = 2 * (16 * 128 * 128 + 3 * (16 * 128 + 2 * 8 * 128))
+    assert served.state == state
+    for by_sequences, copies in ((True, 1), (False, 4)):
+        x = decode(served, Server(divide_cache=by_sequences), batch=5, context=1000)
+        cache = 2 * 2 * 2 * 64 * 1000 * 2  # layers, key and value, heads, width, tokens, bytes
+        assert float(x.cache_bytes_held) == pytest.approx(5 * (copies * cache + 2 * state) / 8)
+
+
+def test_widths_that_split_a_head_are_refused():
+    """96 query and 8 key-value heads: six ranks would split a key-value head, five or 64 a query head."""
+    served = replace(MIXTURE, n_h=96, kv_splits=8)
+    by_heads = Server(divide_cache=False)
+    for call, size in ((decode, "context"), (prefill, "prompt")):
+        for server in (by_heads, Server()):
+            with pytest.raises(BadInput) as caught:
+                call(served, replace(server, tensor=6), batch=1, **{size: 10})
+            line = str(caught.value).splitlines()[1]
+            assert line.startswith("  tensor takes a divisor or a multiple of n_kv_heads = 8 (1, 2, 4, 8")
+            assert line.endswith("got 6")
+    with pytest.raises(
+        BadInput, match=r"2 mistakes\n  tensor takes a divisor of n_heads = 96 .*got 5\n.* 8 "
+    ):
+        decode(served, replace(by_heads, tensor=5), batch=1, context=10)
+    for tensor in (1, 2, 4, 8, 16, 24, 32, 48, 96):
+        assert decode(served, replace(by_heads, tensor=tensor), batch=1, context=10)
+    with pytest.raises(BadInput, match="a divisor of n_heads = 96"):
+        decode(served, replace(by_heads, tensor=64), batch=1, context=10)
+    assert decode(served, Server(tensor=64), batch=1, context=10)  # a bound: query heads evenly spread
+
+
+# ---- formats of weights -------------------------------------------------------------------
+def test_experts_have_a_format_of_their_own():
+    server = replace(MACHINE, expert_bytes=0.5)
+    x = decode(ROUND, server, batch=100, context=3000, hit=6)
+    assert float(x.weight_bytes_held) == pytest.approx((3e9 + 0.5 * 8e9 / 2) / 20)
+    read = (2e9 + 0.5 * 6 * 1e9 / 2) / 4 + 2000 * 100 * 3000 / (2 * 4)
+    assert float(x.memory_seconds) == pytest.approx(1.5 * read / (GPU.bandwidth_bytes_per_s * 0.8))
+    alike = decode(ROUND, replace(MACHINE, expert_bytes=1.0), batch=100, context=3000, hit=6)
+    assert float(alike.memory_seconds) == float(
+        decode(ROUND, MACHINE, batch=100, context=3000, hit=6).memory_seconds
+    )
+    with pytest.raises(BadInput, match="expert_bytes takes a positive number, got 0"):
+        decode(ROUND, replace(MACHINE, expert_bytes=0), batch=1, context=1)
+
+
+def test_a_checkpoints_formats_by_part():
+    """Four layers of the small mixture: attention in one byte, experts in 17/32, the rest in two."""
+    released = {"matrix_bytes": 1.0, "expert_bytes": 0.53125}
+    found = weight_formats(model_of(SMALL | released))
+    attention, rest = 4 * 64 * 8 * (2 * 8 + 2 * 2), 2 * 512 * 64 + 4 * 64 * 4 + 9 * 64
+    assert found == {
+        "weight_bytes": pytest.approx((attention + 2 * rest) / (attention + rest)),
+        "expert_bytes": 0.53125,
+    }
+    dense = attention_of(**GEMMA)
+    assert weight_formats(dense) == {"weight_bytes": 2.0, "expert_bytes": 2.0}
+
+
+# ---- stages by hand -----------------------------------------------------------------------
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    ("stages", "vocab"),
+    [((1, 3), 1e6), ((3, 1), 1e6), ((2, 2), 1e6), ((1, 2, 1), 1e6), ((4,), 1e6), ((1, 2, 1), 7e8)],
+)
+def test_stages_counted_one_at_a_time(stages, vocab, tied):
+    """Layers where they stand, a table at either end; what fits is what fits on every stage.
+
+    The last tables are so large that the longest stage has most room.
+    """
+    shape = model_of(SMALL | {"tied_embeddings": tied, "vocab": int(vocab)})
+    served, table = serving_view(shape), int(vocab) * 64
+    tables = table * (1 if tied and len(stages) == 1 else 2)
+    layer = (parameters(shape).total - table * (1 if tied else 2)) / 4
+    held = [2 * n * layer / 2 for n in stages]
+    if len(stages) == 1:
+        held[0] += 2 * tables / 2
+    else:
+        held[0], held[-1] = held[0] + 2 * table / 2, held[-1] + 2 * table / 2
+    server = Server(tensor=2, pipeline=len(stages), stage_layers=stages)
+    x = decode(served, server, batch=7, context=900)
+    each = [n * 900 * 2 * 2 * 8 * 2 / 2 * len(stages) for n in stages]  # as many passes as stages
+    fit = [(80 * 2**30 - weights) / cache for weights, cache in zip(held, each)]
+    least = int(np.argmin(fit))
+    assert float(x.batch_limit) == pytest.approx(fit[least])
+    assert float(x.weight_bytes_held) == pytest.approx(held[least])
+    assert float(x.cache_bytes_held) == pytest.approx(7 * each[least])
+    plain = decode(served, replace(server, stage_layers=None), batch=7, context=900)
+    assert float(x.pass_seconds) == pytest.approx(float(plain.pass_seconds))  # a token passes all the same
+    beat = float(x.pass_seconds) * max(stages) / 4
+    assert float(x.rate) == pytest.approx(7 / beat) and float(x.user_rate) == pytest.approx(
+        1 / (beat * len(stages))
+    )
+
+
+def test_one_micro_batch_never_waits_for_the_longest_stage():
+    server = Server(tensor=2, pipeline=2, stage_layers=(1, 3), micro_batches=1)
+    x = decode(MIXTURE, server, batch=7, context=900)
+    assert float(x.user_rate) == pytest.approx(1 / float(x.pass_seconds))
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ((1, 2), "stage_layers takes layers = 4 in all, got 3"),
+        ((1, 1, 2), "stage_layers takes 2 stages, as pipeline says, got 3"),
+        ((0, 4), "stage_layers takes a list of positive whole numbers"),
+        ((), "stage_layers takes a list of positive whole numbers"),
+    ],
+)
+def test_stages_that_cannot_be_are_refused(stages, words):
+    with pytest.raises(BadInput, match=words.replace("(", r"\(")):
+        decode(MIXTURE, Server(tensor=2, pipeline=2, stage_layers=stages), batch=1, context=1)

@@ -284,8 +284,14 @@ MISTAKES = [  # a change, and what its line must name
     ),
     ({"serving__context": None}, ["[serving] context takes a positive whole number, got nothing"]),
     ({"serving__compute": "fp9"}, ["[serving] compute takes one of bf16, fp8, int8, got 'fp9'"]),
-    ({"serving__tensor": 5}, ["[serving] tensor takes a divisor of n_heads = 144, got 5"]),
+    (
+        {"serving__tensor": 32},
+        ["[serving] tensor takes a divisor of n_heads = 144 (1, 2, 3, 4, 6, 8,", "got 32"],
+    ),
     ({"serving__compute": "fp8"}, ["[serving] compute takes one of bf16, int8 on A100-SXM 80GB, got 'fp8'"]),
+    ({"serving__cache": "rows"}, ["[serving] cache takes one of heads, sequences, got 'rows'"]),
+    ({"serving__weight_bytes": {"expert": 1}}, ["weight_bytes takes a positive number, or", "{'expert': 1}"]),
+    ({"serving__weight_bytes": {"experts": 0}}, ["by part: experts, matrices, other, got {'experts': 0}"]),
     ({"serving__overhead": 0.5}, ["overhead takes a number of at least 1, got 0.5"]),
     ({"serving__ceiling": 0}, ["ceiling takes a share above 0 and up to 1, got 0"]),
     (
@@ -316,7 +322,7 @@ MISTAKES = [  # a change, and what its line must name
     ({"serving__expert": 0}, ["[serving] expert takes a positive whole number, got 0"]),
     ({"serving__pipeline": -4}, ["[serving] pipeline takes a positive whole number, got -4"]),
     ({"serving__pipeline": 121}, ["[serving] pipeline takes at most layers = 120, got 121"]),
-    ({"serving__tensor": 9}, ["[serving] tensor takes a divisor of d_ff_expert = 37248, got 9"]),
+    ({"serving__tensor": 9}, ["[serving] tensor takes a divisor of d_ff_expert = 37248 (1, 2,", "got 9"]),
     ({"serving__redundant_experts": 0.5}, ["redundant_experts takes a whole number of at least 0, got 0.5"]),
     (
         {"cluster__reserve_gb": 86},
@@ -761,7 +767,9 @@ def test_the_browser_computes_what_the_laws_compute(data):
 def test_the_browser_computes_the_serving_models_own_pass(data):
     """The page's pass against `decode` of a model counted from its shape, on a server of the same sizes."""
     gpu, x = settings_of(data.draw)
-    x |= {"n_kv": data.draw(st.sampled_from([i for i in range(1, x["n_h"] + 1) if x["n_h"] % i == 0]))}
+    x |= {"n_h": 8 * max(1, round(x["n_h"] / 8))}  # eight ranks divide or copy heads
+    shared = [i for i in range(1, x["n_h"] + 1) if x["n_h"] % i == 0 and (i % 8 == 0 or 8 % i == 0)]
+    x |= {"n_kv": data.draw(st.sampled_from(shared))}
     x |= {"k": min(x["k"], x["E"])}
     inside = {"d_ff": x["d_ff"], "mlp_matrices": x["n_mat"]}
     if x["E"] > 1:
@@ -780,7 +788,12 @@ def test_the_browser_computes_the_serving_models_own_pass(data):
     }
     shape |= {"d_head": 128, "vocab": x["V"], "tied_embeddings": False, "positions": "rotary"}
     server = Server(
-        gpu=gpu, tensor=8, pipeline=x["p"], weight_bytes=x["weight_bytes"], overhead=float(x["overhead"])
+        gpu=gpu,
+        tensor=8,
+        pipeline=x["p"],
+        weight_bytes=x["weight_bytes"],
+        overhead=float(x["overhead"]),
+        divide_cache=x["n_kv"] < 8,
     )
     served = serving_view(model_of(shape | inside))
     ours = decode(served, server, batch=x["B_seq"], context=x["S"], price=x["price"] / 3600)
@@ -944,11 +957,14 @@ def test_the_default_width_must_divide_too_and_a_dense_model_has_no_experts_to_s
         "positions": "rotary",
     }
     mapping = {"model": dense, "serving": {"gpu": "A100-SXM 80GB", "context": 2048}}
-    with pytest.raises(BadInput, match="tensor takes a divisor of n_heads = 12, got 8, the default"):
+    with pytest.raises(
+        BadInput, match=r"1 mistake\n.* a divisor of n_heads = 12 \(1, 2, 3, 4, 6, 12\), got 8, the default"
+    ):
         check(mapping)
-    mapping["serving"] |= {"tensor": 4, "expert": 2, "redundant_experts": 1}
-    with pytest.raises(BadInput, match="2 mistakes") as caught:
+    mapping["serving"] |= {"tensor": 4, "expert": 2, "redundant_experts": 1, "weight_bytes": {"experts": 1}}
+    with pytest.raises(BadInput, match="3 mistakes") as caught:
         check(mapping)
+    assert "weight_bytes takes no experts without experts in [model]" in str(caught.value)
     assert "expert takes no value above 1 without experts in [model], got 2" in str(caught.value)
     assert report.report(check(mapping | {"serving": {"gpu": "A100-SXM 80GB", "context": 2048, "tensor": 4}}))
 
@@ -962,6 +978,7 @@ def test_copies_of_experts_take_memory_and_no_time():
     s, case = REPORTS["deepseek-v3"]["serving"], CASES["deepseek-v3"]
     two = 2 * 58 * 3 * 7168 * 2048  # two experts of 58 layers, a byte each
     rest = 671026404352 - 256 * 58 * 3 * 7168 * 2048
+    rest += 2 * 129280 * 7168 + 58 * 256 * 7168  # tables and routers take two bytes
     assert s["weight_bytes_per_gpu"] == pytest.approx(two + rest, rel=1e-3)
     plain = decode(serving_view(case.shape), case.serving.server, batch=s["batch"], context=4989)
     assert s["pass_seconds"] == pytest.approx(float(plain.pass_seconds), rel=1e-12)
@@ -1025,6 +1042,129 @@ def test_the_serving_section_of_gpt_4_by_hand():
     assert x["pass_seconds"] == pytest.approx(max(parts["memory"], parts["compute"]) + links)
     assert x["binds_pass"] == "memory" == max(parts, key=parts.get) and "expert" not in parts
     assert x["cost_usd_per_1000_tokens"] == pytest.approx(1000 * 128 / 3600 / x["tokens_per_s"])
+
+
+# ---- how a server divides the cache, and the formats of weights ----------------------------
+MIXED = {"layers": 24, "d_model": 3072, "n_heads": 96, "n_kv_heads": 8, "d_head": 64, "vocab": 50000}
+MIXED |= {"tied_embeddings": False, "positions": "rotary", "layer_kinds": ["window", "full"], "window": 128}
+MIXED |= {"n_experts": 32, "top_k": 4, "d_ff_expert": 2880, "expert_matrices": 3, "n_mtp_layers": 1}
+
+
+def served(model, **keys):
+    """The report of a model on A100s, as a record, and its text."""
+    mapping = {"model": model, "serving": {"gpu": "A100-SXM 80GB", "context": 4100, "tensor": 8} | keys}
+    found = report.report(check(mapping))
+    return found.record(), workbench_text.to_text(found)
+
+
+def test_a_file_divides_the_cache_by_heads_unless_it_says_otherwise():
+    """Eight heads on 32 ranks are copied four times; the report has the figures of both ways."""
+    heads, text = served(MIXED | {"d_ff_expert": 3072}, tensor=32)
+    sequences, _ = served(MIXED | {"d_ff_expert": 3072}, tensor=32, cache="sequences")
+    token, other = "kv_cache_bytes_per_token_and_gpu", "other_kv_cache_bytes_per_token_and_gpu"
+    a, b = heads["serving"], sequences["serving"]
+    assert (a["cache"], a["other_cache"], b["cache"]) == ("heads", "sequences", "sequences")
+    assert a[token] == b[other] == 24 * 2 * 64 * 2 and a[other] == b[token] == a[token] / 4
+    assert a["largest_batch"] == b["other_largest_batch"] < a["other_largest_batch"] == b["largest_batch"]
+    assert "divided by heads; by sequences 1.54 kB, largest batch" in " ".join(text.split())
+    whole, text = served(MIXED)
+    assert whole["serving"][token] == whole["serving"][other] and "by sequences" not in text
+    staged, _ = served(MIXED, pipeline=2)
+    assert staged["serving"][token] == whole["serving"][token] / 2
+
+
+def test_a_sequence_with_windows_by_hand():
+    """12 layers keep 4,100 tokens, 12 keep 128; pages of 16 tokens make 4,112 of each layer."""
+    found, text = served(MIXED, kv_bytes=1)
+    s, each = found["serving"], 2 * 8 * 64
+    assert s["kv_cache_bytes_per_token"] == 24 * each
+    assert s["kv_cache_bytes_per_sequence"] == 12 * (4100 + 128) * each
+    assert s["kv_cache_bytes_full_pages"] == 24 * 4112 * each and s["state_bytes_per_sequence"] == 0
+    assert s["cache_bytes_per_gpu"] == pytest.approx(s["batch"] * s["kv_cache_bytes_per_sequence"] / 8)
+    assert "52.0 MB a sequence (101 MB in whole pages)" in " ".join(text.split())
+
+
+def test_weights_are_served_as_released_or_as_the_file_says():
+    """One number for all, a number for some parts, or what the model's own keys say."""
+    formats = lambda found: [found["serving"][f"bytes_per_{of}weight"] for of in ("expert_", "")]
+    plain, text = served(MIXED)
+    assert formats(plain) == [2, 2] and "bytes each in experts" not in text
+    released, text = served(MIXED | {"matrix_bytes": 1.0, "expert_bytes": 0.5})
+    count = plain["model"]["parameters_by_part"]
+    parts = {part: n for part, n in count.items() if part not in ("experts", "mtp")}
+    mean = 2 - parts["attention"] / sum(parts.values())
+    assert formats(released) == [0.5, pytest.approx(mean)] and "0.500 bytes each in experts, 1.24" in text
+    held = (0.5 * count["experts"] + mean * sum(parts.values())) / 8
+    assert released["serving"]["weight_bytes_per_gpu"] == pytest.approx(held)
+    some, _ = served(MIXED, weight_bytes={"matrices": 1, "experts": 0.5})
+    assert some["serving"] == released["serving"]
+    assert formats(served(MIXED | {"expert_bytes": 0.5}, weight_bytes=1)[0]) == [1, 1]
+
+
+def test_stages_by_hand_are_those_of_training():
+    """126 layers in 16 stages, the ends one shorter; a token's cache is largest on a stage of eight."""
+    keys = {"serving__pipeline": 16, "serving__user_tokens_per_s": None, "serving__prompt": None}
+    keys |= {"training": None, "published": None}
+    case = check(changed("llama-3.1-405b", **keys, serving__first_stage_fewer=1, serving__last_stage_fewer=1))
+    assert case.serving.server.stage_layers == (7, *[8] * 14, 7)
+    found = report.report(case)
+    s, text = found.record()["serving"], " ".join(workbench_text.to_text(found).split())
+    assert "stages 1 stage of 7 layers, 14 of 8, 1 of 7" in text
+    assert s["kv_cache_bytes_per_token_and_gpu"] == 8 * 2 * 8 * 128 * 2 / 8
+    layer = (405_853_388_800 - 2 * 128_256 * 16_384) / 126  # eight of them, a byte each, over eight ranks
+    assert s["weight_bytes_per_gpu"] == pytest.approx(layer, rel=1e-5)
+    listed = check(changed("llama-3.1-405b", **keys, serving__stage_layers=[7, *[8] * 14, 7]))
+    assert listed.serving.server == case.serving.server
+    del keys["serving__pipeline"]
+    listed = check(changed("llama-3.1-405b", **keys, serving__stage_layers=[7, *[8] * 14, 7]))
+    assert listed.serving.server == case.serving.server
+    for wrong, words in (
+        ({"serving__stage_layers": [8] * 16}, "[serving] stage_layers takes layers = 126 in all, got 128"),
+        ({"serving__last_stage_fewer": 2}, "[serving] pipeline takes a divisor of 128, "),
+        ({"serving__stage_layers": [126], "serving__pipeline": 2}, "[serving] pipeline takes 1, the stages"),
+        ({"serving__stage_layers": 16}, "[serving] stage_layers takes a list of positive whole numbers, got"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            check(changed("llama-3.1-405b", **keys, **wrong))
+        assert words in str(caught.value) and "1 mistake\n" in str(caught.value)
+
+
+def test_widths_that_split_heads_are_each_refused_on_their_line():
+    """Six ranks split no query head of 96, but key-value heads and the experts' width of 2,884."""
+    with pytest.raises(BadInput, match="2 mistakes") as caught:
+        served(MIXED | {"d_ff_expert": 2884}, tensor=6)
+    assert str(caught.value).splitlines()[1:] == [
+        "  [serving] tensor takes a divisor of d_ff_expert = 2884 (1, 2, 4), got 6",
+        "  [serving] tensor takes a divisor or a multiple of n_kv_heads = 8 (1, 2, 4), got 6",
+    ]
+
+
+def test_a_model_alone_has_its_counts_and_its_cache_at_two_lengths():
+    found = report.report(check({"model": MIXED}))
+    m, text = found.record()["model"], " ".join(workbench_text.to_text(found).split())
+    table = 50000 * 3072
+    assert m["active_without_input_table"] == m["active_parameters"] - table
+    assert m["parameters_without_mtp"] == m["parameters"] - m["parameters_by_part"]["mtp"]
+    assert [x["context_tokens"] for x in m["caches"]] == [8192, 131072]
+    each = 2 * 8 * 64 * 2
+    for x in m["caches"]:
+        assert x["kv_cache_bytes_per_sequence"] == 12 * (x["context_tokens"] + 128) * each
+        assert x["kv_cache_bytes_full_pages"] == 24 * x["context_tokens"] * each
+    assert "without the input table, by which forward FLOP are counted" in text
+    assert "without the blocks that predict further tokens" in text
+    assert "(6.44 GB in whole pages) of 131,072 tokens" in text
+    plain = report.report(check({"model": {"shape": "GPT-3 175B"}}))
+    assert "parameters_without_mtp" not in plain.record()["model"]
+    assert "input table" not in workbench_text.to_text(plain)  # one table serves both
+
+
+def test_flop_of_windows_are_the_mean_of_every_token_of_a_sequence():
+    """Token by token: each sees those before it, half of itself too, and a window at most 128."""
+    m = served(MIXED)[0]["model"]
+    tokens = np.arange(4100) + 0.5
+    seen = 12 * tokens.mean() + 12 * np.minimum(tokens, 128).mean()
+    scores = m["scores_share"] * m["forward_flop_per_token"]
+    assert scores == pytest.approx(4 * 96 * 64 * seen, rel=1e-4)
 
 
 def test_a_range_of_prices_is_a_range_of_costs():
@@ -1122,6 +1262,13 @@ def test_a_preset_is_what_the_file_and_the_shape_say(name):
         shown = 100 * REPORTS[name]["training"]["mfu"]
         assert name == "gpt-4" or name[0] == "l" or abs(want["mfu"] - shown) <= 0.25
     assert page.preset(CASES[name], FOUND[name]) == want
+
+
+def test_the_pages_one_format_is_the_mean():
+    case = check(changed("mixtral-8x7b", serving__weight_bytes={"experts": 0.5}))
+    found = report.report(case)
+    s, ours = found.serving, page.values(**page.preset(case, found))
+    assert ours["Q_used"] == pytest.approx(s.weight_bytes_per_gpu + s.cache_bytes_per_gpu)
 
 
 @pytest.mark.parametrize(
