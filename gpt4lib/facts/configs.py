@@ -93,6 +93,8 @@ def _opened(source) -> tuple[dict, str]:
         if not isinstance(source, (str, Path)) or not str(source):
             raise BadInput(f"a config.json, its folder or its mapping is taken, got {source!r}")
         place = Path(source)
+        if place.is_dir() and not (place / "config.json").exists():
+            raise BadInput(f"{place} is a folder that holds no config.json")
         place = place / "config.json" if place.is_dir() else place
         source = read_json(place)
     if not source.keys() & {*table["sizes"], *table["text"]} or not all(
@@ -180,7 +182,16 @@ def _released(r: Reader, notes: list) -> dict:
     except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
         r.wrong(f"quantization_config takes the keys of {method}, got {in_short(dict(told))} ({error!r})")
         return sizes
+    skipped = [name for key in _SKIPPED for name in told.get(key) or () if re.search(_MATRICES, str(name))]
+    if skipped and not only_experts:
+        notes.append(f"bytes as if every matrix were quantised, though {skipped[0]} is not")
     return sizes | {"expert_bytes": each} | ({} if only_experts else {"matrix_bytes": each})
+
+
+_SKIPPED = ("modules_to_not_convert", "ignore", "ignored_layers")
+_MATRICES = (
+    r"_proj\b|attn|attention|experts?\b|mlp$"  # of the layers; gates, norms and tables are never quantised
+)
 
 
 # Bytes of a quantised parameter with its scales and zero points, and whether experts alone are quantised.

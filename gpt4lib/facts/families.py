@@ -36,7 +36,7 @@ def _reads(family: dict) -> set:
     told += [text for rule in (family["mixing"], family["mlps"]) for text in rule.values()]
     told += [text for rule in family["when"] for text in (*rule["if"], *rule["set"].values())]
     words = {word for text in told if isinstance(text, str) for word in text.split()}
-    limit = {_LIMITS[family["mixing"]["other"]]} if family["mixing"].get("other") in _LIMITS else set()
+    limit = {config_table()["limits"].get(family["mixing"].get("other"), "dtype")}
     named = {*family["default"], *family["values"], *family["bias"]}
     return words | limit | named | {"layer_types", "mlp_layer_types", "dtype"}
 
@@ -148,7 +148,7 @@ def model_keys(r: Reader) -> dict:
     drop |= set() if "dense" in mlps else {"d_ff"}
     drop |= set() if family.get("state") in kinds else set(STATE_KEYS)
     keys = {"layer_kinds": _shortest(kinds)} | _mlp_keys(mlps)
-    keys |= {kind: _limit(r, kind) for kind in _LIMITS if kind in kinds}
+    keys |= {kind: _limit(r, kind) for kind in config_table()["limits"] if kind in kinds}
     for r.into, told in plan.items():
         if r.into not in drop:
             formula = isinstance(told, str) and TYPES[r.into] is not str
@@ -164,7 +164,6 @@ def model_keys(r: Reader) -> dict:
 
 _KINDS = {"full_attention": "full", "attention": "full", "sliding_attention": "window"}
 _KINDS |= {"chunked_attention": "chunk", "linear_attention": "state", "mamba": "state"}
-_LIMITS = {"window": "sliding_window", "chunk": "attention_chunk_size"}
 # letters of a pattern of layers that do one thing each
 _LETTERS = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 _BLOCKS = {word: (kind, "none") for word, kind in _KINDS.items() if kind in ("full", "state")}
@@ -184,7 +183,7 @@ def _layers(r: Reader, layers: int) -> tuple[list, list]:
         if "layer_types" in r.given:
             known = [word for word, kind in _KINDS.items() if kind in ("full", other)]
             kinds = [_KINDS[word] for word in _list(r, "layer_types", layers, known)]
-        elif other == "full" or (other in _LIMITS and not _limit(r, other)):
+        elif other == "full" or (other in config_table()["limits"] and not _limit(r, other)):
             kinds = ["full"] * layers
         else:
             r.into = "layer_kinds"
@@ -246,7 +245,7 @@ def _limit(r: Reader, kind: str) -> int:
     asked = kind == "window" and "use_sliding_window" in r.family["default"]
     if asked and not r.value("use_sliding_window", FLAG):
         return 0
-    key = _LIMITS[kind]
+    key = config_table()["limits"][kind]
     if key not in r.spelled and key not in r.family["default"]:
         r.assumed[key] = "none"
     return 0 if key in r.spelled and key not in r.given else r.value(key, WHOLE, 0)

@@ -271,6 +271,16 @@ def test_experts_alone_are_quantised_where_attention_is_left_out():
     assert model.matrix_bytes == model.expert_bytes
 
 
+def test_matrices_that_are_left_unquantised_are_said():
+    for names, said in (
+        (["lm_head", "model.layers.0.mlp.gate"], False),
+        (["model.layers.0.self_attn"], True),
+    ):
+        told = {"quant_method": "fp8", "modules_to_not_convert": names}
+        notes = read_config(MIXTRAL | {"quantization_config": told}).notes
+        assert any("as if every matrix were quantised" in note for note in notes) == said
+
+
 def test_bytes_follow_the_dtype():
     assert read_config(LLAMA | {"torch_dtype": "float32"}).model.matrix_bytes == 4
     plain = read_config({key: value for key, value in LLAMA.items() if key != "torch_dtype"})
@@ -425,13 +435,15 @@ def test_a_file_that_is_none_is_told_what_it_is(tmp_path, raw, said):
 
 
 def test_a_place_that_holds_nothing_is_said(tmp_path):
-    assert "there is no such file" in refused(tmp_path)
+    assert "is a folder that holds no config.json" in refused(tmp_path)
+    assert "there is no such file" in refused(tmp_path / "config.json")
     for nothing in (None, 3, "", []):
         assert "a config.json, its folder or its mapping is taken" in refused(nothing)
 
 
 # ---- their spelling in our files --------------------------------------------------------------------
 def test_keys_of_configurations_in_a_model_file_are_told_our_name():
+    assert other_spellings()["sliding_window"] == "window"
     assert other_spellings()["hidden_size"] == other_spellings()["n_embd"] == "d_model"
     lines = model_mistakes({"hidden_size": 64, "tie_word_embeddings": True, "num_experts_per_tok": 2})
     for line in ("'hidden_size'; it is d_model here", "'tie_word_embeddings'; it is tied_embeddings here"):
