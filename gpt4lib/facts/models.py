@@ -188,7 +188,8 @@ def other_spellings() -> dict[str, str]:
     >>> other_spellings()["n_embd"]
     'd_model'
     """
-    table, found = config_table(), {}
+    table = config_table()
+    found = {theirs: ours for ours, theirs in table["limits"].items()}
     for family in table["families"].values():
         for ours, theirs in family.get("model", {}).items():
             if (

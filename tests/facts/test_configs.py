@@ -21,6 +21,7 @@ from gpt4lib.workbench.file import check
 HERE = Path(__file__).parent
 EXPECTED = list(csv.DictReader((HERE / "configs_expected.csv").open(encoding="utf-8")))
 WITNESS = [json.loads(line) for line in (HERE / "configs_witness.jsonl").read_text("utf-8").splitlines()]
+PUBLISHED = [json.loads(line) for line in (HERE / "configs_published.jsonl").read_text("utf-8").splitlines()]
 LLAMA = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
@@ -78,6 +79,14 @@ def test_published_totals_are_the_counts_that_they_are_said_to_be():
             assert int(row["published_total"]) == ours[row["published_equals"]], row["name"]
 
 
+@pytest.mark.parametrize("line", PUBLISHED, ids=lambda line: line["name"])
+def test_totals_that_others_publish_come_out(line):
+    model = read_config(line["config"]).model
+    copies = 2 * model.vocab * model.d_model if line["equals"] == "with copies of both tables" else 0
+    assert parameters(model).total + copies == line["published"]
+    assert line["source"] in sources()
+
+
 @pytest.mark.parametrize("line", WITNESS, ids=lambda line: line["config"]["model_type"])
 def test_small_models_count_as_the_modelling_code_makes_them(line):
     """`benchmarks/config_witness.py` counted them with transformers itself, which knows no law of ours."""
@@ -99,7 +108,8 @@ def test_every_family_is_read_somewhere_and_says_where_its_structure_stands():
     for name in shipped_models():
         config = stored(name)
         read |= {config["model_type"], config.get("text_config", {}).get("model_type")}
-    by_hand = {"baichuan", "chatglm", "deepseek", "exaone", "internlm", "internlm2", "qwen"}
+    read |= {line["config"]["model_type"] for line in PUBLISHED}
+    by_hand = {"baichuan", "chatglm", "internlm", "internlm2", "qwen"}  # from the models' own repositories
     for name, family in config_table()["families"].items():
         if family["types"] and name != "unknown":
             assert family["source"]
@@ -165,6 +175,21 @@ def test_a_number_of_the_family_stands_for_auto_and_for_widths_that_no_layer_has
     assert read_config(without).model == read_config(moe).model
 
 
+def test_one_expert_in_jamba_is_a_dense_mlp_and_attention_alone_keeps_no_state():
+    jamba = read_config(stored("ai21labs/Jamba-v0.1") | {"num_experts": 1, "num_experts_per_tok": 1}).model
+    assert (jamba.n_experts, jamba.expert_layers, jamba.dense_layers) == (0, 0, 32)
+    hybrid = read_config(
+        stored("ibm-granite/granite-4.0-h-small") | {"layer_types": ["attention"] * 40}
+    ).model
+    assert hybrid.layer_kinds == ("full",) and hybrid.n_state_heads == 0
+
+
+def test_a_wrong_size_is_one_mistake_and_untied_tables_are_assumed_aloud():
+    assert "1 mistake\n" in refused(LLAMA | {"hidden_size": "64"})
+    untied = {key: value for key, value in LLAMA.items() if key != "tie_word_embeddings"}
+    assert any("tie_word_embeddings = false" in note for note in read_config(untied).notes)
+
+
 def test_no_window_is_assumed_aloud_and_no_number_of_heads_at_all():
     mistral = LLAMA | {"model_type": "mistral"}
     assert any("sliding_window = none" in note for note in read_config(mistral).notes)
@@ -180,7 +205,7 @@ def test_a_model_around_a_text_model_is_read_by_its_text_model():
     }
     found = read_config(around | {"llm_config": LLAMA, "tie_word_embeddings": False})
     assert parameters(found.model) == parameters(read_config(LLAMA).model) and found.known_family
-    assert "num_memory_layers is not known for a model around" in refused(
+    assert "num_memory_layers takes no value in a model around" in refused(
         around | {"llm_config": LLAMA, "num_memory_layers": 3}
     )
 
@@ -188,7 +213,34 @@ def test_a_model_around_a_text_model_is_read_by_its_text_model():
 def test_a_size_that_stands_inside_and_outside_says_one_thing():
     config = stored("databricks/dbrx-instruct")
     assert "kv_n_heads takes one value, got 4 and 8 in attn_config" in refused(config | {"kv_n_heads": 4})
+    acts = config["ffn_config"] | {"ffn_act_fn": {"name": "silu"}}
+    assert read_config(config | {"ffn_config": acts}).model == read_config(config).model
     assert "attn_config takes a mapping, got 3" in refused(config | {"attn_config": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("Qwen/Qwen3-30B-A3B", {"mlp_only_layers": ["3"]}, "mlp_only_layers takes a list of places"),
+        ("Qwen/Qwen3-30B-A3B", {"mlp_only_layers": [48]}, "mlp_only_layers takes places below 48, got [48]"),
+        (
+            "ai21labs/Jamba-v0.1",
+            {"attn_layer_offset": 8},
+            "attn_layer_offset takes less than attn_layer_period = 8",
+        ),
+        ("MiniMaxAI/MiniMax-Text-01", {"attn_type_list": [0, 2] * 40}, "takes a list of 80 entries of 0, 1"),
+        ("zai-org/GLM-4.5-Air", {"mlp_layer_types": ["sparse"] * 45 + ["x"]}, "entries of dense, sparse"),
+        ("deepseek-ai/DeepSeek-V3", {"moe_layer_freq": 2}, "moe_layer_freq takes 1 (deepseek_v3), got 2"),
+        (
+            "deepseek-ai/DeepSeek-V3",
+            {"moe_layer_freq": True},
+            "moe_layer_freq takes 1 (deepseek_v3), got True",
+        ),
+        ("deepseek-ai/DeepSeek-V3", {"topk_method": "new"}, "topk_method takes 'noaux_tc'"),
+    ],
+)
+def test_places_of_kinds_of_layers_are_checked(name, changed, said):
+    assert said in refused(stored(name) | changed)
 
 
 # ---- bytes as released ----------------------------------------------------------------------------
@@ -217,6 +269,16 @@ def test_experts_alone_are_quantised_where_attention_is_left_out():
     assert (model.matrix_bytes, model.expert_bytes) == (2, (16 + 2) / 32)
     model = read_config(MIXTRAL | {"quantization_config": told | {"ignore": ["lm_head"]}}).model
     assert model.matrix_bytes == model.expert_bytes
+
+
+def test_matrices_that_are_left_unquantised_are_said():
+    for names, said in (
+        (["lm_head", "model.layers.0.mlp.gate"], False),
+        (["model.layers.0.self_attn"], True),
+    ):
+        told = {"quant_method": "fp8", "modules_to_not_convert": names}
+        notes = read_config(MIXTRAL | {"quantization_config": told}).notes
+        assert any("as if every matrix were quantised" in note for note in notes) == said
 
 
 def test_bytes_follow_the_dtype():
@@ -272,13 +334,16 @@ def test_unknown_ways_of_quantising_are_refused(told, said):
         ({"architectures": ["LlamaForSequenceClassification"]}, "the count would differ"),
         (
             {"num_kv_shared_layers": 2},
-            "num_kv_shared_layers is not known for llama, got 2: passed over, the cache",
+            "num_kv_shared_layers takes no value in the family llama, got 2: passed over, the cache",
         ),
-        ({"cla_share_factor": 2}, "cla_share_factor is not known for llama"),
-        ({"index_n_heads": 4}, "index_n_heads is not known for llama, got 4: passed over, the cache"),
-        ({"lora_rank": 8}, "lora_rank is not known for llama"),
-        ({"block_configs": [{}]}, "block_configs is not known for llama"),
-        ({"sliding_window": 8}, "sliding_window is not known for llama"),
+        ({"cla_share_factor": 2}, "cla_share_factor takes no value in the family llama"),
+        (
+            {"index_n_heads": 4},
+            "index_n_heads takes no value in the family llama, got 4: passed over, the cache",
+        ),
+        ({"lora_rank": 8}, "lora_rank takes no value in the family llama"),
+        ({"block_configs": [{}]}, "block_configs takes no value in the family llama"),
+        ({"sliding_window": 8}, "sliding_window takes no value in the family llama"),
         ({"text_config": 3}, "text_config takes the mapping of a text model, got 3"),
         ({"text_config": LLAMA | {"tie_word_embeddings": True}}, "tie_word_embeddings takes one value"),
     ],
@@ -370,13 +435,15 @@ def test_a_file_that_is_none_is_told_what_it_is(tmp_path, raw, said):
 
 
 def test_a_place_that_holds_nothing_is_said(tmp_path):
-    assert "there is no such file" in refused(tmp_path)
+    assert "is a folder that holds no config.json" in refused(tmp_path)
+    assert "there is no such file" in refused(tmp_path / "config.json")
     for nothing in (None, 3, "", []):
         assert "a config.json, its folder or its mapping is taken" in refused(nothing)
 
 
 # ---- their spelling in our files --------------------------------------------------------------------
 def test_keys_of_configurations_in_a_model_file_are_told_our_name():
+    assert other_spellings()["sliding_window"] == "window"
     assert other_spellings()["hidden_size"] == other_spellings()["n_embd"] == "d_model"
     lines = model_mistakes({"hidden_size": 64, "tie_word_embeddings": True, "num_experts_per_tok": 2})
     for line in ("'hidden_size'; it is d_model here", "'tie_word_embeddings'; it is tied_embeddings here"):
