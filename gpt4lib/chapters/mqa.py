@@ -4,9 +4,9 @@
 `gpt4lib.simulate.pipeline` runs micro-batches round a pipeline.
 """
 
-from sympy import Integer, Min, factor, powsimp
+from sympy import Integer, factor, powsimp
 
-from ..spine.law import Law, letters
+from ..spine.law import Law, Min, letters
 from . import inference_tradeoffs as serving
 from .architecture import d_rope, head_sharing, head_width, r_kv, token_cache, width_from_attention
 from .dense_wall import price_of_thousand

@@ -108,6 +108,7 @@ def load_case(name) -> Case:
         return _case_of(*named_model(where))
     except BadInput:
         names = nearest(where, [*examples(), *known_models()])
+        names = names if names.startswith("nearest") else f"examples: {', '.join(examples())}"
         raise BadInput(f"{where!r} is neither a file nor an example nor a model; {names}") from None
 
 

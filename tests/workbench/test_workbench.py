@@ -907,7 +907,7 @@ def test_a_file_that_cannot_be_read_says_why_in_one_line(tmp_path, raw, words):
 def test_names_that_are_neither_file_nor_example(tmp_path):
     for name, words in (
         ("gpt4", "nearest known: gpt-4"),
-        ("", "known: deepseek-v3, "),
+        ("", "a model; examples: deepseek-v3, "),
         ("gpt-4.toml", "without .toml"),
     ):
         with pytest.raises(BadInput, match=words):
