@@ -514,9 +514,15 @@ def known_models() -> list[str]:
 
 
 def named_model(name: str) -> tuple[Model, tuple[str, ...]]:
-    """A model by its name, and notes on how it was read. Raises BadInput that names the nearest ones."""
+    """A model by its name, and notes on how it was read. Raises BadInput that names the nearest ones.
+
+    Where a shipped configuration has the name too, the row of `data/models.csv` is taken, and a note says so.
+    """
     if name in published_models():
-        return published_model(name).shape, ()
+        same = [each for each in shipped_models() if each.split("/")[-1] == name]
+        more = "windows, norms and further blocks may be missing"
+        notes = (f"a row of models.csv, where {more}; {each} is its config.json" for each in same)
+        return published_model(name).shape, tuple(notes)
     if name in data_names("shapes", ".toml"):
         return read_model(data_file(f"shapes/{name}.toml")), ()
     try:
