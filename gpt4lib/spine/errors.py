@@ -15,7 +15,9 @@ def nearest(name, known) -> str:
     >>> nearest("gpt4", ["gpt-4", "gpt-3-175b", "mixtral-8x7b"])
     'nearest known: gpt-4, gpt-3-175b'
     """
-    lowered = {k.lower(): k for k in known}
+    lowered = {}
+    for each in known:
+        lowered.setdefault(each.lower(), each)
     near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.3)]
     every = [*lowered.values()]
     shown = every if len(every) <= 30 else [*every[:30], f"{len(every) - 30} more"]
