@@ -1,5 +1,6 @@
 """The command line, run as a reader runs it."""
 
+import gzip
 import io
 import json
 import os
@@ -63,7 +64,7 @@ def test_params(tmp_path, capsys):
     file.write_text(LLAMA)
     assert main(["params", str(file), "--json"]) == 0
     counted = json.loads(capsys.readouterr().out)
-    assert set(counted) == {"total", "active", "parts"}
+    assert {"name", "total", "active", "parts", "without_mtp", "notes"} <= set(counted)
     assert counted["total"] == counted["active"] == sum(counted["parts"].values())
     assert (
         counted["total"] == 6738417664 - 32 * 64
@@ -149,12 +150,159 @@ def test_report_lists_every_mistake_and_exits_2(tmp_path, capsys):
 
 BROKEN = {  # a file's bytes, and what both commands say of it
     "missing": (None, "there is no such file"),
-    "folder": ("folder", "it is a folder"),
+    "folder": ("folder", "is a folder that holds no config.json"),
     "toml": (b'name = "x"\nlayers = \n', "is not valid TOML: line 2, 'layers =': "),
     "utf8": (b'name = "Zo\xeb"', "is not UTF-8 text (byte 0xeb in line 1)"),
     "json": (b'\xef\xbb\xbf{"name": "x"}', "is JSON, and a TOML file is taken"),
     "empty": (b"", "got nothing"),
 }
+
+
+QWEN = {  # the shape of Qwen3-8B in the words of its config.json
+    "model_type": "qwen3",
+    "hidden_size": 4096,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 12288,
+    "vocab_size": 151936,
+    "tie_word_embeddings": False,
+    "attention_bias": False,
+    "use_sliding_window": False,
+    "hidden_act": "silu",
+    "torch_dtype": "bfloat16",
+}
+QWEN_TOTAL = 2 * 151936 * 4096 + 36 * (2 * 40 * 128 * 4096 + 2 * 4096 + 2 * 128 + 3 * 4096 * 12288) + 4096
+TOML = """
+layers = 36
+d_model = 4096
+n_heads = 32
+n_kv_heads = 8
+d_head = 128
+d_ff = 12288
+mlp_matrices = 3
+vocab = 151936
+tied_embeddings = false
+positions = "rotary"
+qk_norm = "head"
+"""
+GIVEN = {  # what params takes for one and the same model: a file's name and text, or a name alone
+    "config": ("config.json", json.dumps(QWEN)),
+    "folder": ("mine/config.json", json.dumps(QWEN)),
+    "nested": ("config.json", json.dumps({"model_type": "around", "text_config": QWEN, "vision_config": {}})),
+    "byte-order mark": ("other.json", "\ufeff" + json.dumps(QWEN)),
+    "model file": ("mine.toml", 'name = "mine"' + TOML),
+    "workbench file": ("mine.toml", 'name = "mine"\n[model]' + TOML),
+    "workbench file by name": ("mine.toml", '[model]\nshape = "Qwen/Qwen3-8B"'),
+    "tail of a name": ("qwen3-8b", None),
+    "whole name": ("Qwen/Qwen3-8B", None),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_params_take_a_model_in_every_form(tmp_path, capsys, kind):
+    name, text = GIVEN[kind]
+    if text is not None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+        name = path.parent if kind == "folder" else path
+    assert main(["params", str(name), "--json", "--context", "4096"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["total"] == found["active"] == found["without_mtp"] == sum(found["parts"].values())
+    assert found["total"] == QWEN_TOTAL and said.err == ""
+    assert found["active_without_input_table"] == QWEN_TOTAL - 151936 * 4096
+    assert found["weight_bytes"] == 2 * QWEN_TOTAL
+    assert found["kv_cache_bytes_per_token"] == 36 * 2 * 8 * 128 * 2
+    assert found["kv_cache_bytes"] == found["sequence_bytes"] == 4096 * 36 * 2 * 8 * 128 * 2
+    assert main(["params", str(name)]) == 0
+    assert f"{QWEN_TOTAL:,}" in capsys.readouterr().out
+
+
+def test_params_of_a_name_that_stands_for_an_example_or_a_row(capsys):
+    """The example gpt-4; a row of the table, which says what the whole configuration has more."""
+    assert main(["params", "gpt-4"]) == 0
+    assert "Note" not in capsys.readouterr().out
+    said = {}
+    for name in ("gpt-oss-20b", "openai/gpt-oss-20b", "DeepSeek-V3", "deepseek-ai/DeepSeek-V3"):
+        assert main(["params", name, "--json", "--context", "131072"]) == 0
+        said[name] = json.loads(capsys.readouterr().out)
+    for name in ("gpt-oss-20b", "DeepSeek-V3"):
+        row, whole = said[name], next(said[each] for each in said if each.endswith(f"/{name}"))
+        assert row["total"] == whole["without_mtp"] and row["kv_cache_bytes"] == whole["kv_cache_bytes"]
+    assert said["gpt-oss-20b"]["notes"] == []
+    assert "which deepseek-ai/DeepSeek-V3 has" in said["DeepSeek-V3"]["notes"][0]
+
+
+def test_params_say_what_blocks_beside_the_layers_hold(capsys):
+    assert main(["params", "Qwen3-Next-80B-A3B-Thinking", "--context", "1000"]) == 0
+    text = capsys.readouterr().out
+    assert "without blocks that predict further tokens: " in text and "those blocks left out" in text
+    assert "KV cache of 1,000 tokens" in text and "states" in text and "131,072" not in text
+    assert "Note: one block that predicts a further token is counted" in text
+    assert main(["params", "Qwen3-8B"]) == 0
+    text = capsys.readouterr().out
+    assert (
+        "blocks" not in text and "KV cache of 8,192 tokens" in text and "KV cache of 131,072 tokens" in text
+    )
+
+
+REFUSED = {  # a file's name and bytes, and what params says
+    "gzip": ("config.json", gzip.compress(b"{}", mtime=0), "is packed with gzip, and a JSON file is taken"),
+    "index": ("model.json", b'{"weight_map": {}}', "is the index of a model's weights; a config.json with"),
+    "tokenizer": ("a.json", b'{"added_tokens_decoder": {}}', "is a tokenizer's configuration; a config.json"),
+    "array": ("config.json", b"[]", "is JSON that holds an array"),
+    "broken": ("config.json", b'{"hidden_size": ', "is not valid JSON: line 1"),
+    "missing": ("config.json", None, "there is no such file"),
+    "structure": (
+        "config.json",
+        json.dumps(QWEN | {"n_wings": 2}).encode(),
+        "n_wings takes no value in the family qwen3, got 2",
+    ),
+    "value": (
+        "config.json",
+        json.dumps(QWEN | {"head_dim": "x"}).encode(),
+        "head_dim takes a positive whole number, got 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_params_refuse_in_one_message(tmp_path, capsys, kind):
+    name, raw, words = REFUSED[kind]
+    path = tmp_path / name
+    if raw is not None:
+        path.write_bytes(raw)
+    assert main(["params", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and words in err and len(err.splitlines()) <= 2 and err.startswith("python -m gpt4lib: ")
+
+
+def test_params_of_a_name_or_a_context_that_is_none(capsys):
+    assert main(["params", "Qwen3-8C"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "is neither a file nor an example nor a model; nearest known: Qwen/Qwen3-8B" in err
+    assert main(["params", ""]) == 2
+    assert len(capsys.readouterr().err) < 600
+    for tokens in ("0", "-1", "1.5", "many"):
+        with pytest.raises(SystemExit) as ended:
+            main(["params", "Qwen3-8B", f"--context={tokens}"])
+        out, err = capsys.readouterr()
+        assert ended.value.code == 2 and out == ""
+        assert f"--context: takes a positive whole number, got '{tokens}'" in err
+
+
+def test_a_key_in_another_spelling_is_one_line(tmp_path, capsys):
+    """`hidden_size` is said to be d_model; that d_model is missing is not said again."""
+    file = tmp_path / "mine.toml"
+    file.write_text(LLAMA.replace("d_model", "hidden_size").replace("layers = 32", "num_hidden_layers = 32"))
+    assert main(["params", str(file)]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  unknown key 'num_hidden_layers'; it is layers here; its value is 32",
+        "  unknown key 'hidden_size'; it is d_model here; its value is 4096",
+    ]
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -222,7 +370,8 @@ def test_params_say_what_works_on_a_token(tmp_path, capsys):
     expert = 32 * 3 * 4096 * 11008  # gate, up and down in each layer
     assert counted["parts"]["experts"] == 4 * expert and counted["total"] - counted["active"] == 2 * expert
     assert main(["params", str(file)]) == 0
-    rows = {line.split()[0]: line.split()[-2:] for line in capsys.readouterr().out.splitlines()[2:]}
+    table = capsys.readouterr().out.partition("\n\n")[0]
+    rows = {line.split()[0]: line.split()[-2:] for line in table.splitlines()[2:]}
     assert rows["total"] == [f"{counted['total']:,}", f"{counted['active']:,}"]
     assert rows["experts"] == [f"{4 * expert:,}", f"{2 * expert:,}"]
 

@@ -59,25 +59,25 @@ def read_config(source) -> Config:
     Raises BadInput that lists every mistake: a wrong value, a key that speaks of structure and is not known,
     sizes that do not divide, a structure that has no count here and what would be wrong with it.
     """
-    given, name = _opened(source)
+    given, name, where = _opened(source)
     found = Mistakes()
     text, notes = _text_of(given, found)
     kind = text.get("model_type", given.get("model_type"))
     _refuse_uncountable(given, text, kind, found)
-    refuse(name, found)
+    refuse(where, found)
     family = families().get(kind) or families()["unknown"]
     r = reader_of(text, family, found)
     keys = model_keys(r) | _released(r, notes) | {"name": name}
     unknown = not_read(r)
-    refuse(name, found)
+    refuse(where, found)
     for line in model_mistakes(keys):
         theirs = [r.spelled.get(key, key) for key, ours in r.taken.items() if line.split()[0] in ours]
         found.append(f"{line} ({', '.join(theirs)})" if theirs else line)
-    refuse(name, found)
+    refuse(where, found)
     assumed = ", ".join(f"{key} = {str(value).lower()}" for key, value in r.assumed.items())
     notes += [f"taken as the family has it: {assumed}"] if assumed else []
     return Config(
-        model=model_of(keys, name),
+        model=model_of(keys, where),
         taken={r.spelled[key]: ", ".join(ours) for key, ours in r.taken.items() if key in r.given},
         unknown=unknown,
         notes=(*notes, *family.get("notes", ())),
@@ -86,8 +86,8 @@ def read_config(source) -> Config:
 
 
 # ---- the file and its text model ---------------------------------------------------------------
-def _opened(source) -> tuple[dict, str]:
-    """The mapping of a source, and the model's name."""
+def _opened(source) -> tuple[dict, str, str]:
+    """The mapping of a source, the model's name, and where it stands for messages."""
     table, place = config_table()["files"], None
     if not isinstance(source, Mapping):
         if not isinstance(source, (str, Path)) or not str(source):
@@ -109,7 +109,8 @@ def _opened(source) -> tuple[dict, str]:
     said = None if re.match(r"[./~]|.*[\\:]", str(said)) else said  # a place, and no name
     stem = place and (place.resolve().parent.name if place.stem == "config" else place.stem)
     names = [name for name in (said, stem, kind) if isinstance(name, str) and name.strip()]
-    return dict(source), names[0] if names else "config.json"
+    name = names[0] if names else "config.json"
+    return dict(source), name, str(place or name)
 
 
 def _text_of(given: dict, found: Mistakes) -> tuple[dict, list]:
@@ -234,9 +235,16 @@ def known_models() -> list[str]:
 
 
 def named_model(name: str) -> tuple[Model, tuple[str, ...]]:
-    """A model by its name, and notes on how it was read. Raises BadInput that names the nearest ones."""
+    """A model by its name, and notes on how it was read. Raises BadInput that names the nearest ones.
+
+    Where a shipped configuration has the name too, the row of `data/models.csv` is taken; they differ at most
+    in blocks that predict further tokens, and then a note says so.
+    """
     if name in published_models():
-        return published_model(name).shape, ()
+        shape = published_model(name).shape
+        same = [each for each in shipped_models() if each.split("/")[-1] == name]
+        more = [each for each in same if shipped_model(each).model.n_mtp_layers != shape.n_mtp_layers]
+        return shape, tuple(f"without the block for further tokens, which {each} has" for each in more)
     if name in data_names("shapes", ".toml"):
         return read_model(data_file(f"shapes/{name}.toml")), ()
     try:

@@ -231,7 +231,10 @@ def model_mistakes(mapping: dict, homes: dict | None = None) -> list[str]:
     >>> model_mistakes({"layers": 0})[0]
     'layers takes a positive whole number, got 0'
     """
-    found = wrong(mapping, MODEL_KEYS, homes=homes, others=other_spellings())
+    others = other_spellings()
+    found = wrong(mapping, MODEL_KEYS, homes=homes, others=others)
+    meant = {others[key] for key in mapping.keys() & others.keys() - MODEL_KEYS.keys()}
+    found |= dict.fromkeys(meant - mapping.keys(), "")  # the line on the other spelling says it
     plain = {key: kind() if DEFAULTS[key] is MISSING else DEFAULTS[key] for key, kind in TYPES.items()}
     model = Model(**plain | {key: mapping[key] for key in MODEL_KEYS if key in mapping and key not in found})
     for clashes in (_attention, _kinds, _states, _layers, _experts):
@@ -239,7 +242,7 @@ def model_mistakes(mapping: dict, homes: dict | None = None) -> list[str]:
             if clash and not found.keys() & {key, *reads}:
                 got = repr(mapping[key]) if key in mapping else "nothing"
                 found[key] = f"{key} takes {takes}, got {got}"
-    return list(found.values())
+    return [line for line in found.values() if line]
 
 
 # What only shows between keys: a key, what it takes, whether it has something else, other keys that say so.
@@ -343,7 +346,8 @@ class PublishedModel:
 def published_models() -> dict[str, PublishedModel]:
     """The published models of `data/models.csv` by name."""
     flag = {"true": True, "false": False}.get
-    read = {int: int, str: str, float: float, bool: flag, tuple: flag}  # biases are all or none there
+    read = {int: int, str: str, float: float, bool: flag}
+    read[tuple] = lambda text: flag(text, text.split("+"))  # a list, or all biases or none
     found = {}
     for row in read_csv("models.csv"):
         values = {key: read[kind](row[key]) for key, kind in TYPES.items() if row.get(key)}

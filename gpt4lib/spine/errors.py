@@ -10,14 +10,18 @@ class BadInput(ValueError):
 
 
 def nearest(name, known) -> str:
-    """The known names that look most like `name`, or all where none does.
+    """The known names that look most like `name`; where none does all, or the first thirty.
 
     >>> nearest("gpt4", ["gpt-4", "gpt-3-175b", "mixtral-8x7b"])
     'nearest known: gpt-4, gpt-3-175b'
     """
-    lowered = {k.lower(): k for k in known}
+    lowered = {}
+    for each in known:
+        lowered.setdefault(each.lower(), each)
     near = [lowered[k] for k in difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.3)]
-    return f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(lowered.values())}"
+    every = [*lowered.values()]
+    shown = every if len(every) <= 30 else [*every[:30], f"{len(every) - 30} more"]
+    return f"nearest known: {', '.join(near)}" if near else f"known: {', '.join(shown)}"
 
 
 def choice(allowed, near=None) -> str:

@@ -47,10 +47,12 @@ def counts_in_text(shape: Model, context: int | None = None) -> str:
     rows = [(part, f"{size:,}", f"{active[part]:,}") for part, size in found["parts"].items() if size]
     rows.append(("total", f"{found['total']:,}", f"{found['active']:,}"))
     lines = [repr(Table(rows, ("part", "parameters", "active"))), ""]
-    if found["without_mtp"] != found["total"]:
+    more = found["without_mtp"] != found["total"]
+    if more:
         lines.append(f"without blocks that predict further tokens: {found['without_mtp']:,}")
     lines.append(f"active without the input table: {found['active_without_input_table']:,}")
-    lines.append(f"weights as released, those blocks left out: {fmt(found['weight_bytes'], 'byte')}")
+    left_out = ", those blocks left out" if more else ""
+    lines.append(f"bytes of the weights{left_out}: {fmt(found['weight_bytes'], 'byte')}")
     lines.append(f"KV cache of a token: {fmt(found['kv_cache_bytes_per_token'], 'byte')}")
     for length in (context,) if context else CONTEXTS:
         cache = cache_of(shape, length)

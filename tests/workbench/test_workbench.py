@@ -889,7 +889,7 @@ def test_what_binds_is_the_largest_part(name):
         (b'name = "x"\nabout = """\nopen', "not valid TOML: line 3, 'open': "),
         (b'name = "x"\nabout = "Zo\xeb"\n', "not UTF-8 text (byte 0xeb in line 2)"),
         (None, "there is no such file"),
-        ("folder", "is a folder"),
+        ("folder", "is a folder that holds no config.json"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why_in_one_line(tmp_path, raw, words):
