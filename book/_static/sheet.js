@@ -67,7 +67,7 @@
 
   function follow() {
     rows.forEach((row) => row.classList.remove("target"));
-    const row = rows.find((row) => row.id === decodeURIComponent(location.hash.slice(1)));
+    const row = rows.find((row) => row.id && row.id === decodeURIComponent(location.hash.slice(1)));
     if (!row) return;
     if (row.hidden) { search.value = ""; filters.forEach(({ select }) => (select.value = "")); show(); }
     row.classList.add("target");

@@ -8,7 +8,7 @@ from ..spine.text import fmt
 from ..systems.count import SequenceCache, cache_of, parameters
 from .tables import cell, long_table
 
-_COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "if every layer kept all", "layers", "kind")
+_COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "if all kept", "layers")
 LESS = {"window": "windows", "chunk": "chunks"}
 
 
@@ -54,7 +54,7 @@ class Models:
         self.rows = [(shape, parameters(shape), _caches(shape)) for shape in models]
 
     def _repr_html_(self):
-        return long_table(map(_row, self.rows), _COLUMNS, kind="models", noun="models", filters="kind")
+        return long_table(map(_row, self.rows), _COLUMNS, kind="models", noun="models", filters="layers")
 
     def __repr__(self):
         return "\n".join(f"{s.name}: {count.total:,} parameters" for s, count, _ in self.rows)
@@ -64,15 +64,23 @@ def _caches(shape: Model) -> tuple[SequenceCache, SequenceCache]:
     return cache_of(shape, 8_192), cache_of(shape, 131_072)
 
 
+def _short(size: float, unit: str) -> str:
+    """A size in few letters: "176 B" parameters, "32.9 GB"."""
+    words = {" parameters": "", " million": " M", " billion": " B", " trillion": " T"}
+    text = fmt(size, unit)
+    for word, letter in words.items():
+        text = text.replace(word, letter)
+    return text
+
+
 def _row(row) -> str:
     shape, count, (short, long) = row
     sizes = {"total": (count.total, "parameter"), "active": (count.active, "parameter")}
     sizes |= {"cache at 8k": (short.sequence_bytes, "byte"), "at 128k": (long.sequence_bytes, "byte")}
-    sizes |= {"if every layer kept all": (cache_if_full(shape, 131_072), "byte")}
+    sizes |= {"if all kept": (cache_if_full(shape, 131_072), "byte")}
     cells = [
-        cell(label, fmt(size, unit).removesuffix(" parameters"), f' data-sort="{size:.6g}"')
-        for label, (size, unit) in sizes.items()
+        cell(label, _short(size, unit), f' data-sort="{size:.6g}"') for label, (size, unit) in sizes.items()
     ]
-    cells.append(cell("layers", escape(layers_in_words(shape))))
-    cells.append(cell("kind", kind_of(shape)))
-    return f"<tr><td>{escape(shape.name)}</td>{''.join(cells)}</tr>"
+    cells.append(cell("layers", escape(layers_in_words(shape)), f' data-filter="{kind_of(shape)}"'))
+    name = escape(shape.name)
+    return f'<tr id="{name}"><td>{name}</td>{"".join(cells)}</tr>'
