@@ -143,6 +143,20 @@ def test_ledger_searches_filters_and_sorts(fresh):
         assert values() == sorted(values(), reverse=wish == "descending") and len(values()) > 0
 
 
+def test_models_sort_and_filter(fresh):
+    page = fresh("notebooks/models.html")
+    rows = page.locator("table.models tbody tr")
+    everything = rows.count()
+    assert everything > 40 and not page.locator("tr.target").count()
+    page.locator("table.models th button", has_text="at 128k").click()
+    cells = page.locator("table.models td[data-label='at 128k']")
+    sizes = [float(cell.get_attribute("data-sort")) for cell in cells.all()]
+    assert sizes == sorted(sizes) and len(sizes) == everything
+    page.select_option("#sheet-layers", "windows")
+    shown = page.locator("table.models tbody tr:visible").count()
+    assert 0 < shown < everything and page.inner_text("#sheet-count") == f"{shown} of {everything} models"
+
+
 def test_ledger_permalink_and_filter_link(fresh):
     last = json.loads((SITE / "_static" / "ledger.json").read_text("utf-8"))[-1]
     page = fresh(f"{LEDGER}#{last['id']}")
