@@ -19,7 +19,7 @@ from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import base_unit, unit_factor
 from ..systems.count import weight_formats
 from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes, undivided
-from .keys import FIGURES, FORMATS, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, SHAPE, STAGE_KEYS
+from .keys import ELSEWHERE, FIGURES, FORMATS, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, STAGE_KEYS
 
 __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
@@ -98,10 +98,11 @@ def load_case(name) -> Case:
             hint = f"the example is called {path.stem}, without {path.suffix}"
             raise BadInput(f"{path}: cannot be read, there is no such file; {hint}")
         if path.suffix == ".json" or path.is_dir():
-            return _alone(read_config(path))
+            read = read_config(path)
+            return _case_of(read.model, _notes(read))
         mapping = read_toml(path)
         alone = mapping.keys() - {*KEYS["file"]} and not mapping.keys() & {*SECTIONS}
-        return _case_of(model_of(mapping, where)) if alone else check(mapping, where)
+        return _case_of(model_of(mapping, where)) if alone else check(mapping, where, path.parent)
     if where in examples():
         return check(read_toml(data_file(f"workbench/{where}.toml")), where)
     try:
@@ -118,18 +119,21 @@ def _case_of(shape: Model, notes=()) -> Case:
     return Case(name=shape.name, about="", shape=shape, published=(), notes=tuple(notes), **sections)
 
 
-def _alone(read: Config) -> Case:
-    """The case of a configuration, with what it says of itself."""
+def _notes(read: Config) -> tuple[str, ...]:
+    """What a configuration says of how it was read."""
     unknown = f"not understood, and passed over: {', '.join(read.unknown)}"
-    return _case_of(read.model, [*read.notes, *([unknown] if read.unknown else [])])
+    return (*read.notes, *([unknown] if read.unknown else []))
 
 
-def check(mapping: dict, where: str = "case") -> Case:
-    """A case from a dict with the file's sections. Raises BadInput that lists every mistake, one a line."""
+def check(mapping: dict, where: str = "case", folder: Path = Path()) -> Case:
+    """A case from a dict with the sections of a file in `folder`.
+
+    Raises BadInput that lists every mistake, one a line.
+    """
     top = {key: value for key, value in mapping.items() if key not in SECTIONS}
     found = Mistakes(wrong(top, KEYS["file"], beside=SECTIONS, homes=HOMES).values())
     name = top.get("name", where)
-    shape = _shape(mapping.get("model", {}), where if TEXT(name) else name, found)
+    shape, notes = _shape(mapping.get("model", {}), where if TEXT(name) else name, folder, found)
     sections = {key: mapping[key] if isinstance(mapping.get(key), dict) else {} for key in PLAIN}
     for key, part in _parts(mapping):
         beside, keys = ["layout"] if key == "training" else [], KEYS[key]
@@ -146,7 +150,7 @@ def check(mapping: dict, where: str = "case") -> Case:
         found += serving_layout(shape, sections["serving"])
     rows = _rows(mapping.get("published", []), found)
     refuse(where, found)
-    return _case(top, shape, sections, rows, where)
+    return replace(_case(top, shape, sections, rows, where), notes=notes)
 
 
 def _parts(mapping):
@@ -183,24 +187,27 @@ def _own_gpu(keys, found) -> Device | None:
     return Device(name=keys.get("name", OWN_GPU), **known)
 
 
-def _shape(asked, name, found) -> Model | None:
-    """The model of [model]; None where something is wrong, which joins `found`."""
+def _shape(asked, name, folder, found) -> tuple[Model | None, tuple[str, ...]]:
+    """The model of [model], with notes; None where something is wrong, which joins `found`."""
     if not isinstance(asked, dict) or not asked:
-        takes = "a section of keys" if asked else 'shape = "NAME" or the keys of a shape'
+        takes = "a section of keys" if asked else 'shape = "NAME", config = "FILE" or the keys of a shape'
         found.append(f"[model] takes {takes}, got {repr(asked) if asked else 'nothing'}")
-        return None
-    if "shape" not in asked:
+        return None, ()
+    way = next((key for key in ELSEWHERE if key in asked), None)
+    if way is None:
         keys = {"name": name} | asked
         lines = model_mistakes(keys, homes=HOMES)
-        found += [f"[model] {line}" for line in lines]
-        return None if lines else model_of(keys)
-    beside = [key for key in asked if key != "shape"]
-    lines = [f"{key} takes no value beside shape, got {asked[key]!r}" for key in beside]
-    lines += filter(None, [SHAPE.mistake("shape", asked["shape"])])
+    else:
+        beside = [key for key in asked if key != way]
+        lines = [f"{key} takes no value beside {way}, got {asked[key]!r}" for key in beside]
+        lines += filter(None, [ELSEWHERE[way].mistake(way, asked[way])])
     found += [f"[model] {line}" for line in lines]
     if lines:
-        return None
-    return named_model(asked["shape"])[0]
+        return None, ()
+    if way == "config":
+        read = found.attempt(read_config, folder / asked["config"], place="[model] config: ")
+        return (read.model, _notes(read)) if read else (None, ())
+    return named_model(asked["shape"]) if way else (model_of(keys), ())
 
 
 def _rows(rows, found) -> list[Published]:

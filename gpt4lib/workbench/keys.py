@@ -181,7 +181,10 @@ PLAIN = ("gpu", "cluster", "training", "serving")  # sections of keys alone
 SECTIONS = ("model", *PLAIN, "published")
 HOMES = {"the top of the file": {*SECTIONS, *KEYS["file"]}, "[model]": MODEL_KEYS}
 HOMES |= {f"[{name}]": KEYS[name] for name in PLAIN}
-SHAPE = Name(kind="model", names=known_models)
+ELSEWHERE = {  # keys of [model] that name a model kept elsewhere, instead of saying its own
+    "shape": Name(kind="model", names=known_models).of("name of a model of the book"),
+    "config": TEXT.of("a config.json or its folder, from this file's own", "config.json"),
+}
 
 
 def workbench_schema() -> dict:
@@ -189,10 +192,9 @@ def workbench_schema() -> dict:
     parts = {name: section(KEYS[name]) for name in ("file", *PLAIN)}
     parts["training"]["properties"]["layout"] = section(KEYS["training.layout"])
     model = keys_schema(left_out=("name",))
-    shape = SHAPE.of("name of a published model or of a file of data/shapes").schema()
-    model["properties"] = {"shape": shape} | model["properties"]
+    model["properties"] = {key: kind.schema() for key, kind in ELSEWHERE.items()} | model["properties"]
     model |= {
-        "if": {"required": ["shape"]},
+        "if": {"anyOf": [{"required": [key]} for key in ELSEWHERE]},
         "then": {"maxProperties": 1},
         "else": {key: model.pop(key) for key in ("required", "allOf")},
     }

@@ -18,13 +18,13 @@ from jsonschema import Draft202012Validator
 
 from gpt4lib.chapters import training_step
 from gpt4lib.facts.devices import Device, hardware
-from gpt4lib.facts.files import data_file, read_toml, sources
+from gpt4lib.facts.files import data_file, read_json, read_toml, sources
 from gpt4lib.facts.models import model_mistakes, model_of
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.interval import Interval
 from gpt4lib.spine.law import Law
 from gpt4lib.systems import planner, step
-from gpt4lib.systems.count import flop_per_token, parameters, serving_view
+from gpt4lib.systems.count import cache_of, flop_per_token, parameters, serving_view
 from gpt4lib.systems.machine import Cluster, Layout, Recipe, Server
 from gpt4lib.systems.planner import explain, plan
 from gpt4lib.systems.serving import NAMES, decode, prefill
@@ -380,7 +380,7 @@ def test_an_editor_marks_all_but_what_needs_sizes_and_data_sheets(changes, words
 @pytest.mark.parametrize(
     ("mapping", "words"),
     [
-        ({"model": {}}, '[model] takes shape = "NAME" or the keys of a shape, got nothing'),
+        ({"model": {}}, '[model] takes shape = "NAME", config = "FILE" or the keys of a shape, got nothing'),
         ({"published": {"figure": "training.days"}}, "[[published]] takes double brackets"),
         ({"published": [3]}, "[[published]] 1: takes a section of keys, got 3"),
         ({"cluster": {"gpu": ["A100-SXM 80GB"]}}, "[cluster] gpu takes a known accelerator"),
@@ -1374,3 +1374,47 @@ def test_a_missing_own_gpu_and_its_mistakes_are_told():
     slow = {key: value for key, value in OWN.items() if key != "nvlink_gb_per_s"}
     with pytest.raises(BadInput, match=r"nvlink_gb_per_s takes a positive number \(no sheet has own GPU's\)"):
         check(own(gpu=slow))
+
+
+# ---- a model that stands in a config.json ----------------------------------------------------
+SERVED = """
+[serving]
+gpu = "A100-SXM 80GB"
+tensor = 1
+context = 4096
+"""
+
+
+def test_a_file_names_a_config_beside_it(tmp_path):
+    """From the file's own folder; the notes on how it was read are the report's."""
+    raw = read_json(data_file("configs/gemma_3_4b.json"))
+    (tmp_path / "config.json").write_text(json.dumps(raw), "utf-8")
+    file = tmp_path / "mine.toml"
+    for place in ("config.json", "."):
+        file.write_text(f'[model]\nconfig = "{place}"\n{SERVED}', "utf-8")
+        case = load_case(file)
+        whole = report.report(case)
+        assert parameters(case.shape).total == whole.model.parameters == 3_880_263_168
+        assert any("the text model only" in note for note in whole.notes)
+        assert "Note: the text model only" in workbench_text.to_text(whole)
+    assert whole.serving.kv_cache_bytes_per_sequence == cache_of(case.shape, 4096).kept_bytes
+
+
+@pytest.mark.parametrize(
+    "model, words",
+    [
+        ('config = "none.json"', "[model] config: "),
+        ("config = 3", "[model] config takes a text, got 3"),
+        ('config = "c.json"\nlayers = 3', "[model] layers takes no value beside config, got 3"),
+        ('config = "c.json"\nshape = "gpt4_multi_query"', "[model] config takes no value beside shape"),
+        ('config = "bad.json"', "n_wings takes no value in the family qwen3"),
+    ],
+)
+def test_a_config_that_cannot_be_taken(tmp_path, model, words):
+    raw = read_json(data_file("configs/qwen3_8b.json"))
+    (tmp_path / "bad.json").write_text(json.dumps(raw | {"n_wings": 2}), "utf-8")
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[model]\n{model}\n{SERVED}", "utf-8")
+    with pytest.raises(BadInput) as error:
+        load_case(file)
+    assert words in str(error.value) and str(file) in str(error.value)
