@@ -411,7 +411,7 @@ def test_no_configuration_ends_in_another_error(config, changes):
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (gzip.compress(b"{}"), "is packed with gzip, and a JSON file is taken"),
+        (gzip.compress(b"{}", mtime=0), "is packed with gzip, and a JSON file is taken"),
         (b"\x10\x00\x00\x00\x00\x00\x00\x00" + b'{"a":1}', "is a file of weights (safetensors)"),
         (b"GGUF\x03", "is a file of weights (GGUF)"),
         (b"[1]", "is JSON that holds an array; an object is taken"),

@@ -1377,7 +1377,7 @@ def test_a_missing_own_gpu_and_its_mistakes_are_told():
 
 
 # ---- a model that stands in a config.json ----------------------------------------------------
-SERVED = """
+ON_ONE_GPU = """
 [serving]
 gpu = "A100-SXM 80GB"
 tensor = 1
@@ -1391,7 +1391,7 @@ def test_a_file_names_a_config_beside_it(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(raw), "utf-8")
     file = tmp_path / "mine.toml"
     for place in ("config.json", "."):
-        file.write_text(f'[model]\nconfig = "{place}"\n{SERVED}', "utf-8")
+        file.write_text(f'[model]\nconfig = "{place}"\n{ON_ONE_GPU}', "utf-8")
         case = load_case(file)
         whole = report.report(case)
         assert parameters(case.shape).total == whole.model.parameters == 3_880_263_168
@@ -1414,7 +1414,7 @@ def test_a_config_that_cannot_be_taken(tmp_path, model, words):
     raw = read_json(data_file("configs/qwen3_8b.json"))
     (tmp_path / "bad.json").write_text(json.dumps(raw | {"n_wings": 2}), "utf-8")
     file = tmp_path / "mine.toml"
-    file.write_text(f"[model]\n{model}\n{SERVED}", "utf-8")
+    file.write_text(f"[model]\n{model}\n{ON_ONE_GPU}", "utf-8")
     with pytest.raises(BadInput) as error:
         load_case(file)
     assert words in str(error.value) and str(file) in str(error.value)
