@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..spine.errors import BadInput, nearest, refuse
-from ..spine.schema import Mistakes
-from .families import Reader, families, in_short, model_keys, not_read, reader_of, structural
+from ..spine.schema import COUNT, Mistakes
+from .families import (
+    Reader,
+    families,
+    in_short,
+    in_snake_case,
+    is_structure,
+    model_keys,
+    not_read,
+    reader_of,
+    structural,
+)
 from .files import data_file, data_names, read_csv, read_json
 from .models import (
     Model,
@@ -66,9 +76,10 @@ def read_config(source) -> Config:
     _refuse_uncountable(given, text, kind, found)
     refuse(where, found)
     family = families().get(kind) or families()["unknown"]
-    r = reader_of(text, family, found)
-    keys = model_keys(r) | _released(r, notes) | {"name": name}
-    unknown = not_read(r)
+    r = reader_of(text, family, found, inner=text is not given)
+    keys = model_keys(r)
+    keys |= _released(r, notes) | {"name": name}
+    unknown = not_read(r, keys)
     refuse(where, found)
     for line in model_mistakes(keys):
         theirs = [r.spelled.get(key, key) for key, ours in r.taken.items() if line.split()[0] in ours]
@@ -124,8 +135,9 @@ def _text_of(given: dict, found: Mistakes) -> tuple[dict, list]:
     if not isinstance(given[inner], Mapping):
         found.append(f"{inner} takes the mapping of a text model, got {in_short(given[inner])}")
         return {}, notes
-    text = dict(given[inner])
-    for key in ("tie_word_embeddings", "dtype", "torch_dtype", "quantization_config"):
+    text, more = _text_of(given[inner], found)
+    text, notes = dict(text), [*notes, *more]
+    for key in ("tie_word_embeddings", "dtype", "torch_dtype", "quantization_config", "quantization"):
         outer = given.get(key)
         if "dtype" in key and {"dtype", "torch_dtype"} & text.keys():
             continue
@@ -133,38 +145,55 @@ def _text_of(given: dict, found: Mistakes) -> tuple[dict, list]:
             found.append(f"{key} takes one value, got {text[key]!r} in {inner} and {outer!r} beside it")
     neutral = "|".join([table["wrapper"], table["towers"], *table["text"], *table["neutral"]])
     strange = [key for key, value in given.items() if value and not re.fullmatch(neutral, key)]
-    strange = [key for key in strange if re.search(table["structure"], key) and text.get(key) != given[key]]
+    strange = [key for key in strange if is_structure(key) and text.get(key) != given[key]]
     found += [structural(key, given[key], "a model around a text model") for key in strange]
     return text, notes
 
 
 def _refuse_uncountable(given: dict, text: dict, kind, found: Mistakes) -> None:
     """Keeps as a mistake what has no count here by its type or the names of its classes."""
-    table = config_table()
     if not isinstance(kind, (str, type(None))):
         found.append(f"model_type takes a text, got {kind!r}")
     for each in dict.fromkeys((str(kind), str(given.get("model_type")))):
-        whys = [why for pattern, why in table["refused"].items() if re.fullmatch(pattern, each)]
-        found += [
-            f"model_type takes a family that has a count here, got {each!r}: {why} would be wrong"
-            for why in whys
-        ]
+        takes = "model_type takes a family that has a count here"
+        found += [f"{takes}, got {each!r}: {why}" for why in _uncounted(each.replace("-", "_"))]
     if given.get("is_encoder_decoder") or text.get("is_encoder_decoder"):
         found.append(
             "is_encoder_decoder takes false, got true: an encoder's weights and cache would be missing"
         )
-    names = given.get("architectures") or []
-    for name in names if isinstance(names, list) and text is given else []:
-        if re.fullmatch(table["files"]["headless"], str(name)) and kind != "chatglm":
+    names = text.get("architectures") or []
+    for name in map(str, names if isinstance(names, list) else []):
+        if text is given and re.fullmatch(config_table()["files"]["headless"], name) and kind != "chatglm":
             found.append(
                 f"architectures takes a model with an unembedding, got {name!r}: the count would differ"
             )
+        elif not found:
+            takes = f"architectures takes a class of {kind}"
+            found += [f"{takes}, got {name!r}: {why}" for why in _other_class(name, kind)]
+
+
+def _uncounted(*kinds: str) -> list[str]:
+    """Why a type, under any of its spellings, has no count here."""
+    table = config_table()["refused"].items()
+    return [why for pattern, why in table if any(re.fullmatch(pattern, kind) for kind in kinds)]
+
+
+def _other_class(name: str, kind) -> list[str]:
+    """Why a class is none of a type: it has no count here, or is that of a family of another structure."""
+    stem = re.sub(r"(For[A-Z]\w+|LMHeadModel|Model)$", "", name)
+    plain = lambda text: re.sub("[_-]", "", text).lower()
+    theirs = next((each for each in families() if plain(each) == plain(stem)), "")
+    ours = kind if kind in families() else "llama"
+    rules = lambda each: [families()[each][key] for key in ("model", "mlps")]
+    if theirs and rules(theirs) != rules(ours):
+        return [f"it is that of {theirs}"]
+    return _uncounted(in_snake_case(stem), stem.lower())
 
 
 # ---- bytes ----------------------------------------------------------------------------------------------
 def _released(r: Reader, notes: list) -> dict:
     """Bytes of a parameter as released: by the dtype, and by how the matrices are quantised."""
-    dtype, told = r.given.get("dtype"), r.given.get("quantization_config")
+    dtype, told = r.given.get("dtype"), r.given.get("quantization_config") or r.given.get("quantization")
     plain = _BYTES.get(str(dtype).removeprefix("torch."), 2.0 if dtype is None else 0)
     if not plain:
         r.wrong(f"dtype takes one of {', '.join(_BYTES)}, got {dtype!r}: bytes of the weights would be wrong")
@@ -172,60 +201,95 @@ def _released(r: Reader, notes: list) -> dict:
     sizes = {"matrix_bytes": plain, "expert_bytes": plain, "other_bytes": plain}
     if not told:
         return sizes
-    method = told.get("quant_method") if isinstance(told, Mapping) else told
-    method = "bitsandbytes" if isinstance(told, Mapping) and "load_in_4bit" in told else method
-    if not isinstance(told, Mapping) or method not in _QUANTISED:
-        takes = f"one of {', '.join(_QUANTISED)}"
-        r.wrong(f"quant_method takes {takes}, got {in_short(method)}: bytes of the weights would be wrong")
+    if not isinstance(told, Mapping):
+        r.wrong(f"quantization_config takes a mapping, got {in_short(told)}")
         return sizes
-    try:
-        each, only_experts = _QUANTISED[method](told)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
-        r.wrong(f"quantization_config takes the keys of {method}, got {in_short(dict(told))} ({error!r})")
+    method = _method(told, "quantization" in r.given)
+    way = _QUANTISED.get(method)
+    each, parts = r.found.attempt(way, told, place=f"{method}: ") or (None, ()) if way else (None, ())
+    if not each:
+        notes.append(f"quantised ({method}), its bytes are not known here: counted by the dtype")
         return sizes
     skipped = [name for key in _SKIPPED for name in told.get(key) or () if re.search(_MATRICES, str(name))]
-    if skipped and not only_experts:
+    if skipped and parts != _EXPERTS:
         notes.append(f"bytes as if every matrix were quantised, though {skipped[0]} is not")
-    return sizes | {"expert_bytes": each} | ({} if only_experts else {"matrix_bytes": each})
+    notes += ["bytes as if norms were packed with the matrices and tables"] if method == "mlx" else []
+    return sizes | dict.fromkeys(parts, each)
+
+
+def _method(told: Mapping, mlx: bool) -> str:
+    """The name of a way of quantising; two tools do not give it."""
+    if "load_in_4bit" in told:
+        return "bitsandbytes"
+    mlx = mlx or told.keys() <= {"bits", "group_size", "mode"}
+    return str(told.get("quant_method") or ("mlx" if mlx else "no quant_method"))
 
 
 _SKIPPED = ("modules_to_not_convert", "ignore", "ignored_layers")
 _MATRICES = (
     r"_proj\b|attn|attention|experts?\b|mlp$"  # of the layers; gates, norms and tables are never quantised
 )
+_EXPERTS = ("expert_bytes",)
+_EVERY = (*_EXPERTS, "matrix_bytes")
 
 
-# Bytes of a quantised parameter with its scales and zero points, and whether experts alone are quantised.
+# Bytes of a quantised parameter with its scales and zero points, and what is quantised; no bytes for unknown.
 def _fp8(told):
-    rows, columns = told.get("weight_block_size") or (math.inf, math.inf)
-    return 1 + 4 / (rows * columns), False
+    blocks = told.get("weight_block_size")
+    if blocks is None:
+        return 1.0, _EVERY
+    if not (isinstance(blocks, list) and len(blocks) == 2 and all(COUNT(x) is None for x in blocks)):
+        raise BadInput(f"weight_block_size takes two positive whole numbers, got {in_short(blocks)}")
+    return 1 + 4 / math.prod(blocks), _EVERY
+
+
+def _number(told, *keys, fits=range(1, 10_000)):
+    """The number under the first of these keys that is there. Raises BadInput for one that does not fit."""
+    key = next((key for key in keys if key in told), keys[0])
+    if type(told.get(key)) is not int or told[key] not in fits:
+        takes = "a positive whole number" if isinstance(fits, range) else f"one of {', '.join(map(str, fits))}"
+        raise BadInput(f"{key} takes {takes}, got {in_short(told[key]) if key in told else 'nothing'}")
+    return told[key]
 
 
 def _grouped(told):
-    bits = told["bits"] if "bits" in told else told["w_bit"]
-    group = told["group_size"] if "group_size" in told else told["q_group_size"]
+    bits = _number(told, "bits", "w_bit", fits=(2, 3, 4, 8))
+    every = told.get("group_size", told.get("q_group_size")) == -1
+    group = math.inf if every else _number(told, "group_size", "q_group_size")
     zeros = bits / 8 if told.get("zero_point", True) else 0
-    return {2: 0.25, 3: 0.375, 4: 0.5, 8: 1.0}[bits] + ((2 + zeros) / group if group > 0 else 0), False
+    return bits / 8 + (2 + zeros) / group, _EVERY
+
+
+def _mlx(told):
+    bits, group = _number(told, "bits", fits=(2, 3, 4, 5, 6, 8)), _number(told, "group_size")
+    each = bits / 8 + 4 / group if told.get("mode", "affine") == "affine" else None
+    return each, (*_EVERY, "other_bytes")
 
 
 def _blocks(told):
     if told.get("load_in_8bit"):
-        return 1.0, False
+        return 1.0, _EVERY
     scales = 1 / 64 + 4 / (64 * 256) if told.get("bnb_4bit_use_double_quant") else 4 / 64
-    return 0.5 + scales, False
+    return 0.5 + scales, _EVERY
 
 
 def _compressed(told):
-    (part,) = told["config_groups"].values()
-    weights = part["weights"]
-    group, own = weights.get("group_size") or math.inf, weights["num_bits"] / 8
-    scales = {"group": 2 / group, "channel": 0, "tensor": 0}[weights["strategy"]]
-    zeros = 0 if weights.get("symmetric", True) else own / group
-    return own + scales + zeros, any("attn" in name for name in told.get("ignore") or ())
+    parts = told.get("config_groups")
+    parts = list(parts.values()) if isinstance(parts, Mapping) else []
+    weights = parts[0].get("weights") if len(parts) == 1 and isinstance(parts[0], Mapping) else None
+    strategy = weights.get("strategy") if isinstance(weights, Mapping) else None
+    if strategy not in ("group", "channel", "tensor"):
+        return None, ()
+    own = _number(weights, "num_bits", fits=(2, 3, 4, 8)) / 8
+    group = _number(weights, "group_size") if strategy == "group" else math.inf
+    zeros = 0 if weights.get("symmetric", True) else own
+    only = any("attn" in str(name) for name in told.get("ignore") or ())
+    return own + ((2 + zeros) / group), _EXPERTS if only else _EVERY
 
 
-_QUANTISED = {"fp8": _fp8, "mxfp4": lambda told: (4.25 / 8, True), "gptq": _grouped, "awq": _grouped}
-_QUANTISED |= {"bitsandbytes": _blocks, "compressed-tensors": _compressed}
+_QUANTISED = {"fp8": _fp8, "fbgemm_fp8": lambda told: (1.0, _EVERY), "gptq": _grouped, "awq": _grouped}
+_QUANTISED |= {"mxfp4": lambda told: (4.25 / 8, _EXPERTS), "bitsandbytes": _blocks, "mlx": _mlx}
+_QUANTISED |= {"compressed-tensors": _compressed}
 
 
 # ---- shipped configurations -------------------------------------------------------------------------------

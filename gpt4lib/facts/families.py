@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from ..spine.schema import COUNT, FLAG, TEXT, WHOLE, Kind, Mistakes
-from .models import BIASED, EXPERT_KEYS, MODEL_KEYS, STATE_KEYS, TYPES, config_table
+from .models import BIASED, DEFAULTS, EXPERT_KEYS, MODEL_KEYS, STATE_KEYS, TYPES, config_table
 
 _LIST = Kind(words="a list", rule={"type": "array"})
 _PLACES = Kind(words="a list of places of layers, from 0", rule={"type": "array", "items": WHOLE.rule})
@@ -24,7 +24,8 @@ def families() -> dict[str, dict]:
     for name, own in config_table()["families"].items():  # a family stands below the one that it is like
         base = whole.get(own.get("like"), {})
         merged = {key: base.get(key, {}) | own.get(key, {}) for key in ("model", "default", "values", "bias")}
-        family = {"unused": [], "needs": [], "when": [], "mlps": {"never": True}} | base | own | merged
+        empty = dict.fromkeys(("unused", "needs", "none", "when"), []) | {"without": {}, "mlps": {"never": True}}
+        family = empty | base | {"short": {}} | own | merged
         whole[name] = family | {"name": name, "reads": _reads(family)}
         by_type |= dict.fromkeys(own["types"], whole[name])
     return by_type
@@ -46,9 +47,15 @@ def _canonical() -> dict[str, str]:
     return {other: key for key, others in config_table()["alias"].items() for other in others}
 
 
-def reader_of(text: dict, family: dict, found: Mistakes) -> "Reader":
-    """A reader of a text model by its family, with every key under one spelling."""
+def reader_of(text: dict, family: dict, found: Mistakes, inner: bool = False) -> "Reader":
+    """A reader of a text model by its family, with every key under one spelling.
+
+    The text model `inner` to a larger one leaves out what its class takes anyway.
+    """
     flat, canon = dict(text), _canonical()
+    if inner and family["short"]:
+        needs = [key for key in family["needs"] if key not in family["short"]]
+        family = family | {"needs": needs, "default": family["default"] | family["short"]}
     for part in family.get("inside", ()):
         inner = flat.pop(part, None) or {}
         if not isinstance(inner, Mapping):
@@ -99,8 +106,11 @@ class Reader:
             return stand_in if self.wrong(line, key) else got
         if isinstance(default, str):
             default = self.formula(default)
+        if default is None and key in self.spelled and key in self.family["none"]:
+            return 0
         if default is None:
-            self.wrong(f"{key} takes {kind.words}, got nothing", key)
+            got = "None" if key in self.spelled else "nothing"
+            self.wrong(f"{self.spelled.get(key, key)} takes {kind.words}, got {got}", key)
             return stand_in
         if default or key == "tie_word_embeddings":
             self.assumed[key] = default
@@ -137,6 +147,7 @@ class Reader:
 def model_keys(r: Reader) -> dict:
     """The keys of a model file that a configuration stands for."""
     family, plan = r.family, dict(r.family["model"])
+    _check_without(r)
     for rule in family["when"]:
         r.into = next(iter(rule["set"]))
         plan |= rule["set"] if r.holds(rule["if"]) else {}
@@ -150,9 +161,13 @@ def model_keys(r: Reader) -> dict:
     keys = {"layer_kinds": _shortest(kinds)} | _mlp_keys(mlps)
     keys |= {kind: _limit(r, kind) for kind in config_table()["limits"] if kind in kinds}
     for r.into, told in plan.items():
+        formula = isinstance(told, str) and TYPES[r.into] is not str
         if r.into not in drop:
-            formula = isinstance(told, str) and TYPES[r.into] is not str
             keys[r.into] = r.formula(told, MODEL_KEYS[r.into]) if formula else told
+        elif formula:  # a key that no layer of this model uses holds a number all the same
+            kind = FLAG if TYPES[r.into] is bool else WHOLE
+            for word in r.given.keys() & {*told.split()} - r.taken.keys():
+                r.wrong(r.given[word] != "auto" and kind.mistake(r.spelled[word], r.given[word]), word)
     r.into = "biases"
     flags = [flag for flag in family["bias"] if flag == "always" or r.value(flag, FLAG, False) is True]
     biased = {matrix for flag in flags for matrix in family["bias"][flag]}
@@ -160,6 +175,16 @@ def model_keys(r: Reader) -> dict:
     if keys.get("d_embedding") == keys["d_model"]:
         del keys["d_embedding"]
     return keys
+
+
+def _check_without(r: Reader) -> None:
+    """Keeps as a mistake a value that a key has only beside another one, which the file leaves out."""
+    for other, rules in r.family["without"].items():
+        for key, allowed in rules.items() if other not in r.given else ():
+            fits = [None, *(r.given.get(each) if isinstance(each, str) else each for each in allowed)]
+            if not _among(r.given.get(key), fits):
+                takes = f"{' or '.join(map(str, allowed))} without {other} ({r.family['name']})"
+                r.wrong(f"{r.spelled[key]} takes {takes}, got {in_short(r.given[key])}", key)
 
 
 _KINDS = {"full_attention": "full", "attention": "full", "sliding_attention": "window"}
@@ -206,7 +231,7 @@ def _chosen(r: Reader, rule: dict, layers: int) -> list[bool]:
     if "list" in rule and (r.given.get(rule["list"]) or "every" not in rule):
         words = rule.get("words", {})
         return [words[str(x)] for x in _list(r, rule["list"], layers, words)]
-    if "places" in rule and (r.given.get(rule["places"]) or "every" not in rule):
+    if "places" in rule and (rule["places"] in r.given or "every" not in rule):
         places = _places(r, rule["places"], layers)
         return [i in places for i in range(layers)]
     n = max(1, whole("every", 1))
@@ -248,7 +273,7 @@ def _limit(r: Reader, kind: str) -> int:
     key = config_table()["limits"][kind]
     if key not in r.spelled and key not in r.family["default"]:
         r.assumed[key] = "none"
-    return 0 if key in r.spelled and key not in r.given else r.value(key, WHOLE, 0)
+    return 0 if key in r.spelled and key not in r.given else r.value(key, COUNT, 0)
 
 
 def _mlp_keys(mlps: list[str]) -> dict:
@@ -266,11 +291,14 @@ def _shortest(kinds: list[str]) -> list[str]:
 
 
 # ---- what was not read ------------------------------------------------------------------------------
-def not_read(r: Reader) -> tuple[str, ...]:
-    """Keys that nothing took: what may change a count or the cache is a mistake, the rest is returned."""
+def not_read(r: Reader, keys: dict) -> tuple[str, ...]:
+    """Keys that nothing took: what may change a count or the cache is a mistake, the rest is returned.
+
+    `keys` are those of the model file: what a key says of them in other words is passed over.
+    """
     table, canon = config_table()["files"], _canonical()
     family, unknown = r.family, []
-    neutral = "|".join([*table["neutral"], table["towers"], "quantization_config"])
+    neutral = "|".join([*table["neutral"], table["towers"], "quantization(_config)?"])
     for key, value in r.flat.items():
         names = {key, canon.get(key, key)}
         allowed = next((family["values"][name] for name in names if name in family["values"]), None)
@@ -282,11 +310,37 @@ def not_read(r: Reader) -> tuple[str, ...]:
         if active and not _among(value, table["activations"]):
             r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {in_short(value)}", key)
         known = names & {*r.taken, *family["reads"]} or any(re.fullmatch(neutral, name) for name in names)
-        if value and not known and re.search(table["structure"], key):
+        said = None if known or value is None else _says(key, value, DEFAULTS | keys)
+        if said is False or (value and not known and said is None and is_structure(key)):
             r.wrong(structural(key, value, f"the family {family['name']}"), key)
-        elif value and not known:
+        elif value and not known and not said:
             unknown.append(key)
     return tuple(unknown)
+
+
+def is_structure(key: str) -> bool:
+    """Whether a key's name speaks of structure, in capitals, CamelCase or neither."""
+    return bool(re.search(config_table()["files"]["structure"], in_snake_case(key)))
+
+
+def in_snake_case(name: str) -> str:
+    """The words of a name, `DeepseekV32` as deepseek_v32.
+
+    >>> in_snake_case("FalconMamba"), in_snake_case("numExperts")
+    ('falcon_mamba', 'num_experts')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).replace("-", "_").lower()
+
+
+def _says(key: str, value, keys: dict) -> bool | None:
+    """Whether what a key says in other words is what the model has; None for a key that says nothing."""
+    for pattern, said in config_table()["files"]["means"].items():
+        if re.fullmatch(pattern, key):
+            if isinstance(said, str):
+                return value == keys[said]
+            said = said.get(str(value).lower())
+            return said is not None and all(_among(keys[name], fit) for name, fit in said.items())
+    return None
 
 
 def _among(value, allowed) -> bool:
