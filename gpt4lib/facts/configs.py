@@ -193,7 +193,9 @@ def _other_class(name: str, kind) -> list[str]:
 # ---- bytes ----------------------------------------------------------------------------------------------
 def _released(r: Reader, notes: list) -> dict:
     """Bytes of a parameter as released: by the dtype, and by how the matrices are quantised."""
-    dtype, told = r.given.get("dtype"), r.given.get("quantization_config") or r.given.get("quantization")
+    dtype = r.given.get("dtype")
+    key = "quantization_config" if r.given.get("quantization_config") else "quantization"
+    told = r.given.get(key)
     plain = _BYTES.get(str(dtype).removeprefix("torch."), 2.0 if dtype is None else 0)
     if not plain:
         r.wrong(f"dtype takes one of {', '.join(_BYTES)}, got {dtype!r}: bytes of the weights would be wrong")
@@ -202,7 +204,7 @@ def _released(r: Reader, notes: list) -> dict:
     if not told:
         return sizes
     if not isinstance(told, Mapping):
-        r.wrong(f"quantization_config takes a mapping, got {in_short(told)}")
+        r.wrong(f"{key} takes a mapping, got {in_short(told)}")
         return sizes
     method = _method(told, "quantization" in r.given)
     way = _QUANTISED.get(method)
@@ -210,11 +212,16 @@ def _released(r: Reader, notes: list) -> dict:
     if not each:
         notes.append(f"quantised ({method}), its bytes are not known here: counted by the dtype")
         return sizes
-    skipped = [name for key in _SKIPPED for name in told.get(key) or () if re.search(_MATRICES, str(name))]
+    skipped = [name for key in _SKIPPED for name in _names(told, key) if re.search(_MATRICES, name)]
     if skipped and parts != _EXPERTS:
         notes.append(f"bytes as if every matrix were quantised, though {skipped[0]} is not")
     notes += ["bytes as if norms were packed with the matrices and tables"] if method == "mlx" else []
     return sizes | dict.fromkeys(parts, each)
+
+
+def _names(told: Mapping, key: str) -> list[str]:
+    names = told.get(key)
+    return [*map(str, names)] if isinstance(names, list) else []
 
 
 def _method(told: Mapping, mlx: bool) -> str:
@@ -222,7 +229,7 @@ def _method(told: Mapping, mlx: bool) -> str:
     if "load_in_4bit" in told:
         return "bitsandbytes"
     mlx = mlx or told.keys() <= {"bits", "group_size", "mode"}
-    return str(told.get("quant_method") or ("mlx" if mlx else "no quant_method"))
+    return str(told.get("quant_method") or ("mlx" if mlx else "no quant_method"))[:40]
 
 
 _SKIPPED = ("modules_to_not_convert", "ignore", "ignored_layers")
@@ -247,7 +254,9 @@ def _number(told, *keys, fits=range(1, 10_000)):
     """The number under the first of these keys that is there. Raises BadInput for one that does not fit."""
     key = next((key for key in keys if key in told), keys[0])
     if type(told.get(key)) is not int or told[key] not in fits:
-        takes = "a positive whole number" if isinstance(fits, range) else f"one of {', '.join(map(str, fits))}"
+        takes = (
+            "a positive whole number" if isinstance(fits, range) else f"one of {', '.join(map(str, fits))}"
+        )
         raise BadInput(f"{key} takes {takes}, got {in_short(told[key]) if key in told else 'nothing'}")
     return told[key]
 
@@ -283,7 +292,7 @@ def _compressed(told):
     own = _number(weights, "num_bits", fits=(2, 3, 4, 8)) / 8
     group = _number(weights, "group_size") if strategy == "group" else math.inf
     zeros = 0 if weights.get("symmetric", True) else own
-    only = any("attn" in str(name) for name in told.get("ignore") or ())
+    only = any("attn" in name for name in _names(told, "ignore"))
     return own + ((2 + zeros) / group), _EXPERTS if only else _EVERY
 
 

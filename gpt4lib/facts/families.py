@@ -24,7 +24,10 @@ def families() -> dict[str, dict]:
     for name, own in config_table()["families"].items():  # a family stands below the one that it is like
         base = whole.get(own.get("like"), {})
         merged = {key: base.get(key, {}) | own.get(key, {}) for key in ("model", "default", "values", "bias")}
-        empty = dict.fromkeys(("unused", "needs", "none", "when"), []) | {"without": {}, "mlps": {"never": True}}
+        empty = {key: [] for key in ("unused", "needs", "none", "when")} | {
+            "without": {},
+            "mlps": {"never": True},
+        }
         family = empty | base | {"short": {}} | own | merged
         whole[name] = family | {"name": name, "reads": _reads(family)}
         by_type |= dict.fromkeys(own["types"], whole[name])
@@ -273,7 +276,10 @@ def _limit(r: Reader, kind: str) -> int:
     key = config_table()["limits"][kind]
     if key not in r.spelled and key not in r.family["default"]:
         r.assumed[key] = "none"
-    return 0 if key in r.spelled and key not in r.given else r.value(key, COUNT, 0)
+    if key in r.spelled and key not in r.given:
+        r.taken[key] = [kind]
+        return 0
+    return r.value(key, COUNT, 0)
 
 
 def _mlp_keys(mlps: list[str]) -> dict:
@@ -307,8 +313,9 @@ def not_read(r: Reader, keys: dict) -> tuple[str, ...]:
             said = f"{key} takes {takes} ({family['name']}), got {in_short(value)}"
             r.wrong(f"{said}: the count would differ", key)
         active = re.fullmatch(table["activation"], key) and allowed is None and value is not None
-        if active and not _among(value, table["activations"]):
-            r.wrong(f"{key} takes one of {', '.join(table['activations'])}, got {in_short(value)}", key)
+        activations = family.get("activations", table["activations"])
+        if active and not _among(value, activations):
+            r.wrong(f"{key} takes one of {', '.join(activations)}, got {in_short(value)}", key)
         known = names & {*r.taken, *family["reads"]} or any(re.fullmatch(neutral, name) for name in names)
         said = None if known or value is None else _says(key, value, DEFAULTS | keys)
         if said is False or (value and not known and said is None and is_structure(key)):

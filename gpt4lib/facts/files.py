@@ -51,6 +51,8 @@ def read_toml(path) -> dict:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path} is not valid TOML: {_place(str(error), text)}") from None
+    except (RecursionError, ValueError):
+        raise BadInput(f"{path} is TOML with {_BEYOND}") from None
 
 
 def read_json(path) -> dict:
@@ -64,14 +66,25 @@ def read_json(path) -> dict:
         found = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise BadInput(f"{path} is not valid JSON: line {error.lineno}: {error.msg}") from None
-    except RecursionError:
-        raise BadInput(f"{path} is JSON that is nested too deeply") from None
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+    except (RecursionError, ValueError):
+        raise BadInput(f"{path} is JSON with {_BEYOND}") from None
     if not isinstance(found, dict):
         what = "an array" if isinstance(found, list) else "a bare value"
         raise BadInput(f"{path} is JSON that holds {what}; an object is taken: {{...}}")
     return found
+
+
+_BEYOND = "values that are nested too deeply, or a whole number of thousands of digits"
+
+
+def holds_json(path: Path) -> bool:
+    """Whether a file is JSON by its name in any case or, with no name of another kind, by how it starts."""
+    if path.suffix.lower() in (".json", ".toml") or not path.is_file():
+        return path.suffix.lower() == ".json"
+    with path.open("rb") as file:
+        return file.read(1000).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
 
 
 def _once(pairs) -> dict:

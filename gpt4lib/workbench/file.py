@@ -10,7 +10,7 @@ from sympy import divisors
 
 from ..facts.configs import Config, known_models, named_model, read_config
 from ..facts.devices import Device, devices, hardware
-from ..facts.files import data_file, data_names, read_toml
+from ..facts.files import data_file, data_names, holds_json, read_toml
 from ..facts.given import given
 from ..facts.models import Model, model_mistakes, model_of
 from ..spine.errors import BadInput, choice, nearest, refuse
@@ -93,11 +93,11 @@ def load_case(name) -> Case:
     (2, 36)
     """
     path, where = Path(name), str(name)
-    if where and (path.suffix in (".toml", ".json") or path.exists()):
+    if where and (path.suffix.lower() in (".toml", ".json") or path.exists()):
         if path.stem in examples() and not path.exists():
             hint = f"the example is called {path.stem}, without {path.suffix}"
             raise BadInput(f"{path}: cannot be read, there is no such file; {hint}")
-        if path.suffix == ".json" or path.is_dir():
+        if path.is_dir() or holds_json(path):
             read = read_config(path)
             return _case_of(read.model, _notes(read))
         mapping = read_toml(path)

@@ -110,7 +110,14 @@ def test_every_family_is_read_somewhere_and_says_where_its_structure_stands():
         config = stored(name)
         read |= {config["model_type"], config.get("text_config", {}).get("model_type")}
     read |= {line["config"]["model_type"] for line in PUBLISHED}
-    by_hand = {"baichuan", "chatglm", "internlm", "internlm2", "minicpm", "qwen"}  # from the models' own repositories
+    by_hand = {
+        "baichuan",
+        "chatglm",
+        "internlm",
+        "internlm2",
+        "minicpm",
+        "qwen",
+    }  # from the models' own repositories
     for name, family in config_table()["families"].items():
         if family["types"] and name != "unknown":
             assert family["source"]
@@ -238,6 +245,14 @@ def test_a_size_that_stands_inside_and_outside_says_one_thing():
             "moe_layer_freq takes 1 (deepseek_v3), got True",
         ),
         ("deepseek-ai/DeepSeek-V3", {"topk_method": "new"}, "topk_method takes 'noaux_tc'"),
+        (
+            "deepseek-ai/DeepSeek-V3",
+            {"head_dim": "abc"},
+            "head_dim takes a whole number of at least 0, got 'abc'",
+        ),
+        ("Qwen/Qwen3-30B-A3B", {"intermediate_size": "abc"}, "intermediate_size takes a whole number"),
+        ("mistralai/Mistral-7B-v0.1", {"sliding_window": 0}, "sliding_window takes a positive whole number"),
+        ("microsoft/Phi-3-mini-4k-instruct", {"full_attn_mod": 2}, "full_attn_mod takes 1 (phi3), got 2"),
     ],
 )
 def test_places_of_kinds_of_layers_are_checked(name, changed, said):
@@ -256,6 +271,7 @@ def test_places_of_kinds_of_layers_are_checked(name, changed, said):
         ({"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": False}, 34 / 64, 34 / 64),
         ({"load_in_4bit": True, "load_in_8bit": False}, (32 + 4) / 64, (32 + 4) / 64),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, 1, 1),
+        ({"quant_method": "fbgemm_fp8"}, 1, 1),
     ],
 )
 def test_bytes_of_quantised_weights(quantised, matrices, experts):
@@ -282,6 +298,30 @@ def test_matrices_that_are_left_unquantised_are_said():
         assert any("as if every matrix were quantised" in note for note in notes) == said
 
 
+def test_mlx_packs_a_scale_and_a_bias_of_16_bits_with_each_group():
+    packed = {"group_size": 64, "bits": 4}
+    for way in ({"quantization": packed}, {"quantization_config": packed}):
+        found = read_config(LLAMA | way)
+        bytes_ = (64 / 2 + 2 + 2) / 64
+        assert (found.model.matrix_bytes, found.model.other_bytes) == (bytes_, bytes_)
+        assert any("as if norms were packed" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"quant_method": "aqlm"},
+        {"quant_method": "modelopt", "ignore": 3},
+        {"bits": 4, "group_size": 128, "desc_act": False},
+        {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"strategy": "block"}}}},
+    ],
+)
+def test_bytes_that_are_not_known_are_said_and_counts_stay(told):
+    found, plain = read_config(LLAMA | {"quantization_config": told}), read_config(LLAMA)
+    assert found.model == plain.model and found.taken == plain.taken
+    assert any("its bytes are not known here" in note for note in found.notes)
+
+
 def test_bytes_follow_the_dtype():
     assert read_config(LLAMA | {"torch_dtype": "float32"}).model.matrix_bytes == 4
     plain = read_config({key: value for key, value in LLAMA.items() if key != "torch_dtype"})
@@ -294,9 +334,15 @@ def test_bytes_follow_the_dtype():
         ({"quant_method": "gptq", "bits": 5, "group_size": 1}, "gptq: bits takes one of 2, 3, 4, 8, got 5"),
         ({"quant_method": "gptq"}, "gptq: bits takes one of 2, 3, 4, 8, got nothing"),
         ({"quant_method": "awq", "w_bit": 4}, "awq: group_size takes a positive whole number, got nothing"),
-        ({"quant_method": "awq", "bits": 4, "group_size": 0}, "group_size takes a positive whole number, got 0"),
+        (
+            {"quant_method": "awq", "bits": 4, "group_size": 0},
+            "group_size takes a positive whole number, got 0",
+        ),
         ({"quant_method": "fp8", "weight_block_size": 128}, "weight_block_size takes two positive whole"),
-        ({"quant_method": "fp8", "weight_block_size": [128, 0]}, "weight_block_size takes two positive whole"),
+        (
+            {"quant_method": "fp8", "weight_block_size": [128, 0]},
+            "weight_block_size takes two positive whole",
+        ),
         ({"bits": 4, "group_size": "x"}, "mlx: group_size takes a positive whole number, got 'x'"),
         (
             {
@@ -355,12 +401,107 @@ def test_unknown_ways_of_quantising_are_refused(told, said):
         ({"lora_rank": 8}, "lora_rank takes no value in the family llama"),
         ({"block_configs": [{}]}, "block_configs takes no value in the family llama"),
         ({"sliding_window": 8}, "sliding_window takes no value in the family llama"),
+        ({"num_memory_tokens": 3}, "num_memory_tokens takes no value in the family llama"),
+        ({"keep_tokens": 3}, "keep_tokens takes no value in the family llama"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads takes no value in the family llama"),
+        ({"numExperts": 4}, "numExperts takes no value in the family llama"),
+        ({"NGRAM": 4}, "NGRAM takes no value in the family llama"),
+        ({"value_residual": True}, "value_residual takes no value in the family llama"),
+        ({"hc_mult": 4}, "hc_mult takes no value in the family llama"),
+        ({"embedding_size": 32}, "embedding_size takes no value in the family llama, got 32"),
+        ({"norm_type": "layer_norm"}, "norm_type takes no value in the family llama, got 'layer_norm'"),
+        ({"final_norm": False}, "final_norm takes no value in the family llama, got False"),
+        ({"use_parallel_residual": True}, "use_parallel_residual takes no value in the family llama"),
+        ({"architectures": ["T5ForConditionalGeneration"]}, "got 'T5ForConditionalGeneration': an encoder"),
+        ({"architectures": ["GPT2LMHeadModel"]}, "class of llama, got 'GPT2LMHeadModel': it is that of gpt2"),
+        ({"architectures": ["FalconMambaForCausalLM"]}, "every layer keeps a state"),
+        ({"quantization": 3}, "quantization takes a mapping, got 3"),
         ({"text_config": 3}, "text_config takes the mapping of a text model, got 3"),
         ({"text_config": LLAMA | {"tie_word_embeddings": True}}, "tie_word_embeddings takes one value"),
     ],
 )
 def test_wrong_values_and_unknown_structure_are_refused_by_name(changed, said):
     assert said in refused(LLAMA | changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"hidden_act": "relu2"}, "hidden_act takes one of silu, .*, got 'relu2'"),
+        ({"activation_function": "gelu"}, "activation_function takes one of silu, .*, got 'gelu'"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps takes null"),
+        ({"model_type": "bert-generation"}, "got 'bert-generation': no decoder"),
+        ({"model_type": "bitnet"}, "blocks of a kind"),
+        ({"architectures": ["GPT2LMHeadModel"]}, "it is that of gpt2"),
+    ],
+)
+def test_an_unknown_family_is_refused_where_something_speaks_against_llama(changed, said):
+    plain = {key: value for key, value in LLAMA.items() if key != "architectures"}
+    with pytest.raises(BadInput, match=said):
+        read_config(plain | {"model_type": "somethingnew"} | changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "said"),
+    [
+        (
+            "deepseek-ai/DeepSeek-V3",
+            "q_lora_rank",
+            "q_lora_rank takes a whole number of at least 0, got nothing",
+        ),
+        ("zai-org/GLM-4.5-Air", "n_routed_experts", "num_experts takes a whole number"),
+        ("zai-org/GLM-4.5-Air", "n_shared_experts", "n_shared_experts takes a whole number"),
+        (
+            "ibm-granite/granite-4.0-h-small",
+            "shared_intermediate_size",
+            "shared_expert_intermediate_size takes",
+        ),
+        (
+            "tiiuae/falcon-40b",
+            "new_decoder_architecture",
+            "takes 1 or num_attention_heads without new_decoder_",
+        ),
+    ],
+)
+def test_keys_that_the_library_fills_with_another_number_than_none_are_asked_for(name, key, said):
+    config = stored(name)
+    del config[key]
+    assert said in refused(config)
+
+
+def test_null_means_none_where_the_family_says_so():
+    model = read_config(
+        stored("deepseek-ai/DeepSeek-V3") | {"q_lora_rank": None, "n_shared_experts": None}
+    ).model
+    assert (model.mla_q_rank, model.n_shared_experts) == (0, 0)
+    assert "n_embd takes a positive whole number, got None" in refused(
+        {key: value for key, value in LLAMA.items() if key != "hidden_size"} | {"n_embd": None}
+    )
+    assert "got 0 (sliding_window)" in refused(stored("openai/gpt-oss-20b") | {"sliding_window": None})
+
+
+def test_what_a_flag_says_in_other_words_is_passed_over_where_the_family_does_so():
+    said = {"final_norm": True, "glu": True, "rms_norm": True, "no_bias": True, "parallel_attn": False}
+    said |= {"norm_type": "rms_norm", "position_embedding_type": "rope", "embedding_size": 64}
+    found = read_config(LLAMA | said)
+    assert found.model == read_config(LLAMA).model and not found.unknown
+
+
+def test_no_places_of_experts_mean_none():
+    scout = stored("meta-llama/Llama-4-Scout-17B-16E-Instruct")
+    model = read_config(scout | {"text_config": scout["text_config"] | {"moe_layers": []}}).model
+    assert (model.expert_layers, model.dense_layers) == (0, 48)
+
+
+def test_minicpm_is_llama_with_tied_tables_and_the_class_of_minimax_m2_is_no_minimax():
+    given_ = {
+        key: value for key, value in LLAMA.items() if key not in ("tie_word_embeddings", "architectures")
+    }
+    scaled = given_ | {"model_type": "minicpm", "scale_emb": 12, "dim_model_base": 256, "scale_depth": 1.4}
+    tied = read_config(LLAMA | {"tie_word_embeddings": True}).model
+    assert parameters(read_config(scaled).model) == parameters(tied)
+    config = stored("MiniMaxAI/MiniMax-Text-01") | {"architectures": ["MiniMaxM2ForCausalLM"]}
+    assert "it is that of minimax_m2" in refused(config)
 
 
 def test_keys_that_are_off_or_neutral_are_passed_over():
@@ -430,6 +571,7 @@ def test_no_configuration_ends_in_another_error(config, changes):
         (b'{"a": 1,\n oops}', "is not valid JSON: line 2: "),
         (b'{"hidden_size": 1, "hidden_size": 2}', "hidden_size is given twice"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"hidden_size": ' + b"9" * 5000 + b"}", "a whole number of thousands of digits"),
         (b"\xff\xfe{", "is not UTF-8 text"),
         (b'{"weight_map": {}}', "is the index of a model's weights"),
         (b'{"tokenizer_class": "x"}', "is a tokenizer's configuration"),
