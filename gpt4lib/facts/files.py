@@ -51,6 +51,8 @@ def read_toml(path) -> dict:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path} is not valid TOML: {_place(str(error), text)}") from None
+    except (RecursionError, ValueError):  # what Python's parser cannot hold
+        raise BadInput(f"{path} is TOML that is nested too deeply or holds too long a number") from None
 
 
 def read_json(path) -> dict:
