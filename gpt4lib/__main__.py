@@ -55,7 +55,7 @@ def params(options) -> int:
 
 def _tokens(text: str) -> int:
     """A positive whole number of tokens; a text otherwise raises what argparse reports."""
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"takes a positive whole number, got {text!r}")
     return int(text)
 

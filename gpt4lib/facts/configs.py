@@ -12,18 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..spine.errors import BadInput, nearest, refuse
-from ..spine.schema import COUNT, Mistakes
-from .families import (
-    Reader,
-    families,
-    in_short,
-    in_snake_case,
-    is_structure,
-    model_keys,
-    not_read,
-    reader_of,
-    structural,
-)
+from ..spine.schema import COUNT, Kind, Mistakes
+from .families import families, in_short, model_keys, not_read, other_class, reader_of, structural, uncounted
 from .files import data_file, data_names, read_csv, read_json
 from .models import (
     Model,
@@ -145,8 +135,8 @@ def _text_of(given: dict, found: Mistakes) -> tuple[dict, list]:
             found.append(f"{key} takes one value, got {text[key]!r} in {inner} and {outer!r} beside it")
     neutral = "|".join([table["wrapper"], table["towers"], *table["text"], *table["neutral"]])
     strange = [key for key, value in given.items() if value and not re.fullmatch(neutral, key)]
-    strange = [key for key in strange if is_structure(key) and text.get(key) != given[key]]
-    found += [structural(key, given[key], "a model around a text model") for key in strange]
+    strange = [key for key in strange if text.get(key) != given[key]]
+    found += filter(None, [structural(key, given[key], "a model around a text model") for key in strange])
     return text, notes
 
 
@@ -156,7 +146,7 @@ def _refuse_uncountable(given: dict, text: dict, kind, found: Mistakes) -> None:
         found.append(f"model_type takes a text, got {kind!r}")
     for each in dict.fromkeys((str(kind), str(given.get("model_type")))):
         takes = "model_type takes a family that has a count here"
-        found += [f"{takes}, got {each!r}: {why}" for why in _uncounted(each.replace("-", "_"))]
+        found += [f"{takes}, got {each!r}: {why}" for why in uncounted(each)]
     if given.get("is_encoder_decoder") or text.get("is_encoder_decoder"):
         found.append(
             "is_encoder_decoder takes false, got true: an encoder's weights and cache would be missing"
@@ -169,29 +159,11 @@ def _refuse_uncountable(given: dict, text: dict, kind, found: Mistakes) -> None:
             )
         elif not found:
             takes = f"architectures takes a class of {kind}"
-            found += [f"{takes}, got {name!r}: {why}" for why in _other_class(name, kind)]
-
-
-def _uncounted(*kinds: str) -> list[str]:
-    """Why a type, under any of its spellings, has no count here."""
-    table = config_table()["refused"].items()
-    return [why for pattern, why in table if any(re.fullmatch(pattern, kind) for kind in kinds)]
-
-
-def _other_class(name: str, kind) -> list[str]:
-    """Why a class is none of a type: it has no count here, or is that of a family of another structure."""
-    stem = re.sub(r"(For[A-Z]\w+|LMHeadModel|Model)$", "", name)
-    plain = lambda text: re.sub("[_-]", "", text).lower()
-    theirs = next((each for each in families() if plain(each) == plain(stem)), "")
-    ours = kind if kind in families() else "llama"
-    rules = lambda each: [families()[each][key] for key in ("model", "mlps")]
-    if theirs and rules(theirs) != rules(ours):
-        return [f"it is that of {theirs}"]
-    return _uncounted(in_snake_case(stem), stem.lower())
+            found += [f"{takes}, got {name!r}: {why}" for why in other_class(name, kind)]
 
 
 # ---- bytes ----------------------------------------------------------------------------------------------
-def _released(r: Reader, notes: list) -> dict:
+def _released(r, notes: list) -> dict:
     """Bytes of a parameter as released: by the dtype, and by how the matrices are quantised."""
     dtype = r.given.get("dtype")
     key = "quantization_config" if r.given.get("quantization_config") else "quantization"
@@ -206,17 +178,30 @@ def _released(r: Reader, notes: list) -> dict:
     if not isinstance(told, Mapping):
         r.wrong(f"{key} takes a mapping, got {in_short(told)}")
         return sizes
-    method = _method(told, "quantization" in r.given)
-    way = _QUANTISED.get(method)
-    each, parts = r.found.attempt(way, told, place=f"{method}: ") or (None, ()) if way else (None, ())
-    if not each:
+    told, method = _way(told, "quantization" in r.given)
+    way = config_table()["quantised"].get(method)
+    bits = r.found.attempt(_bits, told, way, place=f"{key}: ") if way else None
+    if not bits:
         notes.append(f"quantised ({method}), its bytes are not known here: counted by the dtype")
         return sizes
     skipped = [name for key in _SKIPPED for name in _names(told, key) if re.search(_MATRICES, name)]
-    if skipped and parts != _EXPERTS:
+    parts = way.get("parts", ["expert_bytes", "matrix_bytes"])
+    if way.get("attention") == "ignore" and any("attn" in name for name in _names(told, "ignore")):
+        parts = ["expert_bytes"]
+    if skipped and "matrix_bytes" in parts:
         notes.append(f"bytes as if every matrix were quantised, though {skipped[0]} is not")
-    notes += ["bytes as if norms were packed with the matrices and tables"] if method == "mlx" else []
-    return sizes | dict.fromkeys(parts, each)
+    notes += ["bytes as if norms were packed with matrices and tables"] if "other_bytes" in parts else []
+    return sizes | dict.fromkeys(parts, bits / 8)
+
+
+_SKIPPED = ("modules_to_not_convert", "ignore", "ignored_layers")
+_MATRICES = (
+    r"_proj\b|attn|attention|experts?\b|mlp$"  # of the layers; gates, norms and tables are never quantised
+)
+_BITS = Kind(words="2, 3, 4, 5, 6 or 8", rule={"type": "integer", "enum": [2, 3, 4, 5, 6, 8]})
+_GROUP = Kind(words="-1 or a positive whole number", rule={"anyOf": [{"enum": [-1]}, COUNT.rule]})
+_BLOCK = {"type": "array", "items": COUNT.rule, "minItems": 2, "maxItems": 2}
+_BLOCKS = Kind(words="two positive whole numbers", rule=_BLOCK)
 
 
 def _names(told: Mapping, key: str) -> list[str]:
@@ -224,81 +209,38 @@ def _names(told: Mapping, key: str) -> list[str]:
     return [*map(str, names)] if isinstance(names, list) else []
 
 
-def _method(told: Mapping, mlx: bool) -> str:
-    """The name of a way of quantising; two tools do not give it."""
-    if "load_in_4bit" in told:
-        return "bitsandbytes"
-    mlx = mlx or told.keys() <= {"bits", "group_size", "mode"}
-    return str(told.get("quant_method") or ("mlx" if mlx else "no quant_method"))[:40]
-
-
-_SKIPPED = ("modules_to_not_convert", "ignore", "ignored_layers")
-_MATRICES = (
-    r"_proj\b|attn|attention|experts?\b|mlp$"  # of the layers; gates, norms and tables are never quantised
-)
-_EXPERTS = ("expert_bytes",)
-_EVERY = (*_EXPERTS, "matrix_bytes")
-
-
-# Bytes of a quantised parameter with its scales and zero points, and what is quantised; no bytes for unknown.
-def _fp8(told):
-    blocks = told.get("weight_block_size")
-    if blocks is None:
-        return 1.0, _EVERY
-    if not (isinstance(blocks, list) and len(blocks) == 2 and all(COUNT(x) is None for x in blocks)):
-        raise BadInput(f"weight_block_size takes two positive whole numbers, got {in_short(blocks)}")
-    return 1 + 4 / math.prod(blocks), _EVERY
-
-
-def _number(told, *keys, fits=range(1, 10_000)):
-    """The number under the first of these keys that is there. Raises BadInput for one that does not fit."""
-    key = next((key for key in keys if key in told), keys[0])
-    if type(told.get(key)) is not int or told[key] not in fits:
-        takes = (
-            "a positive whole number" if isinstance(fits, range) else f"one of {', '.join(map(str, fits))}"
-        )
-        raise BadInput(f"{key} takes {takes}, got {in_short(told[key]) if key in told else 'nothing'}")
-    return told[key]
-
-
-def _grouped(told):
-    bits = _number(told, "bits", "w_bit", fits=(2, 3, 4, 8))
-    every = told.get("group_size", told.get("q_group_size")) == -1
-    group = math.inf if every else _number(told, "group_size", "q_group_size")
-    zeros = bits / 8 if told.get("zero_point", True) else 0
-    return bits / 8 + (2 + zeros) / group, _EVERY
-
-
-def _mlx(told):
-    bits, group = _number(told, "bits", fits=(2, 3, 4, 5, 6, 8)), _number(told, "group_size")
-    each = bits / 8 + 4 / group if told.get("mode", "affine") == "affine" else None
-    return each, (*_EVERY, "other_bytes")
-
-
-def _blocks(told):
-    if told.get("load_in_8bit"):
-        return 1.0, _EVERY
-    scales = 1 / 64 + 4 / (64 * 256) if told.get("bnb_4bit_use_double_quant") else 4 / 64
-    return 0.5 + scales, _EVERY
-
-
-def _compressed(told):
-    parts = told.get("config_groups")
-    parts = list(parts.values()) if isinstance(parts, Mapping) else []
+def _way(told: Mapping, mlx: bool) -> tuple[dict, str]:
+    """The keys of a way of quantising with those of its only group, and its name in the table."""
+    groups = told.get("config_groups")
+    parts = [*groups.values()] if isinstance(groups, Mapping) else []
     weights = parts[0].get("weights") if len(parts) == 1 and isinstance(parts[0], Mapping) else None
-    strategy = weights.get("strategy") if isinstance(weights, Mapping) else None
-    if strategy not in ("group", "channel", "tensor"):
-        return None, ()
-    own = _number(weights, "num_bits", fits=(2, 3, 4, 8)) / 8
-    group = _number(weights, "group_size") if strategy == "group" else math.inf
-    zeros = 0 if weights.get("symmetric", True) else own
-    only = any("attn" in name for name in _names(told, "ignore"))
-    return own + ((2 + zeros) / group), _EXPERTS if only else _EVERY
+    told = {**told, **(weights if isinstance(weights, Mapping) else {})}
+    mlx = mlx or told.keys() <= {"bits", "group_size", "mode"}
+    unnamed = "bitsandbytes" if "load_in_4bit" in told else "mlx" if mlx else "no quant_method"
+    marks = ("load_in_8bit", "bnb_4bit_use_double_quant", "weight_block_size")
+    said = [told.get("quant_method") or unnamed, *[key for key in marks if told.get(key)][:1]]
+    return told, " ".join(map(str, [*said, *filter(None, [told.get("strategy"), told.get("mode")])]))[:60]
 
 
-_QUANTISED = {"fp8": _fp8, "fbgemm_fp8": lambda told: (1.0, _EVERY), "gptq": _grouped, "awq": _grouped}
-_QUANTISED |= {"mxfp4": lambda told: (4.25 / 8, _EXPERTS), "bitsandbytes": _blocks, "mlx": _mlx}
-_QUANTISED |= {"compressed-tensors": _compressed}
+def _bits(told: dict, way: dict) -> float:
+    """Bits of a parameter, with its share of what a group of them has beside. Raises BadInput."""
+    bits, group = (
+        _number(told, way.get(name, -1), kind) for name, kind in (("bits", _BITS), ("group", _GROUP))
+    )
+    key, value = way.get("zeros", ("", None))
+    beside = way.get("beside", 0) + (bits if told.get(key, True) is value else 0)
+    return bits + (beside / group if group > 0 else 0)
+
+
+def _number(told: dict, keys, kind: Kind) -> int:
+    """A number, or what stands under the first of these keys that is there."""
+    if isinstance(keys, int):
+        return keys
+    key = next((key for key in keys if key in told), keys[0])
+    line = (_BLOCKS if key == "weight_block_size" else kind).mistake(key, told.get(key))
+    if line:
+        raise BadInput(line)
+    return math.prod(told[key]) if isinstance(told[key], list) else told[key]
 
 
 # ---- shipped configurations -------------------------------------------------------------------------------

@@ -24,10 +24,8 @@ def families() -> dict[str, dict]:
     for name, own in config_table()["families"].items():  # a family stands below the one that it is like
         base = whole.get(own.get("like"), {})
         merged = {key: base.get(key, {}) | own.get(key, {}) for key in ("model", "default", "values", "bias")}
-        empty = {key: [] for key in ("unused", "needs", "none", "when")} | {
-            "without": {},
-            "mlps": {"never": True},
-        }
+        empty = {key: [] for key in ("unused", "needs", "none", "when")}
+        empty |= {"without": {}, "mlps": {"never": True}}
         family = empty | base | {"short": {}} | own | merged
         whole[name] = family | {"name": name, "reads": _reads(family)}
         by_type |= dict.fromkeys(own["types"], whole[name])
@@ -318,25 +316,10 @@ def not_read(r: Reader, keys: dict) -> tuple[str, ...]:
             r.wrong(f"{key} takes one of {', '.join(activations)}, got {in_short(value)}", key)
         known = names & {*r.taken, *family["reads"]} or any(re.fullmatch(neutral, name) for name in names)
         said = None if known or value is None else _says(key, value, DEFAULTS | keys)
-        if said is False or (value and not known and said is None and is_structure(key)):
-            r.wrong(structural(key, value, f"the family {family['name']}"), key)
-        elif value and not known and not said:
-            unknown.append(key)
+        if said is False or (value and not known and said is None):
+            wrong = r.wrong(structural(key, value, f"the family {family['name']}"), key)
+            unknown += [] if wrong else [key]
     return tuple(unknown)
-
-
-def is_structure(key: str) -> bool:
-    """Whether a key's name speaks of structure, in capitals, CamelCase or neither."""
-    return bool(re.search(config_table()["files"]["structure"], in_snake_case(key)))
-
-
-def in_snake_case(name: str) -> str:
-    """The words of a name, `DeepseekV32` as deepseek_v32.
-
-    >>> in_snake_case("FalconMamba"), in_snake_case("numExperts")
-    ('falcon_mamba', 'num_experts')
-    """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).replace("-", "_").lower()
 
 
 def _says(key: str, value, keys: dict) -> bool | None:
@@ -354,11 +337,35 @@ def _among(value, allowed) -> bool:
     return any(type(value) is type(each) and value == each for each in allowed)
 
 
-def structural(key, value, place: str) -> str:
-    """What is said of a key that may change a count or the cache."""
-    cached = re.search("kv|window|cache|state|chunk|share|index|sparse", key)
+def structural(key: str, value, place: str) -> str | None:
+    """What is said of a key that may change a count or the cache, by its name in any case or CamelCase."""
+    words = _in_snake_case(key)
+    if not re.search(config_table()["files"]["structure"], words):
+        return None
+    cached = re.search("kv|window|cache|state|chunk|share|index|sparse", words)
     wrong = "the cache and the count" if cached else "the count"
     return f"{key} takes no value in {place}, got {in_short(value)}: passed over, {wrong} could be wrong"
+
+
+def _in_snake_case(name: str) -> str:
+    """The words of a name, `DeepseekV32` as deepseek_v32."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).replace("-", "_").lower()
+
+
+def uncounted(kind: str) -> list[str]:
+    """Why a type or class has no count here."""
+    spelled, table = {_in_snake_case(kind), kind.lower()}, config_table()["refused"].items()
+    return [why for pattern, why in table if any(re.fullmatch(pattern, each) for each in spelled)]
+
+
+def other_class(name: str, kind) -> list[str]:
+    """Why a class is none of a type: it has no count here, or is that of a family of another structure."""
+    stem = re.sub(r"(For[A-Z]\w+|LMHeadModel|Model)$", "", name)
+    plain = lambda text: re.sub("[_-]", "", text).lower()
+    theirs = next((each for each in families() if plain(each) == plain(stem)), "")
+    ours = kind if kind in families() else "llama"
+    rules = lambda each: [families()[each][key] for key in ("model", "mlps")]
+    return [f"it is that of {theirs}"] if theirs and rules(theirs) != rules(ours) else uncounted(stem)
 
 
 def in_short(value) -> str:

@@ -51,8 +51,8 @@ def read_toml(path) -> dict:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path} is not valid TOML: {_place(str(error), text)}") from None
-    except (RecursionError, ValueError):
-        raise BadInput(f"{path} is TOML with {_BEYOND}") from None
+    except (RecursionError, ValueError):  # what Python's parser cannot hold
+        raise BadInput(f"{path} is TOML that is nested too deeply or holds too long a number") from None
 
 
 def read_json(path) -> dict:
@@ -68,15 +68,12 @@ def read_json(path) -> dict:
         raise BadInput(f"{path} is not valid JSON: line {error.lineno}: {error.msg}") from None
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
-    except (RecursionError, ValueError):
-        raise BadInput(f"{path} is JSON with {_BEYOND}") from None
+    except (RecursionError, ValueError):  # the same
+        raise BadInput(f"{path} is JSON that is nested too deeply or holds too long a number") from None
     if not isinstance(found, dict):
         what = "an array" if isinstance(found, list) else "a bare value"
         raise BadInput(f"{path} is JSON that holds {what}; an object is taken: {{...}}")
     return found
-
-
-_BEYOND = "values that are nested too deeply, or a whole number of thousands of digits"
 
 
 def holds_json(path: Path) -> bool:

@@ -19,7 +19,8 @@ PEAKS = {"bf16": "bf16_flop_per_s", "fp8": "fp8_flop_per_s", "int8": "int8_op_pe
 def positive_numbers(**given) -> None:
     """Raises BadInput that names a number or array that is not positive and finite."""
     for name, value in given.items():
-        if not (np.all(np.isfinite(value)) and np.all(np.asarray(value) > 0)):
+        numbers = np.asarray(value, dtype=float)
+        if not (np.isfinite(numbers).all() and (numbers > 0).all()):
             raise BadInput(f"{name} takes positive numbers, got {value!r}")
 
 
@@ -95,7 +96,9 @@ class Server:
             raise BadInput(f"compute takes one of {', '.join(takes)} on {gpu.name}, got {self.compute!r}")
         found = {name: getattr(self, name) for name in _ABOVE_ZERO}
         found["expert_bytes"] = self.weight_bytes if self.expert_bytes is None else self.expert_bytes
-        found |= {"link_in": one_way(gpu, self.nvlink_bytes_per_s), "link_out": self.nic_bytes_per_s}
+        link = one_way(gpu, self.nvlink_bytes_per_s)
+        unused = self.nic_bytes_per_s if self.tensor == 1 else 0.0  # by one rank: any rate will do
+        found |= {"link_in": link or unused, "link_out": self.nic_bytes_per_s}
         for name, value in found.items():
             most = 1 if name in SHARES else np.inf
             if not 0 < value <= most or value == np.inf:

@@ -18,7 +18,7 @@ from ..spine.errors import BadInput, pick, positive
 from ..spine.text import fmt
 from .efficiency import Efficiency, fit
 from .machine import Cluster, DoesNotFit, Layout, Recipe, chunks_clash, stage_mistakes
-from .step import STAGES, before_kinds, of_kind, parts_of, step_inputs, with_ranks
+from .step import MOST, STAGES, before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
 RECOMPUTE = ("none", "selective", "full")
 KIND = ("recompute", "sequence", "zero")
@@ -349,6 +349,8 @@ def _sequences(tokens, seq: int) -> int:
     if tokens % seq:
         near = max(1, round(tokens / seq)) * seq
         raise BadInput(f"batch_tokens takes a multiple of seq = {seq:,}, such as {near:,}, got {tokens:,}")
+    if tokens // seq > MOST:
+        raise BadInput(f"batch_tokens takes at most {MOST:,} sequences, got {tokens // seq:,}")
     return int(tokens // seq)
 
 

@@ -43,6 +43,7 @@ SIDES = {  # of each part's matrix products: rows, inner side, columns, and the 
     "router": ("n_tok", "d", "E", 1),
     "unembedding": ("n_tok", "d", "V", "tp"),
 }
+MOST = 2**31 - 1  # of a size that a layout counts
 LAYERS_HOLD = ("attention", "mixers", "mlp", "shared_experts", "biases", "extra")
 SHAPE = {"L": "layers", "d": "d_model", "V": "vocab", "n_h": "n_heads", "n_kv": "n_kv_heads"}
 SHAPE |= {"top_k": "top_k", "d_ff": "d_ff", "d_exp": "d_ff_expert", "d_shared": "d_ff_shared"}
@@ -58,11 +59,13 @@ AGAIN = {  # what the backward pass repeats: seconds, and FLOP of a token
 # ---- what is known ------------------------------------------------------------------------------
 def step_inputs(shape: Model, cluster: Cluster, seq: int, recipe: Recipe) -> dict:
     """Every input of the laws that no layout changes, by letter. Raises BadInput for a bad size."""
-    for name in ("n_gpus", "gpus_per_node"):
-        positive(name, getattr(cluster, name))
-    positive("seq", seq)
+    for name, value in (("n_gpus", cluster.n_gpus), ("gpus_per_node", cluster.gpus_per_node), ("seq", seq)):
+        positive(name, value)
+        if value > MOST:
+            raise BadInput(f"{name} takes at most {MOST:,}, got {value:,}")
     gpu = hardware(cluster.device)
-    machine = {"link_in": one_way(gpu, cluster.nvlink_bytes_per_s), "link_out": cluster.nic_bytes_per_s}
+    link, unused = one_way(gpu, cluster.nvlink_bytes_per_s), cluster.nic_bytes_per_s * (cluster.n_gpus == 1)
+    machine = {"link_in": link or unused, "link_out": cluster.nic_bytes_per_s}
     machine |= {"memory": gpu.memory_bytes - cluster.reserve_bytes, "mem_rate": gpu.bandwidth_bytes_per_s}
     machine |= {"F": gpu.bf16_flop_per_s, **asdict(recipe)}
     for name, value in machine.items():

@@ -179,6 +179,8 @@ def _own_gpu(keys, found) -> Device | None:
     if keys and len(memories) != 1:
         got = "both" if memories else "neither"
         found.append(f"[gpu] takes either memory_gb or memory_gib, got {got}")
+    if keys.get("name") in [*devices()]:
+        found.append(f"[gpu] name takes one that no known accelerator has, got {keys['name']!r}")
     if len(memories) != 1 or wrong(keys, KEYS["gpu"]):
         return None
     known = _in_base(keys, _OF_GPU)
@@ -241,6 +243,9 @@ def _together(gpu, cluster, training, serving):
         found.append("[cluster] is missing, and [training] takes one")
     if serving and not gpu and "gpu" not in serving and "gpu" not in cluster:
         found.append("[serving] gpu is missing, and there is no [cluster] or [gpu] to take it from")
+    prompt, context = serving.get("prompt", 1), serving.get("context")
+    if COUNT(prompt) is None and COUNT(context) is None and prompt > context:
+        found.append(f"[serving] prompt takes at most context = {context:,}, got {prompt:,}")
     for name, section in (("cluster", cluster), ("serving", serving)):
         used = section.get("gpu", cluster.get("gpu"))
         if section and (isinstance(used, Device) or used in [*devices()]):
@@ -255,7 +260,8 @@ def _device(gpu, section, links):
     held, there = section.get("reserve_gb", 0), device.memory_bytes / unit_factor("GB", "byte")
     if isinstance(held, (int, float)) and held >= there:
         found.append(f"reserve_gb takes less than the {there:g} GB of {gpu}, got {held}")
-    if device.interconnect_bytes_per_s is None and "nvlink_gb_per_s" not in links:
+    several = section.get("n_gpus", section.get("tensor", Server.tensor)) != 1
+    if device.interconnect_bytes_per_s is None and "nvlink_gb_per_s" not in links and several:
         found.append(f"nvlink_gb_per_s takes a positive number (no sheet has {gpu}'s), got nothing")
     computes, asked = [name for name, peak in PEAKS.items() if getattr(device, peak)], section.get("compute")
     if asked in [*PEAKS] and asked not in computes:

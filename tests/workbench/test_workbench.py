@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import re
+import tomllib
 
 import numpy as np
 import pytest
@@ -1418,3 +1419,46 @@ def test_a_config_that_cannot_be_taken(tmp_path, model, words):
     with pytest.raises(BadInput) as error:
         load_case(file)
     assert words in str(error.value) and str(file) in str(error.value)
+
+
+# ---- what a section must not ask for ---------------------------------------------------------
+A_GPU = "[gpu]\nmemory_gb = 24\nbandwidth_gb_per_s = 900\nbf16_tflop_per_s = 100\n"
+A_RUN = "[training]\ntokens = 1e9\nseq = 2048\nbatch_tokens = 204800\n"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (A_GPU + "[serving]\ncontext = 512\ntensor = 2", "[serving] nvlink_gb_per_s takes a positive number"),
+        (A_GPU + "[serving]\ncontext = 512", "[serving] nvlink_gb_per_s takes a positive number"),
+        (
+            f'{A_GPU}name = "H200-SXM"\n[serving]\ncontext = 512\ntensor = 1',
+            "[gpu] name takes one that no known",
+        ),
+        (
+            A_GPU + "[serving]\ncontext = 512\nprompt = 513\ntensor = 1",
+            "prompt takes at most context = 512, got 513",
+        ),
+        (
+            f"{A_GPU}[cluster]\nn_gpus = {10**20}\nnic_gbit_per_s = 9\nnvlink_gb_per_s = 9\n{A_RUN}",
+            "n_gpus takes at most 2,147,483,647",
+        ),
+        (f"{A_GPU}[cluster]\nn_gpus = 2\nnic_gbit_per_s = 9\n{A_RUN}", "[cluster] nvlink_gb_per_s takes"),
+        (f"{A_GPU}[serving]\ncontext = {10**20}\ntensor = 1", "the cache of one sequence a pass"),
+    ],
+)
+def test_what_no_machine_has_is_refused(tmp_path, text, words):
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[model]\nshape = 'Llama-2-7B'\n{text}", "utf-8")
+    with pytest.raises(BadInput) as error:
+        report.report(load_case(file))
+    assert words in str(error.value)
+
+
+def test_one_gpu_needs_no_link():
+    """A rank alone sends nothing: the speed is that of memory, with any link or none."""
+    base = {"model": {"shape": "Llama-2-7B"}, "gpu": tomllib.loads(A_GPU)["gpu"]}
+    serving = {"context": 512, "tensor": 1, "batch": 1}
+    alone = report.report(check(base | {"serving": serving})).serving
+    linked = report.report(check(base | {"serving": serving | {"nvlink_gb_per_s": 3}})).serving
+    assert alone.tokens_per_s == linked.tokens_per_s > 0
