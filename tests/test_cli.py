@@ -192,6 +192,8 @@ GIVEN = {  # what params takes for one and the same model: a file's name and tex
     "folder": ("mine/config.json", json.dumps(QWEN)),
     "nested": ("config.json", json.dumps({"model_type": "around", "text_config": QWEN, "vision_config": {}})),
     "byte-order mark": ("other.json", "\ufeff" + json.dumps(QWEN)),
+    "capitals": ("CONFIG.JSON", json.dumps(QWEN)),
+    "no suffix": ("mine", "\ufeff\n" + json.dumps(QWEN)),
     "model file": ("mine.toml", 'name = "mine"' + TOML),
     "workbench file": ("mine.toml", 'name = "mine"\n[model]' + TOML),
     "workbench file by name": ("mine.toml", '[model]\nshape = "Qwen/Qwen3-8B"'),

@@ -77,7 +77,7 @@ def read_json(path) -> dict:
 
 
 def holds_json(path: Path) -> bool:
-    """Whether a file is JSON by its name in any case or, with no name of another kind, by how it starts."""
+    """Whether a file is JSON: by its suffix in any case, and by its start where that is no suffix of ours."""
     if path.suffix.lower() in (".json", ".toml") or not path.is_file():
         return path.suffix.lower() == ".json"
     with path.open("rb") as file:
