@@ -199,3 +199,8 @@ def test_no_step_runs_more_than_its_budget(requests, slots):
 def test_a_budget_below_the_slots_is_refused():
     with pytest.raises(BadInput, match="token_budget takes at least slots = 4, got 3"):
         simulate_batching([0], [1], [1], slots=4, token_budget=3)
+
+
+def test_a_budget_of_one_token_a_slot_serves():
+    run = simulate_batching([0, 0], [1, 1], [3, 3], slots=2, token_budget=2)
+    assert run.end.tolist() == [3, 3]

@@ -42,3 +42,7 @@ def test_a_log_of_87_rounds():
 def test_bad_input_is_named(call, names):
     with pytest.raises(BadInput, match=names):
         call()
+
+
+def test_drafts_that_are_all_kept():
+    assert tokens_by_position([1.0, 1.0, 0.0]) == 3.0

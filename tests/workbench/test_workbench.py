@@ -1462,3 +1462,9 @@ def test_one_gpu_needs_no_link():
     alone = report.report(check(base | {"serving": serving})).serving
     linked = report.report(check(base | {"serving": serving | {"nvlink_gb_per_s": 3}})).serving
     assert alone.tokens_per_s == linked.tokens_per_s > 0
+
+
+def test_a_file_of_ones_own_may_have_an_examples_name(tmp_path):
+    file = tmp_path / "gpt-4.toml"
+    file.write_text("[model]\nshape = 'Llama-2-7B'\n", "utf-8")
+    assert load_case(file).shape.layers == 32
