@@ -217,7 +217,7 @@ def _way(told: Mapping, mlx: bool) -> tuple[dict, str]:
     told = {**told, **(weights if isinstance(weights, Mapping) else {})}
     mlx = mlx or told.keys() <= {"bits", "group_size", "mode"}
     unnamed = "bitsandbytes" if "load_in_4bit" in told else "mlx" if mlx else "no quant_method"
-    marks = ("load_in_8bit", "bnb_4bit_use_double_quant", "weight_block_size")
+    marks = ("load_in_8bit", "bnb_4bit_use_double_quant", "load_in_4bit", "weight_block_size")
     said = [told.get("quant_method") or unnamed, *[key for key in marks if told.get(key)][:1]]
     return told, " ".join(map(str, [*said, *filter(None, [told.get("strategy"), told.get("mode")])]))[:60]
 

@@ -311,6 +311,7 @@ def test_mlx_packs_a_scale_and_a_bias_of_16_bits_with_each_group():
     "told",
     [
         {"quant_method": "aqlm"},
+        {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False},
         {"quant_method": "modelopt", "ignore": 3},
         {"bits": 4, "group_size": 128, "desc_act": False},
         {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"strategy": "block"}}}},
