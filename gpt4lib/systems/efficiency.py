@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from ..chapters import training_step as laws
 from ..facts.files import published
 from ..facts.models import Model, model_of
 from .machine import Cluster, Layout, Recipe
@@ -22,12 +23,21 @@ class Efficiency:
     """How much of its data sheet a GPU reaches.
 
     `ceiling` is the share of peak of an endless matrix product, `half_side` the side of the cube that
-    reaches half of that, `transfer` the share of memory and link rates.
+    reaches half of that, `transfer` the share of memory and link rates, `attention` the share of peak of a
+    fused attention kernel; None takes that for a product like others.
     """
 
     ceiling: float
     half_side: float
     transfer: float
+    attention: float | None = None
+
+    def letters(self, known: dict) -> dict:
+        """The constants by letter; `known` sides of a product give what nobody measured."""
+        found = {name: x for name, x in asdict(self).items() if x is not None}
+        sides = {"rows": known["T"], "inner": known["T"], "columns": known["d_qk"]}
+        size = laws.product_volume(**sides)
+        return {"attention": laws.as_others.at(found, volume=size)} | found
 
 
 # ---- three constants from ten published runs ------------------------------------------------
@@ -120,7 +130,7 @@ def fits(left_out) -> list[Efficiency]:
             try:
                 asked[search] = search.send(some)
             except StopIteration as end:
-                found[search] = Efficiency(*map(float, asdict(_efficiency(end.value)).values()))
+                found[search] = Efficiency(*map(float, list(asdict(_efficiency(end.value)).values())[:3]))
                 del asked[search]
     return [found[search] for search in searches]
 

@@ -239,6 +239,10 @@ def _together(gpu, cluster, training, serving):
         if COUNT(seq) is None and COUNT(batch) is None and batch % seq:
             such = f"multiples of seq = {seq:,}, such as {max(1, round(batch / seq)) * seq:,}"
             found.append(f"[training] batch_tokens takes {such}, got {batch:,}")
+    layout, fused = training.get("layout"), training.get("attention", "fused") == "fused"
+    if fused and isinstance(layout, dict) and layout.get("recompute") == "selective":
+        takes = 'none or full beside fused attention, which stores no scores, or attention = "unfused"'
+        found.append(f"[training.layout] recompute takes {takes}, got 'selective'")
     if training and not cluster:
         found.append("[cluster] is missing, and [training] takes one")
     if serving and not gpu and "gpu" not in serving and "gpu" not in cluster:
@@ -329,7 +333,7 @@ def _training(t, shape, price):
         price=price,
         mfu=interval(t["mfu"]) if "mfu" in t else None,
         lost_share=interval(t.get("lost_share", 0.0)),
-        recipe=Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
+        recipe=Recipe(**{"attention": "fused"} | {f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
         only={key: asked for key, asked in only.items() if key not in STAGE_KEYS},
         stages=stages,
     )

@@ -126,6 +126,7 @@ class LayoutsReport:
     binds_memory: str
     memory_stage: str
     mfu_if_memory_were_no_limit: float
+    attention: str
     softmax_share: float
     mfu_if_attention_were_fused: float
 
@@ -369,7 +370,8 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
         raise DoesNotFit(f"{error}; {fit}", error.needed, error.there) from None
     best, chosen = mine.explain(row), place(mine, row)
     beside = {name: value for name, value in best.seconds.items() if name != "forward and backward"}
-    softmax = softmax_seconds(best) / best.step_seconds
+    fused = case.training.recipe.attention == "fused"
+    softmax = 0.0 if fused else softmax_seconds(best) / best.step_seconds
     found = {name: getattr(best, of) for name, of in OF_STEP.items()}
     found |= {"layouts": len(every), "layouts_that_fit": int(every.feasible.sum())}
     found |= {"limits": case.training.only, "layout": chosen, "best_layout": place(every, every.best())}
@@ -380,6 +382,7 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
         binds_step=max(beside, key=beside.get),
         binds_memory=max(best.bytes, key=best.bytes.get),
         mfu_if_memory_were_no_limit=place(mine, int(mine.mfu.argmax())).mfu,
+        attention=case.training.recipe.attention,
         softmax_share=softmax,
         mfu_if_attention_were_fused=min(1.0, chosen.mfu / (1 - softmax)),
         **found,

@@ -187,6 +187,7 @@ def _layouts(x: LayoutsReport):
     binds = f"{_binds(x.step_share, x.binds_step)}; utilisation if memory were no limit"
     stage = "" if x.memory_stage == "only" else f" on the {x.memory_stage} stage"
     saved, reached = fmt(x.softmax_share, "%"), fmt(x.mfu_if_attention_were_fused, "%")
+    beside = f"; fused it would save {saved} of the step and reach {reached}"
     best = {f"best{' in limits' if x.limits else ''}": x.layout}
     best |= {"best of all": x.best_layout} if x.best_layout != x.layout else {}
     return [
@@ -196,7 +197,7 @@ def _layouts(x: LayoutsReport):
         ("step", fmt(x.step_seconds, "second")),
         ("memory of a GPU", f"{needed} of {there}{stage}, mostly {x.binds_memory}"),
         ("binds", f"{binds}: {fmt(x.mfu_if_memory_were_no_limit, '%')}"),
-        ("fused attention", f"would save {saved} of the step and reach {reached}"),
+        ("attention", x.attention + (beside if x.attention == "unfused" else "")),
     ]
 
 
