@@ -16,7 +16,7 @@ import numpy as np
 from ..facts.models import Model
 from ..spine.errors import BadInput, pick, positive
 from ..spine.text import fmt
-from .efficiency import Efficiency, fit
+from .efficiency import CHAPTERS, Efficiency, efficiency_sets
 from .machine import Cluster, DoesNotFit, Layout, Recipe, chunks_clash, stage_mistakes
 from .step import MOST, STAGES, before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
@@ -166,7 +166,7 @@ def plan(
     stages that do not have as many each. `progress(done, total)` is called now and then. Raises NoLayout
     where no layout divides model, cluster and batch, and says what would, and BadInput for a bad size.
     """
-    efficiency, stages = efficiency or fit(), _checked(stages, shape.layers)
+    efficiency, stages = efficiency or efficiency_sets()[CHAPTERS].efficiency, _checked(stages, shape.layers)
     known, rejected = step_inputs(shape, cluster, seq, recipe) | {"stages": stages}, Counter()
     searched = [name for name in Layout.__dataclass_fields__ if name not in ("batch", "stage_layers")]
     only = {pick(name, searched, "dimension"): np.atleast_1d(x).tolist() for name, x in (only or {}).items()}
@@ -262,7 +262,7 @@ def explain(
     Raises BadInput for a size that cannot be; a layout that does not divide or fit has its reasons.
     """
     x = step_inputs(shape, cluster, seq, recipe)
-    x |= (efficiency or fit()).letters(x) | asdict(layout)
+    x |= (efficiency or efficiency_sets()[CHAPTERS].efficiency).letters(x) | asdict(layout)
     for name in SIZES:
         positive(name, x[name])
     own = [] if layout.stage_layers is None else [layout.stage_layers]

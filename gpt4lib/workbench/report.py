@@ -30,7 +30,7 @@ from ..spine.interval import Interval, draw
 from ..spine.law import Law
 from ..spine.units import base_unit, unit_factor
 from ..systems.count import ServedModel, cache_of, mean_flop_per_token, parameters, serving_view
-from ..systems.efficiency import leave_one_out, runs
+from ..systems.efficiency import EfficiencySet
 from ..systems.machine import DoesNotFit, Layout, Server
 from ..systems.planner import Explained, NoLayout, Plan, plan
 from ..systems.serving import Pass, cache_ranks_of, decode, prefill
@@ -133,11 +133,17 @@ class LayoutsReport:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport:
-    """The run: utilisation, time and cost with their ranges, and the layouts, or why there is `no_layout`."""
+    """The run: utilisation, time and cost with their ranges, and the layouts, or why there is `no_layout`.
+
+    `efficiency` names the set of constants, fitted on `efficiency_card`; `efficiency_error` is its mean miss.
+    """
 
     tokens: float
     gpu: str
     gpus: int
+    efficiency: str
+    efficiency_card: str
+    efficiency_error: float
     flop: Span
     mfu_from: str
     mfu: Span
@@ -320,13 +326,14 @@ def _training(case: Case) -> TrainingReport:
     known = {"N": parameters(case.shape).active, "n": cluster.n_gpus, "F": peak}
     try:
         task = {"batch_tokens": t.batch_tokens, "seq": t.seq, "recipe": t.recipe, "stages": t.stages}
+        task["efficiency"] = t.efficiency.efficiency
         every = plan(case.shape, cluster, **task)
     except NoLayout as error:  # a given utilisation needs no layout
         if t.mfu is None:
             raise
         clash = str(error)
     layouts = None if every is None else _layouts(case, known, every)
-    used, middle = (t.mfu, _middle(t.mfu)) if t.mfu else _utilisation(layouts.layout.mfu)
+    used, middle = (t.mfu, _middle(t.mfu)) if t.mfu else _utilisation(layouts.layout.mfu, t.efficiency)
     ranges = {"D": _plain(t.tokens), "kernel": _plain(used), "lost": _plain(t.lost_share)}
     middles = {name: _middle(value) for name, value in ranges.items()} | {"kernel": middle}
     both = ranges, middles
@@ -334,8 +341,10 @@ def _training(case: Case) -> TrainingReport:
     busy = [gpu_seconds(n=known["n"], t=at) for at in seconds]
     rest = _cost(t.price, {name: known[name] for name in ("N", "F")}, *both) if t.price else {}
     rest |= {"gpu": str(cluster.device), "gpus": cluster.n_gpus, "layouts": layouts, "no_layout": clash}
+    rest |= {"efficiency": t.efficiency.name, "efficiency_card": t.efficiency.card}
     return TrainingReport(
         tokens=middles["D"],
+        efficiency_error=t.efficiency.error,
         flop=span(*(compute(N=known["N"], D=at["D"]) for at in both), "FLOP"),
         mfu_from="the file" if t.mfu else "the planner",
         mfu=span(_plain(used), middle),
@@ -346,10 +355,9 @@ def _training(case: Case) -> TrainingReport:
     )
 
 
-def _utilisation(step: float) -> tuple[Interval, float]:
-    """The planner's utilisation, as wide as it missed published runs that it had not seen, and itself."""
-    missed = np.array([run.measured for run in runs()]) / leave_one_out()
-    return Interval(step * missed.min(), min(1.0, step * missed.max())), step
+def _utilisation(step: float, known: EfficiencySet) -> tuple[Interval, float]:
+    """The planner's utilisation, as wide as it missed nine in ten runs that it had not seen, and itself."""
+    return Interval(step * known.low, min(1.0, step * known.high)), step
 
 
 def _cost(price: Interval, known: dict, ranges: dict, middles: dict) -> dict:

@@ -69,8 +69,8 @@ def to_text(found: Report) -> str:
     lines += [f"Left out: {text}." for text in found.left_out]
     lines += [line for note in found.notes for line in wrap(f"Note: {note}.", WIDTH)]
     lines += wrap(
-        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in "
-        "2021. Serving is at data-sheet rates: what a real server reaches is less.",
+        "Counted figures follow from the shape alone. Training uses constants fitted to published runs, its "
+        "efficiency says which. Serving is at data-sheet rates: what a real server reaches is less.",
         WIDTH,
     )
     return "\n".join(lines)
@@ -171,6 +171,7 @@ def _training(t: TrainingReport):
     rows = [
         ("tokens", f"{fmt(t.tokens, 'token')}, {_range(t.flop)}"),
         ("cluster", f"{number(t.gpus)} x {t.gpu}"),
+        ("efficiency", f"{t.efficiency}, on {t.efficiency_card}: misses {fmt(t.efficiency_error, '%', 2)}"),
         *(_layouts(t.layouts) if t.layouts else [("layouts", t.no_layout)]),
         ("utilisation", f"{_range(t.mfu)}, from {t.mfu_from}"),
         ("time", f"{_range(t.days)}, {_range(t.gpu_hours)}"),
