@@ -137,4 +137,4 @@ def test_the_library_does_not_grow():
     Reading configurations and what models have become (windows, states, norms) took 900 lines of the core.
     """
     assert lines(*CORE) <= 4850
-    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in LIBRARY) <= 12450
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in LIBRARY) <= 12500

@@ -168,10 +168,11 @@ def _kept(x: CacheReport | ServingReport) -> str:
 
 
 def _training(t: TrainingReport):
+    missed = fmt(t.efficiency_error, "%", 2)
     rows = [
         ("tokens", f"{fmt(t.tokens, 'token')}, {_range(t.flop)}"),
         ("cluster", f"{number(t.gpus)} x {t.gpu}"),
-        ("efficiency", f"{t.efficiency}, on {t.efficiency_card}: misses {fmt(t.efficiency_error, '%', 2)}"),
+        ("efficiency", f"{t.efficiency}, which misses {missed} on {t.efficiency_card}"),
         *(_layouts(t.layouts) if t.layouts else [("layouts", t.no_layout)]),
         ("utilisation", f"{_range(t.mfu)}, from {t.mfu_from}"),
         ("time", f"{_range(t.days)}, {_range(t.gpu_hours)}"),

@@ -18,7 +18,7 @@ from gpt4lib.facts.files import data_file, published, read_csv, sources
 from gpt4lib.facts.models import published_models
 from gpt4lib.spine.errors import BadInput
 from gpt4lib.spine.law import Law
-from gpt4lib.systems import step
+from gpt4lib.systems import efficiency, step
 from gpt4lib.systems.optimal_tokens import PIVOT
 from gpt4lib.validation import check as ck
 from gpt4lib.validation import sizes, tables
@@ -143,7 +143,7 @@ def test_checks_say_what_they_are():
 @pytest.fixture
 def changed(monkeypatch, tmp_path):
     """A function that makes every printed number in some cells a quarter larger, in a copy of the tables."""
-    kept = [*vars(models).values(), *vars(step).values()]
+    kept = [x for module in (models, step, efficiency) for x in vars(module).values()]
     caches = [function for function in kept if hasattr(function, "cache_clear")]
     real = data_file
 
