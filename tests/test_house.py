@@ -136,5 +136,5 @@ def test_the_library_does_not_grow():
 
     Reading configurations and what models have become (windows, states, norms) took 960 lines of the core.
     """
-    assert lines(*CORE) <= 4910
-    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in LIBRARY) <= 12400
+    assert lines(*CORE) <= 4930
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in LIBRARY) <= 12650

@@ -33,6 +33,7 @@ kept = {  # by recomputation, and whether the sequence is divided
     ("full", False): _kept(act_bytes * d, "Everything computed anew from the layer's input"),
     ("full", True): _kept(act_bytes * d / tp, "The same, sequence divided"),
 }
+kept |= {("fused", x): kept["selective", x] for x in (False, True)}  # a fused kernel stores no scores
 in_flight = symbol("in_flight", "1", "micro-batches whose activations a stage holds", "m_fly")
 before = symbol("before", "1", "stages before this one", "i")
 flying = Law(in_flight, Min(m, p - before), "Micro-batches in flight, 1F1B", source="narayanan2021")
@@ -46,6 +47,9 @@ logit_bytes = constant("logit_bytes", 4, "byte/token", "bytes of one logit kept 
 _loss = n_tok * (2 * act_bytes * d + logit_bytes * V) / tp
 edge_of_loss = Law(Q_edge, _loss, "Logits, and the inputs of the loss", source=_src)
 Q_work = symbol("Q_work", "byte", "what the one layer at work gathers or computes anew")
+_rest = lambda whole, how, x: Law(Q_work, kept[whole, x].rhs - kept[how, x].rhs, "What it computes anew")
+_anew = (("none", "selective"), ("none", "full"), ("fused", "full"))
+anew = {(*pair, x): _rest(*pair, x) for pair in _anew for x in (False, True)}  # what it would keep, is kept
 gathered_layer = Law(Q_work, weight_bytes * N_rank * p / L, "Weights of the layer at work, stage 3")
 rank_memory = Law(Q_rank, Q_state + Q_act + Q_edge + Q_work, "Memory that a rank needs")
 
@@ -63,15 +67,19 @@ ceiling = share("ceiling", "share of peak that an endless matrix product reaches
 t_mm = symbol("t_mm", "second", "time of the matrix products")
 _sized = C_mm / (F * rank_gpu * ceiling) * (1 + half_side / cbrt(volume))
 product_time = Law(t_mm, _sized, "Matrix products: the larger, the faster")
+# A fused kernel skips the pairs that a causal mask hides; what its backward pass repeats lowers its rate.
+attention = share("attention", "share of peak that a fused attention kernel reaches", r"\eta_{\mathrm{att}}")
+fused_time = Law(t_mm, C_mm / (F * rank_gpu * attention), "Scores and mixing in one kernel")
+as_others = Law(attention, ceiling / (1 + half_side / cbrt(volume)), "The same where nobody measured it")
 _around = (10 * act_bytes + 2 * mask_bytes) * d  # 2 norms: in, out; 2 residual dropouts: in, in, out, mask
 _between = act_bytes * d_mlp  # the activation function: in, out
 _softmax = (4 * act_bytes + mask_bytes) * n_h * S / tok  # softmax: in, out; dropout: in, out, mask
 moved = symbol("moved", "byte", "bytes that the kernels between the matrix products read and write", "Z_mem")
 kernels = {  # by whether the sequence is divided
-    False: Law(moved, n_tok * L / p * (_around + (_between + _softmax) / tp), "Bytes between products"),
-    True: Law(moved, n_tok * L / p * (_around + _between + _softmax) / tp, "The same, sequence divided"),
+    False: Law(moved, n_tok * L / p * (_around + _between / tp), "Bytes between products, scores left out"),
+    True: Law(moved, n_tok * L / p * (_around + _between) / tp, "The same, sequence divided"),
 }
-kernels_of_scores = Law(moved, n_tok * L / p * _softmax / tp, "The part between scores and mixing")
+kernels_of_scores = Law(moved, n_tok * L / p * _softmax / tp, "Bytes between scores and mixing, unfused")
 _meaning = "bytes that the loss reads and writes per logit, forward and backward"
 loss_bytes = constant("loss_bytes", 58, "byte/token", _meaning, "megatron_lm")
 kernels_of_loss = Law(moved, n_tok * loss_bytes * V / tp, "Bytes moved by the loss", source="megatron_lm")

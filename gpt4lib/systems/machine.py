@@ -13,6 +13,7 @@ from ..spine.errors import BadInput, choice, positive
 
 SHARES = ("ceiling", "transfer", "usable")
 _ABOVE_ZERO = ("weight_bytes", "kv_bytes", "act_bytes", *SHARES, "overhead")
+ATTENTION = ("fused", "unfused")
 PEAKS = {"bf16": "bf16_flop_per_s", "fp8": "fp8_flop_per_s", "int8": "int8_op_per_s"}
 
 
@@ -183,7 +184,10 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Bytes per parameter and activation; the share of the work beside it that hides each transfer."""
+    """Bytes per parameter and activation; the share of the work beside it that hides each transfer.
+
+    `attention` that is "unfused" writes its scores to memory and keeps them; "fused" does neither.
+    """
 
     weight_bytes: float = 2.0
     grad_bytes: float = 2.0
@@ -193,3 +197,4 @@ class Recipe:
     expert_overlap: float = 0.0
     pipeline_overlap: float = 0.0
     data_overlap: float = 0.0
+    attention: str = "unfused"

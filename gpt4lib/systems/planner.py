@@ -16,7 +16,7 @@ import numpy as np
 from ..facts.models import Model
 from ..spine.errors import BadInput, pick, positive
 from ..spine.text import fmt
-from .efficiency import Efficiency, fit
+from .efficiency import CHAPTERS, Efficiency, efficiency_sets
 from .machine import Cluster, DoesNotFit, Layout, Recipe, chunks_clash, stage_mistakes
 from .step import MOST, STAGES, before_kinds, of_kind, parts_of, step_inputs, with_ranks
 
@@ -47,6 +47,7 @@ CLASHES = {  # what rules a layout out, as a test of its columns and of what is 
     ),
     "sequence": lambda sequence, T, tensor, **_: sequence & ((tensor == 1) | (T % tensor > 0)),
     "zero": lambda zero, data, **_: (zero > 0) & (data == 1),
+    "selective": lambda recompute, fused, **_: fused and recompute == "selective",
 }
 WORDS = {
     "gpus": "tensor x pipeline x data = {tensor} x {pipeline} x {data} ranks are not {n:,} GPUs",
@@ -59,6 +60,7 @@ WORDS = {
     "micro-batches",
     "sequence": "a sequence of {T:,} tokens is not divided among tensor = {tensor} ranks",
     "zero": "ZeRO stage {zero} takes more than one data-parallel rank",
+    "selective": "selective recomputation takes unfused attention: a fused kernel stores no scores",
 }
 OF_SPLIT = ("gpus", "heads", "width", "layers", "experts")
 SIZES = ("tensor", "pipeline", "data", "expert", "chunks", "micro_batch", "batch")
@@ -164,16 +166,16 @@ def plan(
     stages that do not have as many each. `progress(done, total)` is called now and then. Raises NoLayout
     where no layout divides model, cluster and batch, and says what would, and BadInput for a bad size.
     """
-    efficiency, stages = efficiency or fit(), _checked(stages, shape.layers)
+    efficiency, stages = efficiency or efficiency_sets()[CHAPTERS].efficiency, _checked(stages, shape.layers)
     known, rejected = step_inputs(shape, cluster, seq, recipe) | {"stages": stages}, Counter()
     searched = [name for name in Layout.__dataclass_fields__ if name not in ("batch", "stage_layers")]
     only = {pick(name, searched, "dimension"): np.atleast_1d(x).tolist() for name, x in (only or {}).items()}
     batches = [_sequences(tokens, seq) for tokens in np.atleast_1d(batch_tokens).tolist()]
     splits = _enumerate(known, batches, only, rejected)
-    pieces = _pieces(splits, seq, only)
+    pieces = _pieces(splits, seq, only, known["fused"])
     if not pieces:
         raise NoLayout(_nothing_divides(known, batches, only))
-    columns, found = _evaluate(known | asdict(efficiency), splits, pieces, progress)
+    columns, found = _evaluate(known | efficiency.letters(known), splits, pieces, progress)
     task = (shape, cluster, seq, recipe, efficiency)
     rest = {"capacity_bytes": known["memory"], "rejected": dict(+rejected), "stages": stages}
     return Plan(*task, columns, *found.values(), **rest)
@@ -189,10 +191,11 @@ def _checked(stages, layers: int, chunks: int = 1) -> tuple:
     return tuple(map(tuple, stages))
 
 
-def _pieces(splits: dict, seq: int, only: dict) -> list:
+def _pieces(splits: dict, seq: int, only: dict, fused: bool) -> list:
     """Rows of `splits` that are evaluated together, with the kinds of layout that make sense for them."""
     divided, several = (splits["tensor"] > 1) & (seq % splits["tensor"] == 0), splits["data"] > 1
-    kinds = [kind for kind in LAYOUT_KINDS if all(x in only.get(name, (x,)) for name, x in zip(KIND, kind))]
+    kinds = [kind for kind in LAYOUT_KINDS if not CLASHES["selective"](recompute=kind[0], fused=fused)]
+    kinds = [kind for kind in kinds if all(x in only.get(name, (x,)) for name, x in zip(KIND, kind))]
     found = []
     for pair in product((False, True), repeat=2):
         rows = np.flatnonzero((divided == pair[0]) & (several == pair[1]))
@@ -210,10 +213,10 @@ def _evaluate(known: dict, splits: dict, pieces: list, progress) -> tuple[dict, 
     for rows, kinds in pieces:
         piece = {name: column[rows] for name, column in splits.items()}
         floats = {name: column.astype(float) for name, column in piece.items()}
-        x = before_kinds(parts).on_arrays(with_ranks(known | floats, known["stages"]))
+        x = before_kinds(parts, known["fused"]).on_arrays(with_ranks(known | floats, known["stages"]))
         for kind in kinds:
             here = slice(done, done := done + len(rows))
-            terms = of_kind(*kind, "experts" in parts).on_arrays(x)
+            terms = of_kind(*kind, "experts" in parts, known["fused"]).on_arrays(x)
             own = piece | dict(zip(KIND, (RECOMPUTE.index(kind[0]), *kind[1:])))
             for name, column in columns.items():
                 column[here] = own[name]
@@ -258,7 +261,8 @@ def explain(
 
     Raises BadInput for a size that cannot be; a layout that does not divide or fit has its reasons.
     """
-    x = step_inputs(shape, cluster, seq, recipe) | asdict(efficiency or fit()) | asdict(layout)
+    x = step_inputs(shape, cluster, seq, recipe)
+    x |= (efficiency or efficiency_sets()[CHAPTERS].efficiency).letters(x) | asdict(layout)
     for name in SIZES:
         positive(name, x[name])
     own = [] if layout.stage_layers is None else [layout.stage_layers]
@@ -273,7 +277,8 @@ def explain(
     if reasons:
         return Explained(layout, reasons)
     parts = parts_of(x)
-    x = (before_kinds(parts) + of_kind(*kind, "experts" in parts)).run(with_ranks(x, stages))
+    chain = before_kinds(parts, x["fused"]) + of_kind(*kind, "experts" in parts, x["fused"])
+    x = chain.run(with_ranks(x, stages))
     most = int(x["Q_stages"].argmax())
     x = {name: term[most].item() if isinstance(term, np.ndarray) else term for name, term in x.items()}
     if x["Q_rank"] > x["memory"]:

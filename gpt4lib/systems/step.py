@@ -1,6 +1,6 @@
 """Step time: what one layout of a model on a cluster takes, in seconds and bytes, term by term.
 
-    x = (before_kinds(parts) + of_kind("full", False, 1, routed)).run(with_ranks(known | asdict(layout)))
+    x = (before_kinds(parts, fused) + of_kind("full", False, 1, routed, fused)).run(with_ranks(known))
 
 Two chains of the laws of `gpt4lib.chapters.training_step`, for one layout or for arrays of them: the terms
 that recomputation, divided sequences and ZeRO leave alone, and the rest for layouts of one kind. Ranks stand
@@ -25,10 +25,10 @@ from ..chapters.training_cost import utilisation
 from ..facts.devices import hardware
 from ..facts.models import Model
 from ..spine.chain import Chain, link
-from ..spine.errors import BadInput, positive
+from ..spine.errors import BadInput, pick, positive
 from ..spine.law import Law
-from .count import flop_per_token, parameters
-from .machine import Cluster, Recipe, one_way
+from .count import flop_per_token, mean_flop_per_token, parameters
+from .machine import ATTENTION, Cluster, Recipe, one_way
 
 STATE = tuple(getattr(parallelism, f"zero_memory_{stage}") for stage in range(4))
 TRAFFIC = (parallelism.zero_traffic_0, parallelism.zero_traffic_1, laws.zero_step_2, laws.zero_step_3)
@@ -58,7 +58,10 @@ AGAIN = {  # what the backward pass repeats: seconds, and FLOP of a token
 
 # ---- what is known ------------------------------------------------------------------------------
 def step_inputs(shape: Model, cluster: Cluster, seq: int, recipe: Recipe) -> dict:
-    """Every input of the laws that no layout changes, by letter. Raises BadInput for a bad size."""
+    """Every input of the laws that no layout changes, by letter, and whether attention is `fused`.
+
+    Raises BadInput for a bad size.
+    """
     for name, value in (("n_gpus", cluster.n_gpus), ("gpus_per_node", cluster.gpus_per_node), ("seq", seq)):
         positive(name, value)
         if value > MOST:
@@ -68,12 +71,14 @@ def step_inputs(shape: Model, cluster: Cluster, seq: int, recipe: Recipe) -> dic
     machine = {"link_in": link or unused, "link_out": cluster.nic_bytes_per_s}
     machine |= {"memory": gpu.memory_bytes - cluster.reserve_bytes, "mem_rate": gpu.bandwidth_bytes_per_s}
     machine |= {"F": gpu.bf16_flop_per_s, **asdict(recipe)}
+    fused = pick(machine.pop("attention"), ATTENTION, "attention") == "fused"
     for name, value in machine.items():
         is_share = name.endswith("overlap")
         if not (0 <= value <= 1 if is_share else 0 < value < np.inf):
             takes = "a share from 0 to 1" if is_share else "a positive number"
             raise BadInput(f"{name} takes {takes}, got {value!r} (on {gpu.name})")
-    return machine | _shape_inputs(shape, seq) | {"n": cluster.n_gpus, "node": cluster.gpus_per_node}
+    machine |= {"n": cluster.n_gpus, "node": cluster.gpus_per_node, "fused": fused}
+    return machine | _shape_inputs(shape, seq)
 
 
 def _shape_inputs(s: Model, seq: int) -> dict:
@@ -91,6 +96,7 @@ def _shape_inputs(s: Model, seq: int) -> dict:
     known["k"] = (s.dense_layers + routed * (s.top_k + s.n_shared_experts)) / s.layers
     known |= {"d_qk": qk, "d_mix": mixed, "d_heads": s.n_heads * mixed}
     known |= {f"C_{part}": c for part, c in flop.items()} | {"C_full": sum(flop.values())}
+    known["C_causal"] = mean_flop_per_token(s, seq)["scores"]
     known["C_layers"] = known["C_full"] - flop["unembedding"]
     known["N_copies"] = parts["norms"] + parts["router"]
     known["N_layers"] = sum(parts[x] for x in LAYERS_HOLD)
@@ -200,6 +206,9 @@ def _product(part: str) -> Chain:
     )
 
 
+FUSED = Chain(link("C_mm", laws.stage_flop, C_tok="C_causal", p="alike"), link("t_scores", laws.fused_time))
+
+
 def _kernel(name: str, law, **other) -> Chain:
     """The time of kernels that move the bytes of `law`."""
     return Chain(link("moved", law, **other), link(name, laws.kernel_time))
@@ -254,15 +263,15 @@ HELD = Chain(  # by a rank of each of `STAGES`: parameters, then entries, micro-
 
 
 @cache
-def before_kinds(parts: tuple[str, ...]) -> Chain:
+def before_kinds(parts: tuple[str, ...], fused: bool = False) -> Chain:
     """The terms that recomputation, divided sequences and ZeRO leave alone, of a model with these parts."""
     work = {part: f"t_{part}" for part in parts if part != "unembedding"}
     return Chain(
         *(parallelism.micro_batches, laws.micro_batch, parallelism.bubble_share),
         link("n_routed", routed_tokens),
-        *map(_product, parts),
+        *(FUSED if fused and part == "scores" else _product(part) for part in parts),
         link("t_products", summed, **work),
-        _kernel("t_softmax", laws.kernels_of_scores, p="alike"),
+        *([] if fused else [_kernel("t_softmax", laws.kernels_of_scores, p="alike")]),
         _kernel("t_mem", laws.kernels_of_loss),
         link("t_head", laws.head_time, t_mm="t_unembedding"),
         *(OWN, SENT, RINGS, HELD),
@@ -291,24 +300,28 @@ def _replicas(name: str, width: str, zero: int) -> Chain:
     )
 
 
-def _at_work(recompute: str, sequence: bool, zero: int) -> Chain:
-    """What the one layer at work computes anew, and what it gathers."""
+def _at_work(recompute: str, sequence: bool, zero: int, whole: str) -> Chain:
+    """What the one layer at work computes anew of the `whole` that it needs, and what it gathers."""
     rank = link("N_rank", summed, dense="N_inside", experts="N_data_experts")
-    anew = [link("Q_anew", laws.kept["none", sequence])] if recompute == "full" else []
+    anew = [link("Q_anew", laws.anew[whole, recompute, sequence])] if recompute != "none" else []
     gathered = [link("Q_gathered", laws.gathered_layer, p="alike")] if zero == 3 else []
     held = {step.name: step.name for step in anew + gathered}
     return Chain(*([rank] if gathered else []), *anew, *gathered, link("Q_work", summed, **held))
 
 
 @cache
-def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
-    """What follows `before_kinds` for layouts of one kind: memory, step time, utilisation."""
+def of_kind(recompute: str, sequence: bool, zero: int, routed: bool, fused: bool = False) -> Chain:
+    """What follows `before_kinds` for layouts of one kind: memory, step time, utilisation.
+
+    Fused attention takes no selective recomputation: there are no stored scores to save.
+    """
     seconds, flop = AGAIN[recompute]
+    whole, scores = ("fused", {}) if fused else ("none", {"softmax": "t_softmax"})
     runs = 2.0 + (recompute == "full")  # forward and backward, and forward again
     widths = {"data": "dp"} | ({"data_experts": "dp_experts"} if routed else {})
     return Chain(
         _kernel("t_mem", laws.kernels[sequence], p="alike"),
-        link("t_fwd", summed, products="t_products", kernels="t_mem"),
+        link("t_fwd", summed, products="t_products", kernels="t_mem", **scores),
         link("t_again", summed, **seconds),
         link("C_again", summed, **flop),
         laws.work,
@@ -320,8 +333,9 @@ def of_kind(recompute: str, sequence: bool, zero: int, routed: bool) -> Chain:
         *(_replicas(name, width, zero) for name, width in widths.items()),
         *(link(name, summed, **{x: f"{name}_{x}" for x in widths}) for name in ("t_update", "Q_state")),
         link("t_data", summed, **{x: f"t_{x}" for x in widths}),
-        *(laws.kept[recompute, sequence], link("Q_act", times, each="act_layer", count="kept")),
-        *(_at_work(recompute, sequence, zero), link("Q_stages", laws.rank_memory)),
+        laws.kept[whole if recompute == "none" else recompute, sequence],
+        link("Q_act", times, each="act_layer", count="kept"),
+        *(_at_work(recompute, sequence, zero, whole), link("Q_stages", laws.rank_memory)),
         *(link("Q_rank", most, each="Q_stages"), laws.step, laws.model_flop),
         link("mfu", utilisation, t="t_step"),
         laws.machine_flop,

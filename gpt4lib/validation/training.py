@@ -14,7 +14,7 @@ from ..facts.files import published
 from ..facts.models import published_model
 from ..spine.law import Law
 from ..systems import step
-from ..systems.efficiency import gpt, leave_one_out
+from ..systems.efficiency import efficiency_sets, gpt, leave_one_out, mosaic_run, predicted, runs, token_flop
 from ..systems.machine import Cluster, Layout
 from ..systems.planner import explain
 from .check import DAY, HOUR, Check, by_line, column, numbers_in, value
@@ -252,6 +252,23 @@ def training_rates() -> list[Check]:
     return found + column("megatron_table2.tflops_per_gpu").each(ours, kind=kind)
 
 
+def fused_rates() -> list[Check]:
+    """Tokens per second of MosaicML's runs: of a set's section each by the others, the rest by the set."""
+    each = {"A100": "A100 2023 MosaicML", "H100": "H100 2023 MosaicML"}
+    sections = {efficiency_sets()[name].section: iter(leave_one_out(runs(name))) for name in each.values()}
+
+    def ours(r):
+        run = mosaic_run(r)
+        left_out = sections.get(r["section"])
+        known = efficiency_sets()[each[r["card"][:4]]].efficiency
+        rate = predicted((run,), known)[0] if left_out is None else next(left_out)
+        return rate / token_flop(run.shape, run.seq, run.layout.recompute)
+
+    own, other = (column(f"mosaic_runs.tokens_per_s_per_gpu{which}") for which in ("", ":set"))
+    found = own.each(ours, where=lambda r: r["section"] in sections)
+    return found + other.each(ours, where=lambda r: r["section"] not in sections)
+
+
 def layer_times() -> list[Check]:
     """Forward and backward milliseconds of a layer of the 22B model on eight GPUs, Korthikanti's Table 4."""
     kinds = {"Baseline no recompute": ("none", False), "Sequence Parallelism": ("none", True)}
@@ -272,4 +289,4 @@ def layer_times() -> list[Check]:
 
 FAMILIES = (training_flop, utilisation_rates, token_and_iteration_rates, training_days, days_and_dollars)
 FAMILIES += (times_between_failures, interruptions, activation_memory, training_state)
-FAMILIES += (training_rates, layer_times)
+FAMILIES += (training_rates, fused_rates, layer_times)

@@ -18,6 +18,7 @@ from ..spine.interval import Interval
 from ..spine.schema import COUNT, TEXT, Mistakes, wrong
 from ..spine.units import base_unit, unit_factor
 from ..systems.count import weight_formats
+from ..systems.efficiency import EfficiencySet, efficiency_for, efficiency_sets
 from ..systems.machine import PEAKS, Cluster, Recipe, Server, filled_stages, stage_mistakes, undivided
 from .keys import ELSEWHERE, FIGURES, FORMATS, HOMES, KEYS, NEEDED, OWN_GPU, PLAIN, SECTIONS, STAGE_KEYS
 
@@ -26,7 +27,10 @@ __all__ = ["FIGURES", "KEYS", "NEEDED"]  # what others take from here
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training run; `only` limits layouts, `stages` lists layers if unequal; price in USD/GPU/second."""
+    """A training run; `only` limits layouts, `stages` lists layers if unequal; price in USD/GPU/second.
+
+    Where the file is silent, transfers of data parallelism overlap as in the runs of `efficiency`.
+    """
 
     tokens: Interval
     seq: int
@@ -35,6 +39,7 @@ class Training:
     mfu: Interval | None
     lost_share: Interval
     recipe: Recipe
+    efficiency: EfficiencySet
     only: dict
     stages: list
 
@@ -239,6 +244,10 @@ def _together(gpu, cluster, training, serving):
         if COUNT(seq) is None and COUNT(batch) is None and batch % seq:
             such = f"multiples of seq = {seq:,}, such as {max(1, round(batch / seq)) * seq:,}"
             found.append(f"[training] batch_tokens takes {such}, got {batch:,}")
+    layout, fused = training.get("layout"), training.get("attention", "fused") == "fused"
+    if fused and isinstance(layout, dict) and layout.get("recompute") == "selective":
+        takes = 'none or full beside fused attention, which stores no scores, or attention = "unfused"'
+        found.append(f"[training.layout] recompute takes {takes}, got 'selective'")
     if training and not cluster:
         found.append("[cluster] is missing, and [training] takes one")
     if serving and not gpu and "gpu" not in serving and "gpu" not in cluster:
@@ -305,7 +314,7 @@ def _case(top, shape, sections, rows, where):
         about=top.get("about", ""),
         shape=shape,
         cluster=_cluster(c) if c else None,
-        training=_training(sections["training"], shape, _price(c)) if sections.get("training") else None,
+        training=_training(sections["training"], shape, c) if sections.get("training") else None,
         serving=_serving(s, c, shape) if s else None,
         published=tuple(rows),
     )
@@ -317,8 +326,10 @@ def _cluster(c):
     return Cluster(device=c["gpu"], reserve_bytes=reserve, **size, **_in_base(c, _LINKS))
 
 
-def _training(t, shape, price):
-    only = t.get("layout", {})
+def _training(t, shape, c):
+    only, attention = t.get("layout", {}), t.get("attention", "fused")
+    known = efficiency_sets()[t["efficiency"]] if "efficiency" in t else efficiency_for(c["gpu"], attention)
+    default = {"attention": attention, "data_overlap": known.data_overlap}
     stages = stages_of(shape.layers, only)[0]
     if any(only.get(key) for key in STAGE_KEYS):
         only = only | {"pipeline": [*map(len, stages)]}
@@ -326,10 +337,11 @@ def _training(t, shape, price):
         tokens=interval(t["tokens"]),
         seq=t["seq"],
         batch_tokens=t["batch_tokens"],
-        price=price,
+        price=_price(c),
         mfu=interval(t["mfu"]) if "mfu" in t else None,
         lost_share=interval(t.get("lost_share", 0.0)),
-        recipe=Recipe(**{f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
+        recipe=Recipe(**default | {f.name: t[f.name] for f in fields(Recipe) if f.name in t}),
+        efficiency=known,
         only={key: asked for key, asked in only.items() if key not in STAGE_KEYS},
         stages=stages,
     )

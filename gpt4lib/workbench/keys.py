@@ -29,7 +29,8 @@ from ..spine.schema import (
     or_range,
     section,
 )
-from ..systems.machine import PEAKS
+from ..systems.efficiency import efficiency_sets
+from ..systems.machine import ATTENTION, PEAKS
 from ..systems.planner import RECOMPUTE
 
 FIGURES = {  # what a published figure may be set against: in words, its unit, and how the report comes to it
@@ -116,6 +117,10 @@ KEYS = {
         "grad_bytes": POSITIVE.of("bytes of a gradient"),
         "opt_bytes": POSITIVE.of("bytes of a parameter's optimiser state"),
         "act_bytes": POSITIVE.of("bytes of an activation"),
+        "efficiency": Name(kind="efficiency", names=efficiency_sets).of(
+            "set of constants, by default of such a card"
+        ),
+        "attention": one_of(*ATTENTION).of("whether one kernel keeps scores from memory, by default fused"),
         **{
             f"{kind}_overlap": SHARE.of(f"share of the {kind}-parallel transfers hidden behind work")
             for kind in ("tensor", "expert", "pipeline", "data")

@@ -30,7 +30,7 @@ from ..spine.interval import Interval, draw
 from ..spine.law import Law
 from ..spine.units import base_unit, unit_factor
 from ..systems.count import ServedModel, cache_of, mean_flop_per_token, parameters, serving_view
-from ..systems.efficiency import leave_one_out, runs
+from ..systems.efficiency import EfficiencySet
 from ..systems.machine import DoesNotFit, Layout, Server
 from ..systems.planner import Explained, NoLayout, Plan, plan
 from ..systems.serving import Pass, cache_ranks_of, decode, prefill
@@ -126,17 +126,24 @@ class LayoutsReport:
     binds_memory: str
     memory_stage: str
     mfu_if_memory_were_no_limit: float
+    attention: str
     softmax_share: float
     mfu_if_attention_were_fused: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport:
-    """The run: utilisation, time and cost with their ranges, and the layouts, or why there is `no_layout`."""
+    """The run: utilisation, time and cost with their ranges, and the layouts, or why there is `no_layout`.
+
+    `efficiency` names the set of constants, fitted on `efficiency_card`; `efficiency_error` is its mean miss.
+    """
 
     tokens: float
     gpu: str
     gpus: int
+    efficiency: str
+    efficiency_card: str
+    efficiency_error: float
     flop: Span
     mfu_from: str
     mfu: Span
@@ -319,13 +326,14 @@ def _training(case: Case) -> TrainingReport:
     known = {"N": parameters(case.shape).active, "n": cluster.n_gpus, "F": peak}
     try:
         task = {"batch_tokens": t.batch_tokens, "seq": t.seq, "recipe": t.recipe, "stages": t.stages}
+        task["efficiency"] = t.efficiency.efficiency
         every = plan(case.shape, cluster, **task)
     except NoLayout as error:  # a given utilisation needs no layout
         if t.mfu is None:
             raise
         clash = str(error)
     layouts = None if every is None else _layouts(case, known, every)
-    used, middle = (t.mfu, _middle(t.mfu)) if t.mfu else _utilisation(layouts.layout.mfu)
+    used, middle = (t.mfu, _middle(t.mfu)) if t.mfu else _utilisation(layouts.layout.mfu, t.efficiency)
     ranges = {"D": _plain(t.tokens), "kernel": _plain(used), "lost": _plain(t.lost_share)}
     middles = {name: _middle(value) for name, value in ranges.items()} | {"kernel": middle}
     both = ranges, middles
@@ -333,8 +341,10 @@ def _training(case: Case) -> TrainingReport:
     busy = [gpu_seconds(n=known["n"], t=at) for at in seconds]
     rest = _cost(t.price, {name: known[name] for name in ("N", "F")}, *both) if t.price else {}
     rest |= {"gpu": str(cluster.device), "gpus": cluster.n_gpus, "layouts": layouts, "no_layout": clash}
+    rest |= {"efficiency": t.efficiency.name, "efficiency_card": t.efficiency.card}
     return TrainingReport(
         tokens=middles["D"],
+        efficiency_error=t.efficiency.error,
         flop=span(*(compute(N=known["N"], D=at["D"]) for at in both), "FLOP"),
         mfu_from="the file" if t.mfu else "the planner",
         mfu=span(_plain(used), middle),
@@ -345,10 +355,9 @@ def _training(case: Case) -> TrainingReport:
     )
 
 
-def _utilisation(step: float) -> tuple[Interval, float]:
-    """The planner's utilisation, as wide as it missed published runs that it had not seen, and itself."""
-    missed = np.array([run.measured for run in runs()]) / leave_one_out()
-    return Interval(step * missed.min(), min(1.0, step * missed.max())), step
+def _utilisation(step: float, known: EfficiencySet) -> tuple[Interval, float]:
+    """The planner's utilisation, as wide as it missed nine in ten runs that it had not seen, and itself."""
+    return Interval(step * known.low, min(1.0, step * known.high)), step
 
 
 def _cost(price: Interval, known: dict, ranges: dict, middles: dict) -> dict:
@@ -369,7 +378,8 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
         raise DoesNotFit(f"{error}; {fit}", error.needed, error.there) from None
     best, chosen = mine.explain(row), place(mine, row)
     beside = {name: value for name, value in best.seconds.items() if name != "forward and backward"}
-    softmax = softmax_seconds(best) / best.step_seconds
+    fused = case.training.recipe.attention == "fused"
+    softmax = 0.0 if fused else softmax_seconds(best) / best.step_seconds
     found = {name: getattr(best, of) for name, of in OF_STEP.items()}
     found |= {"layouts": len(every), "layouts_that_fit": int(every.feasible.sum())}
     found |= {"limits": case.training.only, "layout": chosen, "best_layout": place(every, every.best())}
@@ -380,6 +390,7 @@ def _layouts(case: Case, known: dict, every: Plan) -> LayoutsReport:
         binds_step=max(beside, key=beside.get),
         binds_memory=max(best.bytes, key=best.bytes.get),
         mfu_if_memory_were_no_limit=place(mine, int(mine.mfu.argmax())).mfu,
+        attention=case.training.recipe.attention,
         softmax_share=softmax,
         mfu_if_attention_were_fused=min(1.0, chosen.mfu / (1 - softmax)),
         **found,

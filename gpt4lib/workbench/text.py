@@ -69,8 +69,8 @@ def to_text(found: Report) -> str:
     lines += [f"Left out: {text}." for text in found.left_out]
     lines += [line for note in found.notes for line in wrap(f"Note: {note}.", WIDTH)]
     lines += wrap(
-        "Counted figures follow from the shape alone. Training uses constants fitted to ten runs on A100 in "
-        "2021. Serving is at data-sheet rates: what a real server reaches is less.",
+        "Counted figures follow from the shape alone. Training uses constants fitted to published runs, its "
+        "efficiency says which. Serving is at data-sheet rates: what a real server reaches is less.",
         WIDTH,
     )
     return "\n".join(lines)
@@ -168,9 +168,11 @@ def _kept(x: CacheReport | ServingReport) -> str:
 
 
 def _training(t: TrainingReport):
+    missed = fmt(t.efficiency_error, "%", 2)
     rows = [
         ("tokens", f"{fmt(t.tokens, 'token')}, {_range(t.flop)}"),
         ("cluster", f"{number(t.gpus)} x {t.gpu}"),
+        ("efficiency", f"{t.efficiency}, which misses {missed} on {t.efficiency_card}"),
         *(_layouts(t.layouts) if t.layouts else [("layouts", t.no_layout)]),
         ("utilisation", f"{_range(t.mfu)}, from {t.mfu_from}"),
         ("time", f"{_range(t.days)}, {_range(t.gpu_hours)}"),
@@ -187,6 +189,7 @@ def _layouts(x: LayoutsReport):
     binds = f"{_binds(x.step_share, x.binds_step)}; utilisation if memory were no limit"
     stage = "" if x.memory_stage == "only" else f" on the {x.memory_stage} stage"
     saved, reached = fmt(x.softmax_share, "%"), fmt(x.mfu_if_attention_were_fused, "%")
+    beside = f"; fused it would save {saved} of the step and reach {reached}"
     best = {f"best{' in limits' if x.limits else ''}": x.layout}
     best |= {"best of all": x.best_layout} if x.best_layout != x.layout else {}
     return [
@@ -196,7 +199,7 @@ def _layouts(x: LayoutsReport):
         ("step", fmt(x.step_seconds, "second")),
         ("memory of a GPU", f"{needed} of {there}{stage}, mostly {x.binds_memory}"),
         ("binds", f"{binds}: {fmt(x.mfu_if_memory_were_no_limit, '%')}"),
-        ("fused attention", f"would save {saved} of the step and reach {reached}"),
+        ("attention", x.attention + (beside if x.attention == "unfused" else "")),
     ]
 
 
