@@ -8,7 +8,7 @@ from ..spine.text import fmt
 from ..systems.count import SequenceCache, cache_of, parameters
 from .tables import cell, long_table
 
-_COLUMNS = ("model", "total", "active", "cache at 8k", "at 128k", "if all kept", "layers")
+_COLUMNS = ("model", "total", "active", "at 8k", "at 128k", "if all kept", "layers")
 LESS = {"window": "windows", "chunk": "chunks"}
 
 
@@ -76,7 +76,7 @@ def _short(size: float, unit: str) -> str:
 def _row(row) -> str:
     shape, count, (short, long) = row
     sizes = {"total": (count.total, "parameter"), "active": (count.active, "parameter")}
-    sizes |= {"cache at 8k": (short.sequence_bytes, "byte"), "at 128k": (long.sequence_bytes, "byte")}
+    sizes |= {"at 8k": (short.sequence_bytes, "byte"), "at 128k": (long.sequence_bytes, "byte")}
     sizes |= {"if all kept": (cache_if_full(shape, 131_072), "byte")}
     cells = [
         cell(label, _short(size, unit), f' data-sort="{size:.6g}"') for label, (size, unit) in sizes.items()

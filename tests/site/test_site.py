@@ -143,6 +143,16 @@ def test_ledger_searches_filters_and_sorts(fresh):
         assert values() == sorted(values(), reverse=wish == "descending") and len(values()) > 0
 
 
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+@pytest.mark.parametrize("name", [LEDGER, "notebooks/models.html"])
+def test_long_tables_fit_a_wide_screen(fresh, name, width):
+    """The last column, a claim's reason, is in sight without scrolling sideways."""
+    page = fresh(name)
+    page.set_viewport_size({"width": width, "height": 900})
+    box = "document.querySelector('table.sheet').closest('.table-scroll')"
+    assert page.evaluate(f"{box}.scrollWidth - {box}.clientWidth") <= 1
+
+
 def test_models_sort_and_filter(fresh):
     page = fresh("notebooks/models.html")
     rows = page.locator("table.models tbody tr")
